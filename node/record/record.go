@@ -1,0 +1,101 @@
+// Package record owns what a record is: its digest and partition, its version
+// and metadata, its typed bins and their flat encoding, the limits on all of
+// them, and what an operation does to one record. Values and pure functions
+// only; where records are kept is the storage package's business.
+//
+// The invariant to know: versions of one record are totally ordered by
+// (regime, stamp, node), and no two different contents share a version, so
+// "apply if newer" gives every replica the same record in any order of
+// arrival.
+//
+// Start reading at Meta, then Flat.
+package record
+
+import (
+	"errors"
+
+	"headroom/node/cluster"
+	"headroom/node/hlc"
+)
+
+// Limits of the data model. A request beyond one is refused with the error
+// that names it, before anything is stored.
+const (
+	MaxBinName   = 15      // bytes
+	MaxSet       = 63      // bytes
+	MaxNamespace = 31      // bytes
+	MaxSize      = 1 << 20 // bytes of one record's flat encoding
+	MaxBins      = 1 << 10 // bins of one record; bounds decoding work
+)
+
+// Errors that name the limit or rule a request broke.
+var (
+	ErrBinName   = errors.New("record: bin name is empty or longer than 15 bytes")
+	ErrSet       = errors.New("record: set name is longer than 63 bytes")
+	ErrNamespace = errors.New("record: namespace name is empty or longer than 31 bytes")
+	ErrTooBig    = errors.New("record: larger than 1 MiB")
+	ErrBins      = errors.New("record: more than 1024 bins")
+	ErrBinType   = errors.New("record: operation does not fit the type of the bin")
+	ErrCorrupt   = errors.New("record: encoding is damaged")
+)
+
+// Digest identifies a record inside its namespace: RIPEMD-160 of set, key
+// type and key. See NewDigest.
+type Digest [20]byte
+
+// Partition returns the partition of the record: the low 12 bits of the first
+// digest bytes read little-endian.
+func (d *Digest) Partition() int {
+	return int(uint16(d[0])|uint16(d[1])<<8) & (cluster.Partitions - 1)
+}
+
+// Version orders all contents a record ever had: by regime (the counter of
+// the View it was written in), then hybrid clock, then node. The zero Version
+// precedes all.
+type Version struct {
+	Regime uint32
+	Stamp  hlc.Stamp
+	Node   cluster.NodeID
+}
+
+// Compare is negative when v is older than o, zero when they are the same.
+func (v Version) Compare(o Version) int {
+	switch {
+	case v.Regime != o.Regime:
+		return order(uint64(v.Regime), uint64(o.Regime))
+	case v.Stamp != o.Stamp:
+		return order(uint64(v.Stamp), uint64(o.Stamp))
+	}
+	return order(uint64(v.Node), uint64(o.Node))
+}
+
+// Newer reports whether v is strictly newer than o.
+func (v Version) Newer(o Version) bool { return v.Compare(o) > 0 }
+
+func order(a, b uint64) int {
+	if a < b {
+		return -1
+	}
+	if a > b {
+		return 1
+	}
+	return 0
+}
+
+// Meta is everything about a record but its contents.
+type Meta struct {
+	Version    Version
+	Generation uint16 // counts writes, wraps past 65535 to 1; zero only for "no record"
+	Expiry     uint32 // seconds since the Unix epoch; zero never expires
+	Tombstone  bool   // deleted: kept so that no old copy revives the record
+}
+
+// Expired reports whether the record has outlived its TTL at the wall-clock
+// second now. A tombstone does not expire here; tombstones have their own
+// horizon.
+func (m *Meta) Expired(nowSec uint32) bool {
+	return m.Expiry != 0 && !m.Tombstone && m.Expiry <= nowSec
+}
+
+// Live reports whether a reader should see the record at second now.
+func (m *Meta) Live(nowSec uint32) bool { return !m.Tombstone && !m.Expired(nowSec) }
