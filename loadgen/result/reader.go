@@ -1,0 +1,156 @@
+package result
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Run is a run folder in memory, without its histograms, which are read on
+// demand.
+type Run struct {
+	Dir         string
+	Summary     Summary
+	Workload    string // workload.yaml as it stands
+	Environment Environment
+	Series      []SeriesRow             // in the order of the file: by time, then operation
+	Events      []Event                 // in the order of the file: by time
+	Nodes       map[string][]NodeSample // by node name, in time order
+}
+
+// Interval is one histogram of an interval log: nanoseconds, finite samples
+// only.
+type Interval struct {
+	From, To time.Time
+	Hist     *hdr.Histogram
+}
+
+// Open reads a run folder. It needs run.json and series.csv; the other files
+// may be missing, as in a run that was cut short.
+func Open(dir string) (*Run, error) {
+	r := &Run{Dir: dir, Nodes: map[string][]NodeSample{}}
+	if err := readJSON(filepath.Join(dir, runFile), &r.Summary); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s is no run folder: it has no %s", dir, runFile)
+		}
+		return nil, err
+	}
+	if r.Summary.Format != Format {
+		return nil, fmt.Errorf("%s: format %q, this program reads %q", filepath.Join(dir, runFile), r.Summary.Format, Format)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, workloadFile))
+	if err := optional(err); err != nil {
+		return nil, err
+	}
+	r.Workload = string(text)
+	if err := optional(readJSON(filepath.Join(dir, environmentFile), &r.Environment)); err != nil {
+		return nil, err
+	}
+	if err := r.readSeries(); err != nil {
+		return nil, err
+	}
+	if err := optional(r.readEvents()); err != nil {
+		return nil, err
+	}
+	return r, r.readNodes()
+}
+
+func optional(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func readJSON(path string, v any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func (r *Run) readSeries() error {
+	nan := math.NaN()
+	return readCSV(filepath.Join(r.Dir, seriesFile), seriesHeader, func(c *cells) {
+		r.Series = append(r.Series, SeriesRow{TSec: int(c.whole(0)), Op: c.text(), Offered: c.whole(0), OK: c.whole(0),
+			Failed: c.whole(0), InDoubt: c.whole(0), NotFound: c.whole(0), ResponseP50US: c.number(nan),
+			ResponseP90US: c.number(nan), ResponseP99US: c.number(nan), ResponseMaxUS: c.number(nan),
+			ServiceP99US: c.number(nan), LatenessP99US: c.number(nan)})
+	})
+}
+
+func (r *Run) readEvents() error {
+	return readCSV(filepath.Join(r.Dir, eventsFile), eventsHeader, func(c *cells) {
+		r.Events = append(r.Events, Event{TSec: c.number(0), Kind: EventKind(c.text()), Node: c.text(), What: c.text()})
+	})
+}
+
+func (r *Run) readNodes() error {
+	files, err := filepath.Glob(filepath.Join(r.Dir, nodesDir, "*.csv"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		var list []NodeSample
+		err := readCSV(f, nodeHeader, func(c *cells) {
+			list = append(list, NodeSample{TSec: c.number(0), Up: c.whole(0) == 1, ViewKey: c.text(),
+				Members: int(c.whole(0)), PartitionsLeft: c.whole(0), BytesLeft: c.whole(0), Masters: c.whole(0),
+				Copies: c.whole(0), RSSBytes: c.whole(-1), CPUPct: c.number(-1)})
+		})
+		if err != nil {
+			return err
+		}
+		r.Nodes[strings.TrimSuffix(filepath.Base(f), ".csv")] = list
+	}
+	return nil
+}
+
+// Intervals reads the interval log of an operation, one histogram per second
+// of the measured phase. It returns os.ErrNotExist when the run has none.
+func (r *Run) Intervals(op string, kind Kind) ([]Interval, error) {
+	path := filepath.Join(r.Dir, op+"-"+string(kind)+".hlog")
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var out []Interval
+	for log := hdr.NewHistogramLogReader(f); ; {
+		h, err := log.NextIntervalHistogram()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if h == nil {
+			return out, nil
+		}
+		out = append(out, Interval{From: time.UnixMilli(h.StartTimeMs()), To: time.UnixMilli(h.EndTimeMs()), Hist: h})
+	}
+}
+
+// Histogram returns all intervals of an operation merged: the histogram from
+// which the summary's percentiles were taken, together with the operation's
+// failed and in-doubt counts as infinite samples.
+func (r *Run) Histogram(op string, kind Kind) (*hdr.Histogram, error) {
+	list, err := r.Intervals(op, kind)
+	if err != nil {
+		return nil, err
+	}
+	sum := NewHistogram()
+	for _, i := range list {
+		if dropped := sum.Merge(i.Hist); dropped > 0 {
+			return nil, fmt.Errorf("%s %s: %d samples beyond %v", op, kind, dropped, MaxLatency)
+		}
+	}
+	return sum, nil
+}

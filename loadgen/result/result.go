@@ -1,0 +1,278 @@
+// Package result owns the run folder: the plain files in which one load test
+// leaves everything that was measured, and from which every number of a report
+// can be recomputed. It writes the folder (Writer) and reads it back (Open).
+// It measures nothing and judges nothing.
+//
+// The files of a run folder:
+//
+//	run.json         Summary: what was run, operations, audit, faults, verdicts
+//	workload.yaml    the workload as run, after every --set
+//	environment.json Environment: machine, kernel, versions, steal
+//	series.csv       one line per second and operation (SeriesRow)
+//	events.csv       faults, views, migrations, audit findings, phases (Event)
+//	OP-KIND.hlog     HdrHistogram interval log 1.3 per operation, KIND being
+//	                 response, service or lateness; values are nanoseconds, one
+//	                 interval per second, absolute time stamps, measured phase only
+//	nodes/NODE.csv   samples of each node (NodeSample)
+//
+// Time axis: t_s = 0 is the start of the measured phase (Summary.MeasuredFrom);
+// events of the load and warm-up phases have negative t_s.
+//
+// series.csv, a line covers [t_s, t_s+1):
+//
+//	t_s, op
+//	offered             operations whose intended start lies in the second
+//	ok, failed, in_doubt, not_found  operations completed in the second
+//	response_p50_us, response_p90_us, response_p99_us, response_max_us
+//	service_p99_us, lateness_p99_us
+//
+// A percentile cell is "inf" where failed operations reach it, empty where
+// nothing completed; per-second values are points on a curve, not claims, so
+// they are not tested for support.
+//
+// events.csv: t_s, kind (fault, view, migration, audit, phase), node (may be
+// empty), what.
+//
+// nodes/NODE.csv: t_s, up (0 or 1), view_key, members, partitions_left,
+// bytes_left, masters, copies, rss_bytes, cpu_pct (of one core, since the last
+// sample). Cells of a node that is down, and rss and cpu of a remote node, are
+// empty.
+//
+// The invariant to know: histograms hold finite latencies only; operations that
+// failed or are in doubt are counted beside them and take part in every
+// percentile as infinite latency (see Summarize).
+//
+// Start reading at Summary.
+package result
+
+import "time"
+
+// Format is the format number of run.json. Fields may be added under it, never
+// renamed or retyped.
+const Format = "headroom-run/1"
+
+// MaxLatency is the highest latency a histogram holds. An operation beyond it
+// counts as failed in percentiles, never as dropped: deadlines are seconds, so
+// ten minutes means a queue that grew without bound.
+const MaxLatency = 10 * time.Minute
+
+// Kind is what a latency histogram measures.
+type Kind string
+
+// The three histograms of each operation.
+const (
+	Response Kind = "response" // completion - intended start: what a user waits
+	Service  Kind = "service"  // completion - real submission: what the target took
+	Lateness Kind = "lateness" // real submission - intended start: the generator's own fault
+)
+
+// Kinds lists the histogram kinds in the order in which they are printed.
+var Kinds = [...]Kind{Response, Service, Lateness}
+
+// Summary is run.json.
+type Summary struct {
+	Format   string    `json:"format"`
+	ID       string    `json:"id"`
+	Command  []string  `json:"command"`
+	Started  time.Time `json:"started"`
+	Target   string    `json:"target"`
+	Workload Workload  `json:"workload"`
+	// Loop is "open" or "closed"; a closed run's latencies say nothing about
+	// an independent arrival stream (rule R1).
+	Loop              string               `json:"loop"`
+	OfferedOpsPerSec  float64              `json:"offered_ops_per_s"`
+	AchievedOpsPerSec float64              `json:"achieved_ops_per_s"`
+	DurationSec       float64              `json:"duration_s"`
+	Operations        map[string]Operation `json:"operations"`
+	Audit             Audit                `json:"audit"`
+	Faults            []Fault              `json:"faults"`
+	Verdicts          []Verdict            `json:"verdicts"`
+
+	// MeasuredFrom is t_s = 0 of every CSV file.
+	MeasuredFrom time.Time `json:"measured_from"`
+	Generator    Generator `json:"generator"`
+	// Interrupted is true when the run was stopped before its duration ended.
+	Interrupted bool `json:"interrupted"`
+}
+
+// Workload names what was run. Runs of different SHA256 are not comparable.
+type Workload struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"` // of workload.yaml
+}
+
+// Generator is how the load was made and what the generator says of itself.
+type Generator struct {
+	Lanes        int     `json:"lanes"`
+	Seed         uint64  `json:"seed"`
+	Arrivals     string  `json:"arrivals"`       // poisson, constant or closed
+	InFlightMax  int     `json:"in_flight_max"`  // the limit, over all lanes
+	InFlightPeak int     `json:"in_flight_peak"` // the highest seen, sum of the lanes' peaks
+	Queued       int64   `json:"queued"`         // operations delayed by the in-flight limit
+	WarmupSec    float64 `json:"warmup_s"`
+	LoadSec      float64 `json:"load_s"`
+	LoadedRecs   int64   `json:"loaded_records"`
+	DeadlineMS   float64 `json:"deadline_ms"`
+	// CalibratedOpsPerSec is the closed-loop rate found by a calibration, zero without one.
+	CalibratedOpsPerSec float64 `json:"calibrated_ops_per_s"`
+	LocalNodes          int     `json:"local_nodes"` // nodes sharing this host, zero for a remote target
+	CPUPct              float64 `json:"cpu_pct"`     // own CPU in the measured phase, of one core
+	StealPct            float64 `json:"steal_pct"`   // of all cores, from /proc/stat
+}
+
+// Operation is the summary of one operation kind over the measured phase.
+// Count = OK + Failed + InDoubt; NotFound is a part of OK.
+type Operation struct {
+	Count    int64       `json:"count"`
+	OK       int64       `json:"ok"`
+	Failed   int64       `json:"failed"`
+	InDoubt  int64       `json:"in_doubt"`
+	NotFound int64       `json:"not_found"`
+	Response Percentiles `json:"response_us"`
+	Service  Percentiles `json:"service_us"`
+	Lateness Percentiles `json:"lateness_us"`
+}
+
+// Percentiles are latencies in microseconds. A nil one is named in Unsupported
+// (too few samples to bound it) or Infinite (failed operations reach it).
+type Percentiles struct {
+	P50         *float64 `json:"p50"`
+	P90         *float64 `json:"p90"`
+	P99         *float64 `json:"p99"`
+	P999        *float64 `json:"p99_9"`
+	Max         *float64 `json:"max"`
+	Samples     int64    `json:"samples"` // finite and infinite together
+	Unsupported []string `json:"unsupported"`
+	Infinite    []string `json:"infinite"`
+	// Wide names percentiles that have an interval (CI99) but fewer samples
+	// than rule R3 wants for a margin of (1-p)/20 at 99 % confidence.
+	Wide []string `json:"wide"`
+	// CI99 holds the 99 % confidence interval [low, high] in microseconds of
+	// each supported, finite percentile, from order statistics; an upper end
+	// reached by failed operations is nil. Samples are taken as independent.
+	CI99 map[string][2]*float64 `json:"ci99"`
+}
+
+// Audit counts what the values read and read back say about the target.
+type Audit struct {
+	Enabled            bool  `json:"enabled"`
+	AcknowledgedWrites int64 `json:"acknowledged_writes"`
+	Lost               int64 `json:"lost"`            // keys whose last acknowledged write was gone at the final read-back
+	StaleReads         int64 `json:"stale_reads"`     // reads older than a write acknowledged before the read was submitted
+	Corrupt            int64 `json:"corrupt"`         // values whose checksum, key or length is wrong
+	FalseNotFound      int64 `json:"false_not_found"` // "not found" for a key with an acknowledged write
+	InDoubtWrites      int64 `json:"in_doubt_writes"`
+	// ReadBack keys of KeysWritten were read at the end; ReadBackFailed could
+	// not be read. Lost is a count over the ReadBack keys.
+	KeysWritten    int64   `json:"keys_written"`
+	ReadBack       int64   `json:"read_back"`
+	ReadBackFailed int64   `json:"read_back_failed"`
+	StaleAgeMaxMS  float64 `json:"stale_age_max_ms"`
+	Why            string  `json:"why,omitempty"` // why it was off
+}
+
+// Fault is one injected fault. Nil fields were not observed.
+type Fault struct {
+	AtSec float64 `json:"at_s"`
+	What  string  `json:"what"` // kill, term, stop, cont, start
+	Node  string  `json:"node"`
+	// GapMS is the longest completion - intended start among operations
+	// intended from 1 s before to 5 s after the fault, a failed one counting
+	// its deadline.
+	GapMS   *float64 `json:"gap_ms"`
+	Failed  int64    `json:"failed"`   // in the same window
+	InDoubt int64    `json:"in_doubt"` // in the same window
+	// OneViewMS is fault to the last survivor's commit of the View without
+	// (or, for start and cont, with) the node.
+	OneViewMS *float64 `json:"one_view_ms"`
+	// RedundancyRestoredSec is fault to the first moment when no member had a
+	// migration left, in the View that followed it.
+	RedundancyRestoredSec *float64 `json:"redundancy_restored_s"`
+}
+
+// Level is how much a Verdict weighs.
+type Level string
+
+// Verdict levels.
+const (
+	Fail Level = "fail" // the run's figures must not be used as the target's
+	Warn Level = "warn"
+	Info Level = "info"
+)
+
+// Verdict is one judgement about the run. Rule is a rule of the methodology
+// (R1 to R15) or a word such as AUDIT or GENERATOR-LIMITED.
+type Verdict struct {
+	Rule  string `json:"rule"`
+	Level Level  `json:"level"`
+	Text  string `json:"text"`
+}
+
+// Environment is environment.json: where the run was made.
+type Environment struct {
+	Kernel     string            `json:"kernel"`
+	CPUModel   string            `json:"cpu_model"`
+	Cores      int               `json:"cores"`
+	MemBytes   uint64            `json:"mem_bytes"`
+	GoVersion  string            `json:"go_version"`
+	GOMAXPROCS int               `json:"gomaxprocs"`
+	GOOS       string            `json:"goos"`
+	GOARCH     string            `json:"goarch"`
+	GitSHA     string            `json:"git_sha"` // empty when the binary does not know
+	GitDirty   bool              `json:"git_dirty"`
+	Governor   string            `json:"governor"`
+	Clock      string            `json:"clock_source"`
+	LoadAvg    string            `json:"load_avg"` // at the start of the run
+	StealPct   float64           `json:"steal_pct"`
+	Flags      map[string]string `json:"flags"` // node keys given with --set
+}
+
+// SeriesRow is a line of series.csv. Percentiles are microseconds, +Inf where
+// failed operations reach them, NaN where nothing completed.
+type SeriesRow struct {
+	TSec     int
+	Op       string
+	Offered  int64
+	OK       int64
+	Failed   int64
+	InDoubt  int64
+	NotFound int64
+
+	ResponseP50US, ResponseP90US, ResponseP99US, ResponseMaxUS float64
+	ServiceP99US, LatenessP99US                                float64
+}
+
+// EventKind is the kind column of events.csv.
+type EventKind string
+
+// Kinds of events.
+const (
+	EventFault     EventKind = "fault"
+	EventView      EventKind = "view"
+	EventMigration EventKind = "migration"
+	EventAudit     EventKind = "audit"
+	EventPhase     EventKind = "phase"
+)
+
+// Event is a line of events.csv.
+type Event struct {
+	TSec float64
+	Kind EventKind
+	Node string // "node3", or empty
+	What string // one line of text
+}
+
+// NodeSample is a line of nodes/NODE.csv. The fields after Up mean nothing
+// when Up is false; a negative RSSBytes or CPUPct is unknown (empty cell).
+type NodeSample struct {
+	TSec           float64
+	Up             bool
+	ViewKey        string
+	Members        int
+	PartitionsLeft int64
+	BytesLeft      int64
+	Masters        int64
+	Copies         int64
+	RSSBytes       int64
+	CPUPct         float64
+}
