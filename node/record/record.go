@@ -8,7 +8,7 @@
 // "apply if newer" gives every replica the same record in any order of
 // arrival.
 //
-// Start reading at Meta, then Flat.
+// Start reading at Meta, then Body in flat.go, then Apply in ops.go.
 package record
 
 import (
@@ -26,6 +26,7 @@ const (
 	MaxNamespace = 31      // bytes
 	MaxSize      = 1 << 20 // bytes of one record's flat encoding
 	MaxBins      = 1 << 10 // bins of one record; bounds decoding work
+	MaxOps       = 128     // operations of one Apply, each of which may copy a whole bin
 )
 
 // Errors that name the limit or rule a request broke.
@@ -36,6 +37,9 @@ var (
 	ErrTooBig    = errors.New("record: larger than 1 MiB")
 	ErrBins      = errors.New("record: more than 1024 bins")
 	ErrBinType   = errors.New("record: operation does not fit the type of the bin")
+	ErrBinTwice  = errors.New("record: two bins have the same name")
+	ErrOps       = errors.New("record: more than 128 operations on one record")
+	ErrOverflow  = errors.New("record: the sum does not fit an int64")
 	ErrCorrupt   = errors.New("record: encoding is damaged")
 )
 
