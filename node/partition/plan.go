@@ -1,0 +1,272 @@
+package partition
+
+import (
+	"slices"
+
+	"headroom/node/cluster"
+)
+
+// Plan says for one namespace and one View who serves each partition and what
+// must move. It is immutable; share it freely.
+type Plan struct {
+	Key   cluster.ViewKey // the View it is for
+	Parts [cluster.Partitions]Part
+}
+
+// Part is the plan of one partition. The slices are read-only and hold member
+// indexes. Migration is done when Duplicates, Fill and Spares are empty and
+// Master is Final.
+type Part struct {
+	// Available is false when some View had the data and no member of this one
+	// holds it whole: nobody serves, copies keep their states, and only
+	// Final, Replicas and Established are set (Master is Nobody).
+	Available bool
+	// Fresh means that nobody holds a single record: the replicas start Full
+	// and empty, nothing migrates.
+	Fresh  bool
+	Master uint16 // working master: serves from the commit until it hands over to Final
+	Final  uint16 // Replicas[0]
+	// Replicas is where the partition belongs, final master first. It aliases
+	// the Table.
+	Replicas []uint16
+	// WriteSet is every member a write goes to: Master first, then the other
+	// Replicas in their order.
+	WriteSet []uint16
+	// Duplicates are members whose copies may hold records that the working
+	// master lacks: it absorbs them one by one, and asks them about each record
+	// until then. In row order.
+	Duplicates []uint16
+	// Represented are holders of the same Full version as one of Duplicates:
+	// absorbed with it, never asked.
+	Represented []uint16
+	// Fill are the Replicas that are not Full yet.
+	Fill []uint16
+	// Spares are the holders outside Replicas and other than Master, whatever
+	// their state: they drop their copy when redundancy is complete (a Master
+	// outside Replicas does too, after its handoff).
+	Spares []uint16
+	// Established is what every member keeps as Report.Established: the Plan's
+	// key, or for an unavailable partition the newest that any member knew.
+	Established cluster.ViewKey
+
+	best Copy // what the working master reported; copies equal to it are in sync with it
+}
+
+// InSync reports whether a member that reported c is in sync with the working
+// master at the commit.
+func (p *Part) InSync(c Copy) bool { return p.Available && c.State == Full && c == p.best }
+
+// NewPlan computes the plan of View v with placement t, which must be of the
+// same View, from the reports by member index; a missing or nil report means
+// that the member holds and knows nothing.
+func NewPlan(v *cluster.View, t *Table, reports []*Report) *Plan {
+	b := planner{key: v.Key, table: t, reports: make([]*Report, len(v.Members))}
+	copy(b.reports, reports)
+	p := &Plan{Key: v.Key}
+	for pid := range p.Parts {
+		b.plan(pid, &p.Parts[pid])
+	}
+	return p
+}
+
+// planner carries what the plans of all partitions share. Short lists are cut
+// from one growing arena instead of being allocated one by one.
+type planner struct {
+	key     cluster.ViewKey
+	table   *Table
+	reports []*Report
+	arena   []uint16
+}
+
+// cut returns what was appended to the arena since mark, nil for nothing.
+func (b *planner) cut(mark int) []uint16 {
+	if mark == len(b.arena) {
+		return nil
+	}
+	return b.arena[mark:len(b.arena):len(b.arena)]
+}
+
+func (b *planner) copyOf(pid int, member uint16) Copy {
+	if r := b.reports[member]; r != nil {
+		return r.Copies[pid]
+	}
+	return Copy{}
+}
+
+func (b *planner) plan(pid int, part *Part) {
+	row := b.table.Row(pid)
+	part.Master, part.Replicas = Nobody, b.table.Replicas(pid)
+	if len(row) == 0 {
+		return
+	}
+	part.Final = row[0]
+	s := b.survey(pid, row)
+	switch {
+	case s.master == Nobody && (!s.established.IsZero() || s.records):
+		part.Established = s.established
+		return
+	case !s.records:
+		part.Available, part.Fresh = true, true
+		part.Master, part.WriteSet, part.Established = part.Final, part.Replicas, b.key
+		return
+	}
+	part.Available, part.Master, part.Established, part.best = true, s.master, b.key, s.best
+	b.writeSet(part)
+	b.fill(pid, part)
+	if s.inSync == s.copies {
+		b.spares(pid, row, part) // nothing to merge: the common case
+		return
+	}
+	b.duplicates(pid, row, part)
+	b.represented(pid, row, part)
+	b.spares(pid, row, part)
+}
+
+// survey is what the reports say about one partition.
+type survey struct {
+	established cluster.ViewKey
+	master      uint16 // first in row order whose copy is best; Nobody without a candidate
+	best        Copy
+	records     bool // somebody holds records, if only as a Spare
+	copies      int  // Full and Subset copies
+	inSync      int  // copies equal to best
+}
+
+func (b *planner) survey(pid int, row []uint16) survey {
+	s := survey{master: Nobody}
+	for _, r := range b.reports {
+		if r != nil && s.established.Less(r.Established[pid]) {
+			s.established = r.Established[pid]
+		}
+	}
+	for _, m := range row {
+		c := b.copyOf(pid, m)
+		s.records = s.records || c.holdsRecords()
+		if c.State == Full || c.State == Subset {
+			s.copies++
+		}
+		if c.State != Full || c.Key.Less(s.established) {
+			continue
+		}
+		switch {
+		case s.master == Nobody || better(c, s.best):
+			s.master, s.best, s.inSync = m, c, 1
+		case c == s.best:
+			s.inSync++
+		}
+	}
+	return s
+}
+
+// better orders candidates: records before none, then the newer View.
+func better(c, best Copy) bool {
+	if c.Empty != best.Empty {
+		return best.Empty
+	}
+	return best.Key.Less(c.Key)
+}
+
+// writeSet aliases the row when the working master is the final one already.
+func (b *planner) writeSet(part *Part) {
+	if part.Master == part.Final {
+		part.WriteSet = part.Replicas
+		return
+	}
+	mark := len(b.arena)
+	b.arena = append(b.arena, part.Master)
+	for _, m := range part.Replicas {
+		if m != part.Master {
+			b.arena = append(b.arena, m)
+		}
+	}
+	part.WriteSet = b.cut(mark)
+}
+
+func (b *planner) fill(pid int, part *Part) {
+	mark := len(b.arena)
+	for _, m := range part.Replicas {
+		if !part.InSync(b.copyOf(pid, m)) {
+			b.arena = append(b.arena, m)
+		}
+	}
+	part.Fill = b.cut(mark)
+}
+
+// duplicates takes each non-empty Subset and the first holder of each other
+// non-empty Full version. A Subset stands for itself only: two Subsets of one
+// View can lack different records.
+func (b *planner) duplicates(pid int, row []uint16, part *Part) {
+	mark := len(b.arena)
+	for _, m := range row {
+		if c := b.copyOf(pid, m); b.mergeable(part, c) && !(c.State == Full && b.holds(pid, b.arena[mark:], c)) {
+			b.arena = append(b.arena, m)
+		}
+	}
+	part.Duplicates = b.cut(mark)
+}
+
+func (b *planner) represented(pid int, row []uint16, part *Part) {
+	mark := len(b.arena)
+	for _, m := range row {
+		if c := b.copyOf(pid, m); c.State == Full && b.mergeable(part, c) && !slices.Contains(part.Duplicates, m) {
+			b.arena = append(b.arena, m)
+		}
+	}
+	part.Represented = b.cut(mark)
+}
+
+// mergeable reports whether c may hold records that the working master lacks.
+func (b *planner) mergeable(part *Part, c Copy) bool {
+	return (c.State == Full || c.State == Subset) && !c.Empty && !part.InSync(c)
+}
+
+// holds reports whether one of members has exactly the copy c.
+func (b *planner) holds(pid int, members []uint16, c Copy) bool {
+	return slices.ContainsFunc(members, func(m uint16) bool { return b.copyOf(pid, m) == c })
+}
+
+func (b *planner) spares(pid int, row []uint16, part *Part) {
+	mark := len(b.arena)
+	for _, m := range row[len(part.Replicas):] {
+		if m != part.Master && b.copyOf(pid, m).State != None {
+			b.arena = append(b.arena, m)
+		}
+	}
+	part.Spares = b.cut(mark)
+}
+
+// CopyAfter returns the state that the member's copy takes when the View is
+// committed; before must be what the member reported. A result of None where
+// before was a copy happens in fresh partitions only, whose copies are empty.
+func (p *Plan) CopyAfter(pid int, member uint16, before Copy) Copy {
+	part := &p.Parts[pid]
+	replica := slices.Contains(part.Replicas, member)
+	switch {
+	case !part.Available:
+		return before
+	case part.Fresh && replica:
+		return Copy{State: Full, Empty: true, Key: p.Key}
+	case part.Fresh:
+		return Copy{}
+	case part.InSync(before) && (replica || member == part.Master):
+		return Copy{State: Full, Empty: before.Empty, Key: p.Key}
+	case replica:
+		return Copy{State: Subset, Empty: before.Empty || before.State == None, Key: p.Key}
+	case before.State == None || before.State == Spare:
+		return before
+	case part.InSync(before) || before.Empty:
+		return Copy{State: Spare, Empty: before.Empty, Key: p.Key}
+	}
+	return before // a duplicate or represented: kept until absorbed
+}
+
+// CopyAbsorbed returns the state of the copy c, which the member has had since
+// the commit, once the working master has absorbed it or its representative: a
+// Spare outside the replica set, unchanged inside (Fill makes it Full).
+func (p *Plan) CopyAbsorbed(pid int, member uint16, c Copy) Copy {
+	part := &p.Parts[pid]
+	if c.State == None || member == part.Master || slices.Contains(part.Replicas, member) {
+		return c
+	}
+	return Copy{State: Spare, Empty: c.Empty, Key: p.Key}
+}
