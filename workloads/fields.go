@@ -1,0 +1,164 @@
+package workloads
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"headroom/workloads/keys"
+	"headroom/workloads/units"
+)
+
+// field is one key of a workload, in its dotted form as --set takes it.
+type field struct {
+	name string
+	set  func(*Workload, string) error
+}
+
+// fields is every key but version. Parse and Set both go through it.
+var fields = makeFields()
+
+func makeFields() []field {
+	list := []field{
+		{"name", func(w *Workload, s string) error {
+			if s == "" || len(s) > 100 {
+				return fmt.Errorf("want 1 to 100 characters")
+			}
+			w.Name = s
+			return nil
+		}},
+		{"records", func(w *Workload, s string) (err error) {
+			w.Records, err = units.ParseCount(s)
+			return err
+		}},
+		{"value-size", func(w *Workload, s string) (err error) {
+			w.ValueSize, err = units.ParseBytes(s)
+			return err
+		}},
+		{"scan-length", func(w *Workload, s string) error {
+			n, err := units.ParseCount(s)
+			w.ScanLength = int(min(n, math.MaxInt32))
+			return err
+		}},
+		{"ttl", func(w *Workload, s string) (err error) {
+			w.TTL, err = units.ParseDuration(s)
+			return err
+		}},
+		{"mix", setMix},
+		{"keys.distribution", func(w *Workload, s string) error {
+			if !slices.Contains(keys.Distributions, s) {
+				return fmt.Errorf("unknown distribution %q: want one of %s%s", s, strings.Join(keys.Distributions, ", "),
+					didYouMean(s, keys.Distributions))
+			}
+			w.Keys.Distribution = s
+			return nil
+		}},
+		{"keys.exponent", plainNumber(func(w *Workload) *float64 { return &w.Keys.Exponent })},
+		{"keys.hot-fraction", plainNumber(func(w *Workload) *float64 { return &w.Keys.HotFraction })},
+		{"keys.hot-share", plainNumber(func(w *Workload) *float64 { return &w.Keys.HotShare })},
+	}
+	for op := range Ops {
+		list = append(list, field{"mix." + op.String(), plainNumber(func(w *Workload) *float64 { return &w.Mix[op] })})
+	}
+	return list
+}
+
+func plainNumber(at func(*Workload) *float64) func(*Workload, string) error {
+	return func(w *Workload, s string) error {
+		v, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("%q is not a number", s)
+		}
+		*at(w) = v
+		return nil
+	}
+}
+
+// setMix replaces the whole mix: "get:95,update:5".
+func setMix(w *Workload, s string) error {
+	var mix [Ops]float64
+	for part := range strings.SplitSeq(s, ",") {
+		name, share, ok := strings.Cut(strings.TrimSpace(part), ":")
+		op := slices.Index(opNames[:], name)
+		if !ok || op < 0 {
+			return fmt.Errorf("%q: want OPERATION:PERCENT,… with %s%s", part, strings.Join(opNames[:], ", "),
+				didYouMean(name, opNames[:]))
+		}
+		v, err := strconv.ParseFloat(share, 64)
+		if err != nil {
+			return fmt.Errorf("%q: %q is not a number", part, share)
+		}
+		mix[op] = v
+	}
+	w.Mix = mix
+	return nil
+}
+
+// Keys lists every key that Set takes.
+func Keys() []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return names
+}
+
+// Has reports whether key is a key of a workload.
+func Has(key string) bool { return slices.Contains(Keys(), key) }
+
+// Set overrides one key, as --set does. It does not Validate.
+func (w *Workload) Set(key, value string) error {
+	for _, f := range fields {
+		if f.name != key {
+			continue
+		}
+		if err := f.set(w, value); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("unknown workload key %q%s", key, didYouMean(key, Keys()))
+}
+
+// didYouMean returns ", did you mean …?" for the nearest candidate, or "".
+func didYouMean(got string, candidates []string) string {
+	if n := Nearest(got, candidates); n != "" {
+		return fmt.Sprintf(": did you mean %q?", n)
+	}
+	return ""
+}
+
+// Nearest returns the candidate with the smallest edit distance to got, or ""
+// when all differ in more than half of their letters.
+func Nearest(got string, candidates []string) string {
+	best, name := math.MaxInt, ""
+	for _, c := range candidates {
+		if d := distance(got, c); d < best && 2*d <= max(len(c), len(got)) {
+			best, name = d, c
+		}
+	}
+	return name
+}
+
+// distance is the Levenshtein distance in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
