@@ -11,7 +11,6 @@ const (
 	MaxScan       = 4096   // records of one scan reply
 	MaxNamespaces = 32     // namespaces of a cluster; their index travels in a byte
 	MaxName       = 255    // cluster and client names
-	MaxAddr       = 255    // host:port
 	NoMaster      = 0xFFFF // Map.Masters entry: nobody serves the partition
 	ProtocolV1    = uint16(1)
 )

@@ -1,0 +1,317 @@
+package txn
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/hlc"
+	"headroom/node/record"
+	"headroom/node/wire"
+)
+
+// Core executes the requests of one shard. See the package comment.
+type Core struct {
+	cfg    Config
+	clock  hlc.Clock
+	view   *cluster.View
+	frozen bool
+	parts  [cluster.Partitions]*part // nil: not of this shard, or before the first Commit
+	busy   map[record.Digest]*op // the write in flight per key
+	ops    map[uint64]*op        // by id
+	order  []*op                 // ops, oldest first; ended ones are dropped at Tick
+	nextID uint64
+	parked []*Request
+	held   []held
+	free   []*op
+	out    Effects
+	body   []byte // scratch: a stored body
+	bins   []byte // scratch: bins of replies
+	stats  Stats
+}
+
+// held is a message of a View that is not committed here yet.
+type held struct {
+	from Origin
+	kind wire.Kind
+	rep  wire.Replicate
+	res  wire.Resolve
+}
+
+// New returns a Core that parks everything until the first Commit.
+func New(cfg Config) *Core {
+	if cfg.Deadline == 0 {
+		cfg.Deadline = 2 * time.Second
+	}
+	return &Core{cfg: cfg, frozen: true, busy: map[record.Digest]*op{}, ops: map[uint64]*op{}}
+}
+
+// Take returns the effects of the calls since the last Take. They, and what
+// they alias, are valid until the next call of any other method.
+func (c *Core) Take() *Effects { return &c.out }
+
+// Reset forgets the effects returned by Take, keeping their memory.
+func (c *Core) Reset() {
+	o := &c.out
+	clear(o.Replies)
+	clear(o.Sends)
+	clear(o.Answers)
+	clear(o.Forwards)
+	o.Replies, o.Sends, o.Answers, o.Forwards, o.Drained = o.Replies[:0], o.Sends[:0], o.Answers[:0], o.Forwards[:0], o.Drained[:0]
+	c.bins = c.bins[:0]
+}
+
+// Stats returns the counters so far.
+func (c *Core) Stats() Stats { return c.stats }
+
+// Serves reports whether reads of the partition may be answered straight from
+// the store, while now < Lease: this node is its working master, nothing is
+// frozen, handed over or left to resolve. It changes only in Freeze, Commit,
+// Drain, Become, SetMaster and Resolved.
+func (c *Core) Serves(pid int) bool {
+	p := c.parts[pid]
+	return !c.frozen && p != nil && p.Master == c.cfg.Self && !p.draining && len(p.Duplicates) == 0
+}
+
+// Request executes one client request, or parks, queues or forwards it.
+func (c *Core) Request(now Now, q *Request) {
+	if q.Deadline == 0 {
+		d := c.cfg.Deadline
+		if q.DeadlineMS > 0 {
+			d = min(d*30, time.Duration(q.DeadlineMS)*time.Millisecond)
+		}
+		q.Deadline = now.Mono.Add(d)
+	}
+	p := c.parts[q.Digest.Partition()]
+	switch {
+	case c.frozen || p == nil || p.draining:
+		c.park(q)
+	case p.Master == 0:
+		c.reply(q.From, wire.StatusUnavailable)
+	case p.Master != c.cfg.Self && q.Forwarded:
+		c.reply(q.From, wire.StatusNotMaster)
+	case p.Master != c.cfg.Self:
+		c.stats.Forwarded++
+		c.out.Forwards = append(c.out.Forwards, Forward{To: p.Master, Req: q})
+	case now.Mono >= now.Lease:
+		c.park(q)
+	case q.isRead() && len(p.Duplicates) == 0:
+		c.read(now, q)
+	default:
+		c.start(now, p, q)
+	}
+}
+
+// start makes an op of a write, or of a read that must resolve duplicates,
+// and runs it unless another write of the record is in flight.
+func (c *Core) start(now Now, p *part, q *Request) {
+	if q.isRead() {
+		c.run(now, p, c.newOp(q))
+		return
+	}
+	if first := c.busy[q.Digest]; first != nil {
+		c.enqueue(first, q)
+		return
+	}
+	o := c.newOp(q)
+	c.busy[q.Digest] = o
+	c.run(now, p, o)
+}
+
+func (c *Core) enqueue(first *op, q *Request) {
+	if len(first.queue) >= MaxQueue {
+		c.stats.Busy++
+		c.reply(q.From, wire.StatusBusy)
+		return
+	}
+	first.queue = append(first.queue, q.clone())
+}
+
+// park keeps a request until the next Commit, SetMaster or Tick.
+func (c *Core) park(q *Request) {
+	if len(c.parked) >= MaxParked {
+		c.stats.Refused++
+		c.reply(q.From, wire.StatusUnavailable)
+		return
+	}
+	c.stats.Parked++
+	c.parked = append(c.parked, q.clone())
+}
+
+// Park keeps a request that the caller could not answer because the lease
+// ended while it was reading.
+func (c *Core) Park(now Now, q *Request) {
+	if q.Deadline == 0 {
+		q.Deadline = now.Mono.Add(c.cfg.Deadline)
+	}
+	c.park(q)
+}
+
+// unpark runs everything that was parked; what still cannot run parks again.
+func (c *Core) unpark(now Now) {
+	todo := c.parked
+	c.parked = nil
+	for _, q := range todo {
+		if now.Mono >= q.Deadline {
+			c.stats.Timeouts++
+			c.reply(q.From, wire.StatusTimeout)
+			continue
+		}
+		c.Request(now, q)
+	}
+}
+
+func (q *Request) clone() *Request {
+	r := *q
+	r.Body = slices.Clone(q.Body)
+	return &r
+}
+
+func (c *Core) reply(to Origin, s wire.Status) {
+	c.out.Replies = append(c.out.Replies, Reply{To: to, Reply: wire.Reply{Status: s}})
+}
+
+// read answers a get from the store.
+func (c *Core) read(now Now, q *Request) {
+	c.stats.Reads++
+	m, body, ok := c.cfg.Store.Get(&q.Digest, c.body[:0])
+	c.body = body[:0]
+	if !ok || !m.Live(now.sec()) {
+		c.reply(q.From, wire.StatusNotFound)
+		return
+	}
+	r := wire.Reply{Generation: m.Generation, Expiry: m.Expiry}
+	if q.Kind == wire.KindGet {
+		r.Bins = c.keep(record.Body(body).RawBins())
+	}
+	c.out.Replies = append(c.out.Replies, Reply{To: q.From, Reply: r})
+}
+
+// keep copies bins where they stay valid until Reset.
+func (c *Core) keep(b []byte) []byte {
+	if len(c.bins)+len(b) > cap(c.bins) {
+		c.bins = make([]byte, 0, max(2*cap(c.bins), len(b), 4096)) // earlier replies keep the old array
+	}
+	at := len(c.bins)
+	c.bins = append(c.bins, b...)
+	return c.bins[at:len(c.bins):len(c.bins)]
+}
+
+// change computes the record that a write leaves behind. It reports the
+// status to answer at once, or StatusOK with changed true when the record
+// must be stored.
+func (c *Core) change(now Now, q *Request) (m record.Meta, body []byte, bins []byte, changed bool, s wire.Status) {
+	var old record.Meta
+	var oldBody []byte
+	var exists bool
+	if q.Kind == wire.KindPut || q.Kind == wire.KindDelete {
+		old, exists = c.cfg.Store.Meta(&q.Digest)
+	} else {
+		old, oldBody, exists = c.cfg.Store.Get(&q.Digest, c.body[:0])
+		c.body = oldBody[:0]
+	}
+	live := exists && old.Live(now.sec())
+	m = record.Meta{Generation: 1, Expiry: c.expiry(now, q.TTL, 0)}
+	if live {
+		m.Generation = old.Generation + 1
+		m.Expiry = c.expiry(now, q.TTL, old.Expiry)
+		if m.Generation == 0 {
+			m.Generation = 1
+		}
+	} else {
+		oldBody = nil
+	}
+	if q.CheckGen && (live && old.Generation != q.Generation || !live && q.Generation != 0) {
+		return old, nil, nil, false, wire.StatusGeneration
+	}
+	switch q.Kind {
+	case wire.KindPut:
+		body = q.Body
+		if err := record.Body(body).Validate(); err != nil {
+			return m, nil, nil, false, refusal(err)
+		}
+	case wire.KindDelete:
+		m.Tombstone, m.Expiry = true, 0
+		if !live {
+			return m, nil, nil, false, wire.StatusNotFound
+		}
+	case wire.KindTouch:
+		if body = oldBody; !live {
+			return m, nil, nil, false, wire.StatusNotFound
+		}
+	case wire.KindOperate:
+		body, bins, changed, s = operate(oldBody, q.Body, live)
+		if !changed || s != wire.StatusOK {
+			return old, nil, bins, false, s
+		}
+	default:
+		return m, nil, nil, false, wire.StatusBadRequest
+	}
+	m.Version = c.stamp(now, old.Version)
+	return m, body, bins, true, wire.StatusOK
+}
+
+// stamp makes a version newer than old and than all this Core has seen.
+func (c *Core) stamp(now Now, old record.Version) record.Version {
+	v := record.Version{Regime: uint32(c.view.Key.Counter), Node: c.cfg.Self}
+	if old.Regime > v.Regime {
+		v.Regime = old.Regime // cannot be: a View's counter exceeds all its members saw
+	}
+	_ = c.clock.Receive(old.Stamp, now.WallMS) // a stamp too far ahead does not move the clock ...
+	v.Stamp = c.clock.Now(now.WallMS)
+	if !v.Newer(old) {
+		v.Stamp = old.Stamp + 1 // ... so step over it by hand
+	}
+	return v
+}
+
+func (c *Core) expiry(now Now, ttl, old uint32) uint32 {
+	switch ttl {
+	case wire.TTLNever:
+		return 0
+	case wire.TTLKeep:
+		return old
+	case wire.TTLDefault:
+		if c.cfg.DefaultTTL == 0 {
+			return 0
+		}
+		return now.sec() + c.cfg.DefaultTTL
+	}
+	return now.sec() + ttl
+}
+
+// operate applies the encoded ops of an operate request to a stored body.
+func operate(old, ops []byte, live bool) (body, bins []byte, changed bool, s wire.Status) {
+	list, set, key, err := wire.ParseOps(ops)
+	if err != nil {
+		return nil, nil, false, wire.StatusBadRequest
+	}
+	if !live {
+		if old, err = record.AppendBody(nil, set, key, nil); err != nil {
+			return nil, nil, false, wire.StatusBadRequest
+		}
+	}
+	body, results, changed, err := record.Apply(record.Body(old), list, nil)
+	switch {
+	case err != nil:
+		return nil, nil, false, refusal(err)
+	case !changed && !live:
+		return nil, nil, false, wire.StatusNotFound
+	}
+	if bins, err = wire.AppendResults(nil, results); err != nil {
+		return nil, nil, false, wire.StatusBadRequest
+	}
+	return body, bins, changed, wire.StatusOK
+}
+
+// refusal is the status for a record that breaks a rule of its own.
+func refusal(err error) wire.Status {
+	switch {
+	case errors.Is(err, record.ErrBinType):
+		return wire.StatusBinType
+	case errors.Is(err, record.ErrTooBig):
+		return wire.StatusTooBig
+	}
+	return wire.StatusBadRequest
+}

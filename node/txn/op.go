@@ -1,0 +1,344 @@
+package txn
+
+import (
+	"slices"
+
+	"headroom/node/cluster"
+	"headroom/node/record"
+	"headroom/node/wire"
+)
+
+// phase is how far an op has come.
+type phase uint8
+
+const (
+	resolving   phase = iota // asking the duplicates for the record; nothing applied
+	replicating              // applied here, waiting for the write set
+	handing                  // the new master has been given the applied write
+	ended
+)
+
+// op is one request in flight: a write from its first step to its last
+// acknowledgement, or a read that resolves duplicates first.
+type op struct {
+	id      uint64
+	req     Request // Body is the op's own copy
+	adopt   bool    // a write handed over by the former master: apply meta and body as they are
+	phase   phase
+	await   []cluster.NodeID // who has yet to answer
+	sent    cluster.Instant
+	meta    record.Meta // replicating: the applied record
+	body    []byte      //   and its body, reused between ops
+	reply   wire.Reply
+	queue   []*Request // later writes of the same record
+	adopted []*op      // later adoptions of the same record
+}
+
+func (c *Core) newOp(q *Request) *op {
+	var o *op
+	if n := len(c.free); n > 0 {
+		o, c.free = c.free[n-1], c.free[:n-1]
+	} else {
+		o = &op{}
+	}
+	c.nextID++
+	kept := append(o.req.Body[:0], q.Body...)
+	*o = op{id: c.nextID, req: *q, await: o.await[:0], body: o.body[:0]}
+	o.req.Body = kept
+	c.ops[o.id] = o
+	c.order = append(c.order, o)
+	if p := c.parts[q.Digest.Partition()]; p != nil {
+		p.inflight++
+	}
+	return o
+}
+
+// run takes an op from its beginning, in the current View.
+func (c *Core) run(now Now, p *part, o *op) {
+	if len(p.Duplicates) == 0 {
+		c.execute(now, p, o)
+		return
+	}
+	o.phase, o.await, o.sent = resolving, o.await[:0], now.Mono
+	for _, d := range p.Duplicates {
+		o.await = append(o.await, d.Node)
+	}
+	c.stats.Resolves++
+	c.ask(o)
+}
+
+// ask sends, or sends again, what the op waits for.
+func (c *Core) ask(o *op) {
+	for _, n := range o.await {
+		s := Send{To: n, ID: o.id}
+		switch o.phase {
+		case resolving:
+			s.Kind = wire.KindResolve
+			s.Resolve = wire.Resolve{View: c.view.Key, Namespace: c.cfg.Namespace, Digest: o.req.Digest}
+		case replicating, handing:
+			s.Kind = wire.KindReplicate
+			if o.phase == handing {
+				s.Kind = wire.KindAdopt
+			}
+			s.Replicate = wire.Replicate{View: c.view.Key, Namespace: c.cfg.Namespace, Digest: o.req.Digest, Meta: o.meta, Body: o.body}
+		}
+		c.out.Sends = append(c.out.Sends, s)
+	}
+}
+
+// execute applies the op to the store and starts its replication.
+func (c *Core) execute(now Now, p *part, o *op) {
+	if o.req.isRead() {
+		c.read(now, &o.req)
+		c.end(now, o)
+		return
+	}
+	if o.adopt {
+		c.executeAdopted(now, p, o)
+		return
+	}
+	c.stats.Writes++
+	m, body, bins, changed, s := c.change(now, &o.req)
+	o.reply = wire.Reply{Status: s, Generation: m.Generation, Expiry: m.Expiry, Bins: bins}
+	if !changed {
+		c.finish(now, o)
+		return
+	}
+	if err := c.cfg.Store.Put(&o.req.Digest, m, body); err != nil {
+		o.reply = wire.Reply{Status: wire.StatusStopWrites}
+		c.finish(now, o)
+		return
+	}
+	o.meta, o.body = m, append(o.body[:0], body...)
+	c.replicate(now, p, o)
+}
+
+// executeAdopted applies a write that the former master had applied but not
+// acknowledged. If this master has written the record since the View began,
+// the adopted write lies before that one and needs no copy of its own; else
+// it is applied under a version of this View, so that nothing from before the
+// View can win against it once it is acknowledged.
+func (c *Core) executeAdopted(now Now, p *part, o *op) {
+	c.stats.Adopted++
+	o.reply = wire.Reply{Status: wire.StatusOK}
+	cur, ok := c.cfg.Store.Meta(&o.req.Digest)
+	if ok && uint64(cur.Version.Regime) >= c.view.Key.Counter && cur.Version != o.meta.Version {
+		c.finish(now, o)
+		return
+	}
+	if ok && cur.Version.Newer(o.meta.Version) {
+		o.meta.Version = cur.Version
+	}
+	o.meta.Version = c.stamp(now, o.meta.Version)
+	if err := c.cfg.Store.Put(&o.req.Digest, o.meta, o.req.Body); err != nil {
+		o.reply.Status = wire.StatusStopWrites
+		c.finish(now, o)
+		return
+	}
+	o.body = append(o.body[:0], o.req.Body...)
+	c.replicate(now, p, o)
+}
+
+func (c *Core) replicate(now Now, p *part, o *op) {
+	o.phase, o.sent = replicating, now.Mono
+	o.await = append(o.await[:0], p.WriteSet...)
+	c.ask(o)
+	if len(o.await) == 0 || c.cfg.CommitMaster {
+		c.finish(now, o)
+	}
+}
+
+// finish answers a write and lets the next one of its record begin.
+func (c *Core) finish(now Now, o *op) {
+	if o.adopt {
+		c.out.Answers = append(c.out.Answers, Answer{To: o.req.From, Kind: wire.KindReplicated, Status: o.reply.Status})
+	} else {
+		o.reply.Bins = c.keep(o.reply.Bins)
+		c.out.Replies = append(c.out.Replies, Reply{To: o.req.From, Reply: o.reply})
+	}
+	c.end(now, o)
+}
+
+// end forgets an op and starts the next one queued behind it.
+func (c *Core) end(now Now, o *op) {
+	delete(c.ops, o.id)
+	o.phase = ended
+	pid := o.req.Digest.Partition()
+	if p := c.parts[pid]; p != nil {
+		p.inflight--
+		if p.inflight == 0 && p.draining {
+			c.out.Drained = append(c.out.Drained, pid)
+		}
+	}
+	if c.busy[o.req.Digest] != o {
+		return
+	}
+	delete(c.busy, o.req.Digest)
+	queue, adopted := o.queue, o.adopted
+	o.queue, o.adopted = nil, nil
+	for _, a := range adopted {
+		c.startAdopted(now, a)
+	}
+	for _, q := range queue {
+		if now.Mono >= q.Deadline {
+			c.stats.Timeouts++
+			c.reply(q.From, wire.StatusTimeout)
+		} else {
+			c.Request(now, q) // queues again behind the first that starts
+		}
+	}
+}
+
+// Receive handles a message of another node: KindReplicate, KindAdopt or
+// KindResolve. Byte slices in it are copied if kept.
+func (c *Core) Receive(now Now, from Origin, kind wire.Kind, rep *wire.Replicate, res *wire.Resolve) {
+	key := res.View
+	if kind != wire.KindResolve {
+		key = rep.View
+	}
+	var mine cluster.ViewKey
+	if c.view != nil {
+		mine = c.view.Key
+	}
+	switch {
+	case mine.Less(key) || c.frozen && key == mine:
+		c.hold(from, kind, rep, res)
+	case key != mine:
+		c.stale(from, kind)
+	case kind == wire.KindReplicate:
+		c.apply(now, from, rep)
+	case kind == wire.KindAdopt:
+		c.adopt(now, from, rep)
+	default:
+		c.answerResolve(from, res)
+	}
+}
+
+// stale refuses a message of an older View; the sender runs it again in its
+// next one.
+func (c *Core) stale(from Origin, kind wire.Kind) {
+	c.stats.Stale++
+	a := Answer{To: from, Kind: wire.KindReplicated, Status: wire.StatusStaleView}
+	if kind == wire.KindResolve {
+		a.Kind, a.Resolved.Status = wire.KindResolved, wire.StatusStaleView
+	}
+	c.out.Answers = append(c.out.Answers, a)
+}
+
+func (c *Core) hold(from Origin, kind wire.Kind, rep *wire.Replicate, res *wire.Resolve) {
+	if len(c.held) >= MaxHeld {
+		c.stats.Refused++
+		c.stale(from, kind)
+		return
+	}
+	h := held{from: from, kind: kind, res: *res, rep: *rep}
+	h.rep.Body = slices.Clone(rep.Body)
+	c.held = append(c.held, h)
+}
+
+// apply stores a replica of a write.
+func (c *Core) apply(now Now, from Origin, m *wire.Replicate) {
+	p := c.parts[m.Digest.Partition()]
+	a := Answer{To: from, Kind: wire.KindReplicated}
+	if p == nil || !p.Replica {
+		a.Status = wire.StatusStaleView
+	} else if _, _, _, err := c.cfg.Store.PutNewer(&m.Digest, m.Meta, m.Body); err != nil {
+		a.Status = wire.StatusStopWrites
+	} else {
+		c.stats.Replicas++
+		_ = c.clock.Receive(m.Meta.Version.Stamp, now.WallMS) // too far ahead: stamp steps over it
+	}
+	c.out.Answers = append(c.out.Answers, a)
+}
+
+// adopt takes over a write from the former master of its partition.
+func (c *Core) adopt(now Now, from Origin, m *wire.Replicate) {
+	pid := m.Digest.Partition()
+	p := c.parts[pid]
+	if p == nil || p.Master != c.cfg.Self || p.draining {
+		c.stale(from, wire.KindAdopt)
+		return
+	}
+	o := c.newOp(&Request{Request: wire.Request{Namespace: m.Namespace, Digest: m.Digest, Body: m.Body},
+		Kind: wire.KindPut, From: from, Deadline: now.Mono.Add(c.cfg.Deadline)})
+	o.adopt, o.meta = true, m.Meta
+	c.startAdopted(now, o)
+}
+
+func (c *Core) startAdopted(now Now, o *op) {
+	p := c.parts[o.req.Digest.Partition()]
+	if first := c.busy[o.req.Digest]; first != nil {
+		first.adopted = append(first.adopted, o)
+		return
+	}
+	c.busy[o.req.Digest] = o
+	c.runOrRefuse(now, p, o)
+}
+
+// answerResolve tells a working master what this node's duplicate copy holds.
+func (c *Core) answerResolve(from Origin, m *wire.Resolve) {
+	a := Answer{To: from, Kind: wire.KindResolved}
+	meta, body, ok := c.cfg.Store.Get(&m.Digest, c.body[:0])
+	c.body = body[:0]
+	a.Resolved = wire.Resolved{Status: wire.StatusNotFound}
+	if ok {
+		a.Resolved = wire.Resolved{Meta: meta, Body: c.keep(body)}
+	}
+	c.out.Answers = append(c.out.Answers, a)
+}
+
+// Replicated handles the answer of one member to KindReplicate or KindAdopt
+// with the given id.
+func (c *Core) Replicated(now Now, from cluster.NodeID, id uint64, s wire.Status) {
+	o := c.ops[id]
+	if o == nil || c.frozen || o.phase == resolving || s == wire.StatusStaleView {
+		return // of an older try, or the View is changing: Commit or Tick runs it again
+	}
+	i := slices.Index(o.await, from)
+	if i < 0 {
+		return
+	}
+	if s != wire.StatusOK {
+		// A member without room: the write stays on the others, but it is
+		// not as redundant as promised, and the caller is told.
+		o.reply = wire.Reply{Status: wire.StatusInDoubt}
+		c.stats.InDoubt++
+	}
+	o.await = slices.Delete(o.await, i, i+1)
+	if len(o.await) == 0 {
+		c.finish(now, o)
+	}
+}
+
+// ResolvedBy handles a duplicate's answer to KindResolve.
+func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resolved) {
+	o := c.ops[id]
+	if o == nil || o.phase != resolving || m.Status == wire.StatusStaleView {
+		return
+	}
+	i := slices.Index(o.await, from)
+	p := c.parts[o.req.Digest.Partition()]
+	if i < 0 || p == nil || c.frozen {
+		return
+	}
+	if m.Status == wire.StatusOK {
+		c.merge(p, from, &o.req.Digest, m)
+	}
+	o.await = slices.Delete(o.await, i, i+1)
+	if len(o.await) == 0 {
+		c.execute(now, p, o)
+	}
+}
+
+// merge takes a duplicate's record if it is newer, and counts the version it
+// replaces if both were written after the lineages parted.
+func (c *Core) merge(p *part, from cluster.NodeID, d *record.Digest, m *wire.Resolved) {
+	applied, old, existed, err := c.cfg.Store.PutNewer(d, m.Meta, m.Body)
+	if err != nil || !applied || !existed {
+		return
+	}
+	i := slices.IndexFunc(p.Duplicates, func(x Duplicate) bool { return x.Node == from })
+	if i >= 0 && uint64(old.Version.Regime) > p.Duplicates[i].Ancestor && uint64(m.Meta.Version.Regime) > p.Duplicates[i].Ancestor {
+		c.stats.ConflictsDiscarded++
+	}
+}

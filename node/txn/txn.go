@@ -1,0 +1,153 @@
+// Package txn is the core that executes record requests on a node: reads and
+// writes at the working master, replication to the write set, duplicate
+// resolution after a merge, and what happens to requests in flight when the
+// View or a mastership changes. It owns neither sockets nor clocks nor the
+// records themselves (Store); which node masters what is told to it (Commit,
+// Drain, Become, SetMaster).
+//
+// The invariant to know: a write is answered OK only when every member of the
+// write set of one single View has applied it, or has something newer. A
+// request that cannot be decided yet is parked, never guessed.
+//
+// A Core serves one shard of the partitions of one namespace and is not safe
+// for concurrent use; the caller holds a lock per Core. Start reading at
+// Core.Request.
+package txn
+
+import (
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/record"
+	"headroom/node/wire"
+)
+
+// Limits of one Core. Beyond them a request is refused with a retryable
+// status; nothing grows without bound.
+const (
+	MaxQueue  = 64        // requests waiting for one record, as Aerospike's transaction-pending-limit (20), with room for 64 writers on one hot key
+	MaxParked = 8192      // requests waiting for a View or a lease
+	MaxHeld   = 8192      // messages of a View this node has not committed yet
+	ackRetry  = 50 * time.Millisecond // resend to a silent peer; applying twice is harmless
+)
+
+// Store is what a Core needs of the storage engine; see storage.Engine for
+// the contracts.
+type Store interface {
+	Get(d *record.Digest, dst []byte) (record.Meta, []byte, bool)
+	Meta(d *record.Digest) (record.Meta, bool)
+	Put(d *record.Digest, m record.Meta, body []byte) error
+	PutNewer(d *record.Digest, m record.Meta, body []byte) (applied bool, old record.Meta, existed bool, err error)
+}
+
+// Config of a Core. All fields but CommitMaster and DefaultTTL are needed.
+type Config struct {
+	Self         cluster.NodeID
+	Namespace    uint8
+	Store        Store
+	CommitMaster bool   // acknowledge after the master alone has the write
+	DefaultTTL   uint32 // seconds for requests that name none; zero: never expires
+	Deadline     time.Duration // of requests that name none; zero means 2 s
+}
+
+// Now is one reading of the caller's clocks.
+type Now struct {
+	Mono   cluster.Instant // timers
+	WallMS int64           // record stamps and expiry, milliseconds since the epoch
+	Lease  cluster.Instant // until when this node may answer as a member of its View
+}
+
+func (n Now) sec() uint32 { return uint32(n.WallMS / 1000) }
+
+// Origin is where a request came from and its reply goes. The Core only
+// carries it.
+type Origin struct {
+	Conn any
+	ID   uint64
+}
+
+// Request is one single-record request. Body may alias the caller's buffer:
+// the Core copies what it keeps.
+type Request struct {
+	wire.Request
+	Kind      wire.Kind
+	From      Origin
+	Forwarded bool            // already forwarded once by another node
+	Deadline  cluster.Instant // zero: now + DeadlineMS, or the configured one
+}
+
+func (q *Request) isRead() bool { return q.Kind == wire.KindGet || q.Kind == wire.KindGetHeader }
+
+// Reply goes to the origin of a request.
+type Reply struct {
+	To    Origin
+	Reply wire.Reply // Bins is valid until the next call of the Core
+}
+
+// Send goes to another node. Exactly one of the message fields is set, by
+// Kind. Byte slices in it are valid until the next call of the Core.
+type Send struct {
+	To        cluster.NodeID
+	Kind      wire.Kind
+	ID        uint64
+	Replicate wire.Replicate // KindReplicate, KindAdopt
+	Resolve   wire.Resolve   // KindResolve
+}
+
+// Answer goes back to a node that sent a message, on the same stream.
+type Answer struct {
+	To       Origin
+	Kind     wire.Kind
+	Status   wire.Status   // KindReplicated
+	Resolved wire.Resolved // KindResolved
+}
+
+// Forward hands a client's request to the node that masters the partition.
+type Forward struct {
+	To  cluster.NodeID
+	Req *Request // valid until the next call of the Core
+}
+
+// Effects are what a call asks of the caller, in any order, before the next
+// call. The slices are reused.
+type Effects struct {
+	Replies  []Reply
+	Sends    []Send
+	Answers  []Answer
+	Forwards []Forward
+	Drained  []int // partitions whose last write in flight has ended after Drain
+}
+
+// Stats counts what happened since the Core was made.
+type Stats struct {
+	Reads, Writes, Replicas   uint64
+	Parked, Forwarded, Busy   uint64
+	Resolves, Rerun, Adopted  uint64
+	InDoubt, Timeouts, Stale  uint64
+	ConflictsDiscarded        uint64 // acknowledged versions that lost against the other side of a split
+	Refused                   uint64 // parked or held beyond the limit
+}
+
+// Duplicate is a holder whose records the working master may lack.
+type Duplicate struct {
+	Node cluster.NodeID
+	// Ancestor is the counter of the newest View both lineages went
+	// through; records written after it on both sides conflict.
+	Ancestor uint64
+}
+
+// Assignment is this node's part in one partition for the View being
+// committed.
+type Assignment struct {
+	Partition  int
+	Master     cluster.NodeID   // working master; zero: unavailable
+	WriteSet   []cluster.NodeID // members beside the master that get every write; used by the master
+	Replica    bool             // this node is in the write set
+	Duplicates []Duplicate      // to be resolved before answering; used by the master
+}
+
+type part struct {
+	Assignment
+	draining bool
+	inflight int // ops of this partition that have applied or are resolving
+}

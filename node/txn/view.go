@@ -1,0 +1,205 @@
+package txn
+
+import (
+	"slices"
+
+	"headroom/node/cluster"
+	"headroom/node/wire"
+)
+
+// Freeze stops the shard: no write is acknowledged and no read answered until
+// the next Commit. Call it before *accepted* is sent.
+func (c *Core) Freeze() { c.frozen = true }
+
+// Commit installs a View and this node's assignments in it, runs the writes
+// in flight again on their new write sets, and then everything that waited.
+// Partitions without an assignment are served by nobody known.
+func (c *Core) Commit(now Now, v *cluster.View, list []Assignment) {
+	c.view, c.frozen = v, false
+	c.parts = [cluster.Partitions]*part{}
+	slab := make([]part, len(list))
+	for i := range list {
+		slab[i].Assignment = list[i]
+		c.parts[list[i].Partition] = &slab[i]
+	}
+	running := slices.Clone(c.order)
+	for _, o := range running {
+		if o.phase != ended {
+			if p := c.parts[o.req.Digest.Partition()]; p != nil {
+				p.inflight++
+			}
+		}
+	}
+	for _, o := range running {
+		if o.phase != ended && (c.busy[o.req.Digest] == o || o.req.isRead()) {
+			c.rerun(now, o)
+		}
+	}
+	c.unpark(now)
+	c.replay(now)
+}
+
+// rerun takes an op into a new View.
+func (c *Core) rerun(now Now, o *op) {
+	c.stats.Rerun++
+	p := c.parts[o.req.Digest.Partition()]
+	switch {
+	case o.phase == resolving && o.adopt:
+		c.runOrRefuse(now, p, o)
+	case o.phase == resolving: // nothing applied: begin again
+		q := o.req.clone()
+		c.end(now, o)
+		c.Request(now, q)
+	case p == nil || p.Master == 0:
+		o.reply = wire.Reply{Status: wire.StatusInDoubt}
+		c.stats.InDoubt++
+		c.finish(now, o)
+	case p.Master != c.cfg.Self:
+		o.phase, o.await, o.sent = handing, append(o.await[:0], p.Master), now.Mono
+		c.ask(o)
+	default:
+		c.replicateAgain(now, p, o)
+	}
+}
+
+func (c *Core) runOrRefuse(now Now, p *part, o *op) {
+	if p == nil || p.Master != c.cfg.Self {
+		o.reply = wire.Reply{Status: wire.StatusStaleView}
+		c.finish(now, o)
+		return
+	}
+	c.run(now, p, o)
+}
+
+// replicateAgain sends an applied write to the write set of the new View,
+// under a version of that View: its old version may be older than what the
+// other side of a merge holds for the record, and it has yet to be
+// acknowledged.
+func (c *Core) replicateAgain(now Now, p *part, o *op) {
+	cur, ok := c.cfg.Store.Meta(&o.req.Digest)
+	if ok && cur.Version.Newer(o.meta.Version) {
+		c.finish(now, o) // replaced while it was in flight: it lies before the newer one
+		return
+	}
+	o.meta.Version = c.stamp(now, o.meta.Version)
+	if err := c.cfg.Store.Put(&o.req.Digest, o.meta, o.body); err != nil {
+		o.reply = wire.Reply{Status: wire.StatusInDoubt}
+		c.finish(now, o)
+		return
+	}
+	c.replicate(now, p, o)
+}
+
+// replay handles the messages that were held for this View.
+func (c *Core) replay(now Now) {
+	todo := c.held
+	c.held = nil
+	for i := range todo {
+		h := &todo[i]
+		c.Receive(now, h.from, h.kind, &h.rep, &h.res)
+	}
+}
+
+// Drain stops a partition that is about to be handed over: new requests park,
+// and Effects.Drained tells when the last write in flight has ended, which
+// may be at once.
+func (c *Core) Drain(pid int) {
+	p := c.parts[pid]
+	if p == nil || p.Master != c.cfg.Self {
+		return
+	}
+	p.draining = true
+	if p.inflight == 0 {
+		c.out.Drained = append(c.out.Drained, pid)
+	}
+}
+
+// Become makes this node the working master of a partition that has been
+// handed to it; writeSet are the other members that get every write.
+func (c *Core) Become(now Now, pid int, writeSet []cluster.NodeID) {
+	p := c.parts[pid]
+	if p == nil {
+		return
+	}
+	p.Master, p.WriteSet, p.Duplicates, p.draining, p.Replica = c.cfg.Self, writeSet, nil, false, true
+	c.unpark(now)
+}
+
+// SetMaster records that another node has become the working master; requests
+// parked here for the partition go to it.
+func (c *Core) SetMaster(now Now, pid int, n cluster.NodeID) {
+	p := c.parts[pid]
+	if p == nil || n == c.cfg.Self {
+		return
+	}
+	p.Master, p.Duplicates, p.draining = n, nil, false
+	c.unpark(now)
+}
+
+// Resolved records that the store now holds all that the partition's
+// duplicates held; reads are answered from it again.
+func (c *Core) Resolved(pid int) {
+	if p := c.parts[pid]; p != nil {
+		p.Duplicates = nil
+	}
+}
+
+// Deadline is when Tick has something to do: a coarse beat while anything is
+// in flight or parked.
+func (c *Core) Deadline(now cluster.Instant) cluster.Instant {
+	if len(c.order) == 0 && len(c.parked) == 0 {
+		return cluster.Never
+	}
+	return now.Add(ackRetry / 5)
+}
+
+// Tick repeats what has not been answered, ends what is overdue and tries the
+// parked requests again if the lease is back.
+func (c *Core) Tick(now Now) {
+	kept := c.order[:0]
+	for _, o := range c.order {
+		if o.phase == ended {
+			c.recycle(o)
+			continue
+		}
+		kept = append(kept, o)
+	}
+	clear(c.order[len(kept):])
+	c.order = kept
+	for _, o := range slices.Clone(c.order) {
+		c.tickOp(now, o)
+	}
+	if len(c.parked) > 0 {
+		c.unpark(now)
+	}
+}
+
+func (c *Core) tickOp(now Now, o *op) {
+	switch {
+	case o.phase == ended || c.view == nil:
+	case now.Mono >= o.req.Deadline && (c.busy[o.req.Digest] == o || o.req.isRead()):
+		o.reply = wire.Reply{Status: wire.StatusInDoubt}
+		if o.phase == resolving {
+			o.reply.Status = wire.StatusTimeout
+			c.stats.Timeouts++
+		} else {
+			c.stats.InDoubt++
+		}
+		if o.req.isRead() {
+			c.reply(o.req.From, wire.StatusTimeout)
+			c.end(now, o)
+		} else {
+			c.finish(now, o)
+		}
+	case !c.frozen && now.Mono.Sub(o.sent) >= ackRetry && len(o.await) > 0:
+		o.sent = now.Mono
+		c.ask(o)
+	}
+}
+
+// recycle keeps an ended op's memory for the next one.
+func (c *Core) recycle(o *op) {
+	if len(c.free) < MaxQueue && cap(o.body) <= 64<<10 {
+		c.free = append(c.free, o)
+	}
+}
