@@ -1,0 +1,116 @@
+// Package target owns the seam between the load generator and a system under
+// test: Target, Lane, Op and Result, and two targets without a network: Null,
+// which answers at once, and Fake, an in-memory store that misbehaves on
+// request. It measures nothing.
+//
+// The invariant to know: every Op that Submit accepted is completed exactly
+// once, by Lane's callback, at the latest a short while after its Deadline;
+// nothing is allocated, started or sent over a channel per operation.
+//
+// Start reading at Lane.
+package target
+
+import (
+	"errors"
+	"time"
+)
+
+// Kind is what an Op asks of the target.
+type Kind uint8
+
+// The kinds of operations. Write stores a whole record, whether it exists or
+// not.
+const (
+	Read Kind = iota + 1
+	Write
+	Delete
+	Scan
+)
+
+// Outcome is how an operation ended. Every error is one of the last two: the
+// audit rests on the difference.
+type Outcome uint8
+
+// The outcomes.
+const (
+	OK       Outcome = iota + 1
+	NotFound         // the target answered that the record does not exist
+	Failed           // not applied, and never will be
+	InDoubt          // perhaps applied, now or later
+)
+
+// Op is one operation. It and Value belong to the caller: Submit copies what
+// it needs before it returns.
+type Op struct {
+	Kind    Kind
+	Key     uint64 // record number; the target makes its own key of it, the same for all lanes
+	Value   []byte // Write only
+	TTL     time.Duration
+	ScanLen int           // Scan only: how many records from Key on, in the target's order
+	Token   uint64        // given back in the Result
+	Budget  time.Duration // time left for this operation; then it ends as Failed or InDoubt
+}
+
+// Result is the end of one operation.
+type Result struct {
+	Token   uint64
+	Outcome Outcome
+	Value   []byte // Read only, valid during the callback
+	Err     error  // why, for Failed and InDoubt
+}
+
+// ErrFull is returned by Submit when the lane has as many operations in flight
+// as it can take; submit again after a completion.
+var ErrFull = errors.New("target: too many operations in flight")
+
+// Lane is one lane's door to the target. Submit and Flush are called by one
+// goroutine; completions come on any goroutine, concurrently with Submit or
+// from within it.
+type Lane interface {
+	// Submit starts an operation and never waits for its reply. ErrFull means
+	// it was not started; any other error means the target is closed.
+	Submit(op *Op) error
+	// Flush sends what Submit may have gathered.
+	Flush()
+	// Close completes what is in flight and returns when no callback will come.
+	Close() error
+}
+
+// Target is a system under test.
+type Target interface {
+	// NewLane opens a lane for at most inFlight operations at a time. complete
+	// must be quick and must not call the lane.
+	NewLane(inFlight int, complete func(*Result)) (Lane, error)
+	// Close ends the connections; all lanes must be closed before.
+	Close() error
+}
+
+// Null is a target that completes every operation at once, inside Submit, and
+// stores nothing. It shows what the generator itself can do.
+type Null struct{}
+
+type nullLane struct {
+	complete func(*Result)
+	result   Result
+}
+
+// NewLane implements Target.
+func (Null) NewLane(_ int, complete func(*Result)) (Lane, error) {
+	return &nullLane{complete: complete}, nil
+}
+
+// Close implements Target.
+func (Null) Close() error { return nil }
+
+func (l *nullLane) Submit(op *Op) error {
+	l.result.Token, l.result.Outcome = op.Token, OK
+	if op.Kind == Read {
+		l.result.Outcome = NotFound
+	}
+	l.complete(&l.result)
+	return nil
+}
+
+func (l *nullLane) Flush() {}
+
+func (l *nullLane) Close() error { return nil }
