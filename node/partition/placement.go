@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"slices"
 
 	"headroom/node/cluster"
@@ -114,7 +115,7 @@ func (pl *placement) run() {
 	}
 	pl.refuse()
 	pl.level()
-	pl.masters()
+	newMasters(pl).run()
 	pl.arrange()
 }
 
@@ -155,46 +156,43 @@ func (pl *placement) inRack(set []uint16, m uint16) int {
 	return n
 }
 
-// refuseRounds bounds deferred acceptance. The last few free places are found
-// by long chains; level finds them directly.
+// refuseRounds bounds deferred acceptance. It ends before when fewer copies
+// than half the members are above their share: the last free places lie at the
+// end of long chains, and level finds them directly.
 const refuseRounds = 32
 
+// holding is one copy of a member, with what it loses by giving it up.
+type holding struct {
+	loss int64
+	pid  int
+}
+
 // refuse lets every member with more than its share refuse the partitions
-// that rank it lowest, until none has or the rounds are over.
+// that rank it lowest, until few are too many or the rounds are over.
 func (pl *placement) refuse() {
-	type holding struct {
-		score uint64
-		pid   int
-	}
+	excess := make([]int, pl.n)
 	lists := make([][]holding, pl.n)
+	again := make([]int, 0, pl.n)
 	for range refuseRounds {
-		over := false
+		total := 0
 		for m := range lists {
+			excess[m] = max(pl.copies[m]-pl.share[m], 0)
+			total += excess[m]
 			lists[m] = lists[m][:0]
-			over = over || pl.copies[m] > pl.share[m]
 		}
-		if !over {
+		if total*2 < pl.active {
 			return
 		}
 		for p := range cluster.Partitions {
 			for _, m := range pl.replicas(p) {
-				if pl.copies[m] > pl.share[m] && !pl.refused[p].has(m) {
-					lists[m] = append(lists[m], holding{pl.rank.score(p, m), p})
+				if excess[m] > 0 && !pl.refused[p].has(m) {
+					lists[m] = keepLeast(lists[m], excess[m], holding{int64(pl.rank.score(p, m) &^ activeBit), p})
 				}
 			}
 		}
-		var again []int
+		again = again[:0]
 		for m, list := range lists {
-			if len(list) == 0 {
-				continue
-			}
-			slices.SortFunc(list, func(a, b holding) int {
-				if a.score < b.score {
-					return -1
-				}
-				return 1
-			})
-			for _, h := range list[:min(len(list), pl.copies[m]-pl.share[m])] {
+			for _, h := range list {
 				pl.refused[h.pid].add(uint16(m))
 				again = append(again, h.pid)
 			}
@@ -209,12 +207,111 @@ func (pl *placement) refuse() {
 	}
 }
 
-// level moves copies directly from the fullest to the emptiest members until
-// they differ by at most one or the racks allow no more.
-func (pl *placement) level() {
+// keepLeast inserts h into list, sorted by loss, and keeps at most k.
+func keepLeast(list []holding, k int, h holding) []holding {
+	if len(list) == k {
+		if h.loss >= list[k-1].loss {
+			return list
+		}
+		list = list[:k-1]
+	}
+	at, _ := slices.BinarySearchFunc(list, h, func(a, b holding) int { return cmp.Compare(a.loss, b.loss) })
+	return slices.Insert(list, at, h)
 }
 
-func (pl *placement) masters() {
+// level moves the single copies that deferred acceptance left over: members
+// above their share shed, then the emptiest are fed, until two members differ
+// by at most one or the racks allow no more. Each move lowers the sum of
+// squared counts, so it ends; there is about one per member to do.
+func (pl *placement) level() {
+	for m := range pl.n {
+		for pl.copies[m] > pl.share[m] && pl.shed(uint16(m)) {
+		}
+	}
+	stuck := make([]bool, pl.n)
+	for {
+		to, most := -1, 0
+		for m, c := range pl.copies {
+			if pl.rank.members[m].Quiesced {
+				continue
+			}
+			most = max(most, c)
+			if !stuck[m] && (to < 0 || c < pl.copies[to]) {
+				to = m
+			}
+		}
+		if to < 0 || most-pl.copies[to] < 2 {
+			return
+		}
+		stuck[to] = !pl.feed(uint16(to))
+	}
+}
+
+// shed moves the copy that ranks from lowest to the best ranked member below
+// its share. It reports whether there was one.
+func (pl *placement) shed(from uint16) bool {
+	best, least := move{pid: -1}, uint64(0)
+	for p := range cluster.Partitions {
+		score := pl.rank.score(p, from)
+		if best.pid >= 0 && score >= least || !slices.Contains(pl.replicas(p), from) {
+			continue
+		}
+		for _, to := range pl.rows[p*pl.n : p*pl.n+pl.active] {
+			if mv := (move{p, from, to}); pl.copies[to] < pl.share[to] && pl.allowed(mv) {
+				best, least = mv, score
+				break
+			}
+		}
+	}
+	return pl.apply(best)
+}
+
+// feed moves a copy to the member to from one with at least two more: of the
+// partition that ranks to highest. It reports whether there was one.
+func (pl *placement) feed(to uint16) bool {
+	best, most := move{pid: -1}, uint64(0)
+	for p := range cluster.Partitions {
+		score := pl.rank.score(p, to)
+		if score <= most {
+			continue
+		}
+		for _, from := range pl.replicas(p) {
+			if mv := (move{p, from, to}); pl.copies[from]-pl.copies[to] >= 2 && pl.allowed(mv) {
+				best, most = mv, score
+			}
+		}
+	}
+	return pl.apply(best)
+}
+
+// move replaces one replica of a partition by another member.
+type move struct {
+	pid      int
+	from, to uint16
+}
+
+// allowed reports whether the move keeps the replicas distinct and breaks no
+// rack rule.
+func (pl *placement) allowed(mv move) bool {
+	set := pl.replicas(mv.pid)
+	return !slices.Contains(set, mv.to) &&
+		(pl.racks[mv.from] == pl.racks[mv.to] || pl.inRack(set, mv.to) < pl.inRack(set, mv.from))
+}
+
+func (pl *placement) apply(mv move) bool {
+	if mv.pid < 0 {
+		return false
+	}
+	set := pl.replicas(mv.pid)
+	set[slices.Index(set, mv.from)] = mv.to
+	pl.copies[mv.from]--
+	pl.copies[mv.to]++
+	return true
+}
+
+// loss is how much lower p ranks to than from.
+func (pl *placement) loss(p int, from, to uint16) int64 {
+	return int64(pl.rank.score(p, from)&^activeBit) - int64(pl.rank.score(p, to)&^activeBit)
 }
 
 // arrange writes the chosen order back into the rows.
@@ -222,6 +319,9 @@ func (pl *placement) arrange() {
 	rest := make([]uint16, 0, pl.n)
 	for p := range cluster.Partitions {
 		row, set := pl.rows[p*pl.n:(p+1)*pl.n], pl.replicas(p)
+		if slices.Equal(row[:pl.rf], set) {
+			continue
+		}
 		rest = rest[:0]
 		for _, m := range row {
 			if !slices.Contains(set, m) {
