@@ -1,0 +1,197 @@
+package storage
+
+import (
+	"math/bits"
+	"sync"
+	"unsafe"
+)
+
+// Bodies and hash tables live in slots of fixed sizes: every 16 bytes up to
+// 1 KiB, then eight sizes per doubling up to 1 MiB, so that rounding costs at
+// most an eighth. Slots of one size share spans of whole pages; a span whose
+// slots are all free goes back to the pool for any size. A location is an
+// offset into the pool's pages.
+const (
+	slotStep    = 16
+	smallMax    = 1 << 10
+	smallSizes  = smallMax / slotStep
+	sizeClasses = smallSizes + 8*10
+	maxSlot     = 1 << 20 // record.MaxSize
+
+	// maxSpanPages bounds a span: 2 MiB, a huge page.
+	maxSpanPages = 32
+	// maxSpanWaste is 1/16th of a span that no slot covers, if some span
+	// does as well.
+	maxSpanWaste = 16
+)
+
+// classOf returns the size class for size bytes, 0 < size <= maxSlot.
+func classOf(size uint32) int {
+	if size <= smallMax {
+		return int((size - 1) / slotStep)
+	}
+	n := bits.Len32(size - 1) // 11..20
+	eighth := int((size-1)>>(n-4)) - 8
+	return smallSizes + (n-11)*8 + eighth
+}
+
+// slotOf returns the bytes of a slot of class c.
+func slotOf(c int) uint32 {
+	if c < smallSizes {
+		return uint32(c+1) * slotStep
+	}
+	c -= smallSizes
+	return uint32(c%8+9) << (c/8 + 7)
+}
+
+// slotSize returns the bytes that a body of size bytes occupies.
+func slotSize(size uint32) uint32 {
+	if size <= smallMax {
+		return (size + slotStep - 1) / slotStep * slotStep
+	}
+	return slotOf(classOf(size))
+}
+
+// spanPages returns how many pages a span of slots of this size has: the
+// fewest that waste no more than a sixteenth.
+func spanPages(slot uint32) int {
+	best, bestWaste := 1, uint32(1<<31)
+	for n := 1; n <= maxSpanPages; n++ {
+		span := uint32(n) * pageSize
+		if span < slot {
+			continue
+		}
+		// In 1/2^16 of the span, to compare spans of different sizes.
+		waste := uint32(uint64(span%slot) << 16 / uint64(span))
+		if waste <= 1<<16/maxSpanWaste {
+			return n
+		}
+		if waste < bestWaste {
+			best, bestWaste = n, waste
+		}
+	}
+	return best
+}
+
+// slab hands out slots.
+type slab struct {
+	pool    pagePool
+	classes [sizeClasses]sizeClass
+}
+
+// sizeClass is all slots of one size.
+type sizeClass struct {
+	mu    sync.Mutex // guards room and the spans of this class
+	room  uint32     // first of the spans that have a free slot, or noPage
+	slot  uint32     // bytes of a slot
+	slots uint32     // slots of a span
+	pages int        // pages of a span
+	_     [32]byte   // a cache line each
+}
+
+func (s *slab) init(e *Engine) {
+	s.pool.engine = e
+	for c := range s.classes {
+		k := &s.classes[c]
+		k.room, k.slot = noPage, slotOf(c)
+		k.pages = spanPages(k.slot)
+		k.slots = uint32(k.pages) * pageSize / k.slot
+	}
+}
+
+// addr returns where a location in use is.
+func (s *slab) addr(loc uint64) unsafe.Pointer {
+	return unsafe.Add(s.pool.chunks[loc/chunkSize], loc%chunkSize)
+}
+
+// bytes returns size bytes of the slot at loc; none for size 0.
+func (s *slab) bytes(loc uint64, size uint32) []byte {
+	if size == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(s.addr(loc)), size)
+}
+
+// alloc returns a slot for size bytes, 0 < size <= maxSlot, with undefined
+// contents. Errors are ErrStopWrites, unless forced, and ErrNoMemory.
+func (s *slab) alloc(size uint32, force bool) (loc uint64, err error) {
+	k := &s.classes[classOf(size)]
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.room == noPage {
+		id, err := s.pool.alloc(k.pages, force)
+		if err != nil {
+			return 0, err
+		}
+		s.pushLocked(k, id)
+	}
+	id := k.room
+	sp := s.pool.span(id)
+	n := sp.fresh
+	if sp.unused != 0 {
+		n = sp.unused - 1
+		sp.unused = *s.freeLink(k, id, n)
+	} else {
+		sp.fresh++
+	}
+	sp.used++
+	if sp.used == k.slots {
+		s.unlinkLocked(k, id)
+	}
+	return slotLoc(k, id, n), nil
+}
+
+// free takes back the slot at loc that was allocated for size bytes.
+func (s *slab) free(loc uint64, size uint32) {
+	k := &s.classes[classOf(size)]
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	id := uint32(loc / pageSize)
+	id -= uint32(s.pool.span(id).back)
+	sp := s.pool.span(id)
+	n := uint32(loc-uint64(id)*pageSize) / k.slot
+	*s.freeLink(k, id, n) = sp.unused
+	sp.unused = n + 1
+	if sp.used == k.slots {
+		s.pushLocked(k, id)
+	}
+	sp.used--
+	// The last span of a small size stays, so that one record coming and
+	// going does not move pages; those of large sizes would add up.
+	if last := k.room == id && sp.next == noPage; sp.used == 0 && (!last || k.pages > 1) {
+		s.unlinkLocked(k, id)
+		s.pool.free(id, k.pages)
+	}
+}
+
+func slotLoc(k *sizeClass, id, n uint32) uint64 {
+	return uint64(id)*pageSize + uint64(n)*uint64(k.slot)
+}
+
+// freeLink is the first word of a free slot: the next free one of its span,
+// plus one.
+func (s *slab) freeLink(k *sizeClass, id, n uint32) *uint32 {
+	return (*uint32)(s.addr(slotLoc(k, id, n)))
+}
+
+// pushLocked puts a span first in the list of those with room.
+func (s *slab) pushLocked(k *sizeClass, id uint32) {
+	sp := s.pool.span(id)
+	sp.prev, sp.next = noPage, k.room
+	if k.room != noPage {
+		s.pool.span(k.room).prev = id
+	}
+	k.room = id
+}
+
+func (s *slab) unlinkLocked(k *sizeClass, id uint32) {
+	sp := s.pool.span(id)
+	if sp.prev == noPage {
+		k.room = sp.next
+	} else {
+		s.pool.span(sp.prev).next = sp.next
+	}
+	if sp.next != noPage {
+		s.pool.span(sp.next).prev = sp.prev
+	}
+}

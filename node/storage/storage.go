@@ -1,0 +1,242 @@
+// Package storage keeps the records of one namespace on one node: the
+// primary index and the records' bodies, both in memory mapped outside the
+// Go heap, so that the collector never looks at them. It decides nothing
+// about records: which copy a partition is, whether a tombstone may go and
+// whether a record has expired are the callers' business.
+//
+// The invariant to know: under a partition's lock its index entries, its
+// counters and its summary agree, always; there is no moment at which an
+// entry points to another record's bytes.
+//
+// Lock order: shard.mu, then sizeClass.mu, then pagePool.mu; and shard.mu,
+// then entryArena.mu. At most one shard is locked at a time.
+//
+// Start reading at Engine, then index.go (entries and tables), slab.go and
+// pages.go (where bodies live), scan.go and summary.go.
+package storage
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"headroom/node/cluster"
+	"headroom/node/record"
+)
+
+// Errors of Put and PutNewer, beside record.ErrTooBig.
+var (
+	ErrStopWrites = errors.New("storage: more than 90 % of the namespace's memory limit is in use; raise the limit, add nodes or delete")
+	ErrNoMemory   = errors.New("storage: the system has no more memory for this namespace")
+	ErrClosed     = errors.New("storage: engine is closed")
+)
+
+// stopWritesPct of MemoryLimit in use refuses writes. The tenth above it is
+// for deletes, for tombstones and for what fragmentation costs.
+const stopWritesPct = 90
+
+// Config is what an Engine needs to know.
+type Config struct {
+	// MemoryLimit bounds index and bodies together, in bytes. Zero is no
+	// limit.
+	MemoryLimit int64
+}
+
+// Engine is the memory engine of one namespace. Its methods may be called
+// from any goroutine; each locks one partition for as long as it copies. A
+// digest passed by pointer is neither kept nor changed.
+type Engine struct {
+	limit  int64
+	held   atomic.Int64 // bytes of pages handed out and of index entries ever used
+	mapped atomic.Int64 // bytes of address space
+
+	indexBytes atomic.Int64 // bytes of live entries and tables
+	dataBytes  atomic.Int64 // bytes of slots that hold bodies
+
+	shards  [cluster.Partitions]shard
+	sums    [cluster.Partitions][SubBuckets]uint64 // guarded by the shard's mu
+	entries entryArena
+	slab    slab
+}
+
+// Open returns an empty engine. It maps no memory before the first Put.
+func Open(cfg Config) (*Engine, error) {
+	if cfg.MemoryLimit < 0 {
+		return nil, errors.New("storage: memory limit is negative")
+	}
+	e := &Engine{limit: cfg.MemoryLimit}
+	e.entries.init(e)
+	e.slab.init(e)
+	return e, nil
+}
+
+// Close gives all memory back. It waits for calls in progress; later ones
+// find an empty engine and Put answers ErrClosed. Closing twice is harmless.
+func (e *Engine) Close() error {
+	for p := range e.shards {
+		sh := &e.shards[p]
+		sh.mu.Lock()
+		sh.closed = true
+		sh.bits, sh.table, sh.entries, sh.tombstones, sh.bytes = 0, 0, 0, 0, 0
+		e.sums[p] = [SubBuckets]uint64{}
+		sh.mu.Unlock()
+	}
+	e.indexBytes.Store(0)
+	e.dataBytes.Store(0)
+	return errors.Join(e.entries.close(), e.slab.pool.close())
+}
+
+// reserve takes n bytes out of the memory limit, or reports that they are
+// not there. Forced, it takes them anyway.
+func (e *Engine) reserve(n int64, force bool) bool {
+	if held := e.held.Add(n); e.limit == 0 || force || held <= e.limit {
+		return true
+	}
+	e.held.Add(-n)
+	return false
+}
+
+func (e *Engine) stopWrites() bool {
+	return e.limit > 0 && e.indexBytes.Load()+e.dataBytes.Load() > e.limit/100*stopWritesPct
+}
+
+// Get returns the record's metadata and its body appended to dst, and
+// whether there is one. Tombstones (with an empty body) and expired records
+// count: judge by the Meta. It does not allocate if dst has room.
+func (e *Engine) Get(d *record.Digest, dst []byte) (m record.Meta, body []byte, ok bool) {
+	sh := &e.shards[d.Partition()]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	_, en := e.find(sh, d)
+	if en == nil {
+		return m, dst, false
+	}
+	return en.meta(), append(dst, e.slab.bytes(en.loc, en.size)...), true
+}
+
+// Meta is Get without the body.
+func (e *Engine) Meta(d *record.Digest) (record.Meta, bool) {
+	sh := &e.shards[d.Partition()]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	_, en := e.find(sh, d)
+	if en == nil {
+		return record.Meta{}, false
+	}
+	return en.meta(), true
+}
+
+// Put stores the record in place of whatever is there, copying body. A
+// tombstone has no body; one given is ignored. Errors are ErrStopWrites
+// (never for a tombstone), ErrNoMemory, ErrClosed and record.ErrTooBig; after
+// one the old record is still there.
+func (e *Engine) Put(d *record.Digest, m record.Meta, body []byte) error {
+	_, _, _, err := e.store(d, &m, body, false)
+	return err
+}
+
+// PutNewer is Put if m.Version is newer than that of the record that is
+// there, or none is. It returns whether it stored, and what was there. An
+// older version is no error, whatever the state of the memory.
+func (e *Engine) PutNewer(d *record.Digest, m record.Meta, body []byte) (applied bool, old record.Meta, existed bool, err error) {
+	return e.store(d, &m, body, true)
+}
+
+func (e *Engine) store(d *record.Digest, m *record.Meta, body []byte, onlyNewer bool) (applied bool, old record.Meta, existed bool, err error) {
+	if m.Tombstone {
+		body = nil
+	}
+	p := d.Partition()
+	sh := &e.shards[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	_, en := e.find(sh, d)
+	if en != nil {
+		old = en.meta()
+		if onlyNewer && !m.Version.Newer(old.Version) {
+			return false, old, true, nil
+		}
+	}
+	switch {
+	case sh.closed:
+		err = ErrClosed
+	case len(body) > record.MaxSize:
+		err = record.ErrTooBig
+	case !m.Tombstone && e.stopWrites():
+		err = ErrStopWrites
+	case en != nil:
+		err = e.replaceLocked(p, en, m, body)
+	default:
+		err = e.insertLocked(p, d, m, body)
+	}
+	return err == nil, old, en != nil, err
+}
+
+// Remove takes the record out altogether, leaving no tombstone, if its
+// version still is v. It returns whether it did.
+func (e *Engine) Remove(d *record.Digest, v record.Version) bool {
+	p := d.Partition()
+	sh := &e.shards[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	link, en := e.find(sh, d)
+	if en == nil || en.version() != v {
+		return false
+	}
+	e.removeLocked(p, link, en)
+	return true
+}
+
+// Stats are the sizes of an engine. Each number is exact; together they are
+// a moment apart.
+type Stats struct {
+	Records    int64 // live and expired
+	Tombstones int64
+	IndexBytes int64 // entries and hash tables in use
+	DataBytes  int64 // bodies, each rounded up to its size class
+	HeldBytes  int64 // what the limit bounds: the above, and free room inside pages
+	Mapped     int64 // address space; pages never touched cost nothing
+	StopWrites bool  // Put answers ErrStopWrites
+}
+
+// Stats counts the whole engine, in some 50 µs.
+func (e *Engine) Stats() Stats {
+	s := Stats{
+		IndexBytes: e.indexBytes.Load(), DataBytes: e.dataBytes.Load(),
+		HeldBytes: e.held.Load(), Mapped: e.mapped.Load(), StopWrites: e.stopWrites(),
+	}
+	for p := range e.shards {
+		sh := &e.shards[p]
+		sh.mu.Lock()
+		s.Records += int64(sh.entries - sh.tombstones)
+		s.Tombstones += int64(sh.tombstones)
+		sh.mu.Unlock()
+	}
+	return s
+}
+
+// PartitionStats are the contents of a partition in figures.
+type PartitionStats struct {
+	Records    int64 // live and expired
+	Tombstones int64
+	Bytes      int64  // of bodies, without rounding
+	Digest64   uint64 // exclusive or of all Fingerprints: equal for equal contents
+}
+
+// Empty reports whether the partition holds neither records nor tombstones.
+func (s PartitionStats) Empty() bool { return s.Records == 0 && s.Tombstones == 0 }
+
+// Partition returns the figures of partition p.
+func (e *Engine) Partition(p int) PartitionStats {
+	sh := &e.shards[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s := PartitionStats{
+		Records:    int64(sh.entries - sh.tombstones),
+		Tombstones: int64(sh.tombstones),
+		Bytes:      sh.bytes,
+	}
+	for _, sum := range e.sums[p] {
+		s.Digest64 ^= sum
+	}
+	return s
+}
