@@ -1,0 +1,132 @@
+package chart
+
+import (
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Curve is a percentile curve: X is the share of samples (0 to 1, exclusive),
+// Y the latency in microseconds, +Inf where operations failed.
+type Curve struct {
+	Name   string
+	Ink    Ink
+	Points []Point
+	// Supported is the highest share that the number of samples bounds; the
+	// curve is dashed beyond it.
+	Supported float64
+}
+
+// Nines is a figure of percentile curves: log latency over a nines axis.
+type Nines struct {
+	Unit, Alt string
+	Curves    []Curve
+	// Note is written at the upper edge in red, for example where the curve
+	// becomes infinite. Empty for none.
+	Note   string
+	Height float64 // of the frame; zero means 260
+}
+
+// Draw draws the figure.
+func (n Nines) Draw(width float64) Figure {
+	height := n.Height
+	if height <= 0 {
+		height = 260
+	}
+	list, xhi := n.series()
+	p := Panel{Log: true, Series: list}
+	y := p.axis()
+	m := margins{top: 24, bottom: 24}
+	if n.Note != "" {
+		m.top += bandRow
+	}
+	for _, t := range y.ticks {
+		m.left = max(m.left, textWidth(t.Label, sizeTick)+10)
+	}
+	for _, s := range list {
+		m.right = max(m.right, textWidth(s.Name, sizeLabel)+12)
+	}
+	c := newCanvas(width, height+m.top+m.bottom)
+	dc := draw.NewCanvas(c, vg.Length(c.w), vg.Length(c.h))
+	frame := draw.Crop(dc, vg.Length(m.left), -vg.Length(m.right), vg.Length(m.bottom), -vg.Length(m.top))
+	ticks := NinesTicks(xhi)
+	pl := bare(0, xhi, y)
+	pl.Add(gridPlotter{y.ticks, ticks})
+	addSeries(pl, p.transformed(), y)
+	pin(pl, 0, xhi, y)
+	pl.Draw(frame)
+	n.marks(frame, xhi, y)
+	yLabels(dc, frame, y, m)
+	xLabels(dc, frame, ticks, 0, xhi, width)
+	dc.FillText(anchored(style(Muted, sizeTick, false), text.XLeft, text.YTop), vg.Point{Y: vg.Length(c.h)}, fit(n.Unit, width, sizeTick))
+	if n.Note != "" {
+		note := fit(n.Note, width-m.left, sizeTick)
+		dc.FillText(anchored(style(Red, sizeTick, false), text.XRight, text.YTop),
+			vg.Point{X: vg.Length(width - 1), Y: vg.Length(c.h - 18)}, note)
+	}
+	endLabels(dc, frame, p.transformed(), y)
+	return finish(c, n.Alt, 0)
+}
+
+// series turns curves into lines over the nines axis, a solid and a dashed
+// part each, and returns the axis' upper end.
+func (n Nines) series() (list []Series, xhi float64) {
+	xhi = 2
+	for _, c := range n.Curves {
+		var solid, loose []Point
+		for _, q := range c.Points {
+			if !(q.X >= 0 && q.X < 1) {
+				continue
+			}
+			at := Point{NinesX(q.X), q.Y}
+			xhi = max(xhi, min(at.X, ninesDeep))
+			if q.X <= c.Supported {
+				solid = append(solid, at)
+				continue
+			}
+			if len(loose) == 0 && len(solid) > 0 {
+				loose = append(loose, solid[len(solid)-1])
+			}
+			loose = append(loose, at)
+		}
+		if len(loose) > 0 {
+			list = append(list, Series{Name: "", Ink: c.Ink, Points: solid, Width: 2.2},
+				Series{Name: c.Name, Ink: c.Ink, Points: loose, Width: 1.2, Dashed: true})
+			continue
+		}
+		list = append(list, Series{Name: c.Name, Ink: c.Ink, Points: solid, Width: 2.2})
+	}
+	return list, xhi
+}
+
+// marks draws a dot where a supported curve crosses a labelled percentile.
+func (n Nines) marks(frame draw.Canvas, xhi float64, y yAxis) {
+	for _, c := range n.Curves {
+		for _, t := range NinesTicks(xhi) {
+			v, ok := c.at(t)
+			if !ok {
+				continue
+			}
+			pt := vg.Point{X: frame.X(t.Value / xhi), Y: frame.Y((logOf(v) - y.lo) / (y.hi - y.lo))}
+			frame.DrawGlyph(draw.GlyphStyle{Color: Paper, Radius: 4.6, Shape: draw.CircleGlyph{}}, pt)
+			frame.DrawGlyph(draw.GlyphStyle{Color: c.Ink, Radius: 3.2, Shape: draw.CircleGlyph{}}, pt)
+		}
+	}
+}
+
+// at returns the curve's finite, supported value nearest to a tick.
+func (c Curve) at(t plot.Tick) (us float64, ok bool) {
+	best := math.Inf(1)
+	for _, q := range c.Points {
+		if !(q.X >= 0 && q.X < 1) || q.X > c.Supported || math.IsInf(q.Y, 0) || math.IsNaN(q.Y) {
+			continue
+		}
+		if d := math.Abs(NinesX(q.X) - t.Value); d < best {
+			best, us = d, q.Y
+		}
+	}
+	return us, best < 0.03
+}

@@ -1,0 +1,272 @@
+package chart
+
+import (
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Band is a stretch of time behind the curves. To equal to From draws a line
+// instead. A band with a Label is named above the first panel of a stack.
+type Band struct {
+	From, To float64 // seconds
+	Wash     Ink     // of the area
+	Edge     *Ink    // of the line at From; nil for none
+	Label    string
+}
+
+// Panel is a figure over time.
+type Panel struct {
+	Unit     string // what the y axis shows, above its upper end
+	Alt      string // what the figure says, for readers who do not see it
+	From, To float64
+	Series   []Series
+	Bands    []Band
+	// Failed are the seconds in which operations failed: a red strip at the
+	// upper edge.
+	Failed []float64
+	// Log draws microseconds on a log10 axis; else amounts from zero.
+	Log bool
+	// NameBands writes the bands' labels above the frame.
+	NameBands bool
+	Height    float64 // of the frame, without what stands around it; zero means 170
+}
+
+// margins are the strips around a frame.
+type margins struct{ left, right, top, bottom float64 }
+
+// yAxis is the value range of a frame in drawing units (log10 if log) and its
+// ticks.
+type yAxis struct {
+	lo, hi float64
+	ticks  []plot.Tick
+}
+
+// Stack draws panels of one width below each other, so that their time axes
+// align: all get the widest margins any of them needs.
+func Stack(width float64, panels ...Panel) []Figure {
+	m := margins{bottom: 24}
+	for _, p := range panels {
+		for _, t := range p.axis().ticks {
+			m.left = max(m.left, textWidth(t.Label, sizeTick)+10)
+		}
+		for _, s := range p.Series {
+			m.right = max(m.right, textWidth(s.Name, sizeLabel)+12)
+		}
+	}
+	m.left, m.right = min(m.left, width/4), min(max(m.right, 20), width/3)
+	out := make([]Figure, len(panels))
+	for i, p := range panels {
+		out[i] = p.draw(width, m)
+	}
+	return out
+}
+
+// Draw draws a single panel; see Stack.
+func (p Panel) Draw(width float64) Figure { return Stack(width, p)[0] }
+
+func (p Panel) draw(width float64, m margins) Figure {
+	height := p.Height
+	if height <= 0 {
+		height = 170
+	}
+	if !(p.To > p.From) {
+		p.To = p.From + 1
+	}
+	x := xScale{p.From, p.To, m.left, width - m.right}
+	var names []placed
+	dropped := 0
+	m.top = 24
+	if p.NameBands {
+		var rows int
+		names, rows, dropped = placeBands(p.Bands, x, width)
+		m.top += float64(rows) * bandRow
+	}
+	c := newCanvas(width, height+m.top+m.bottom)
+	dc := draw.NewCanvas(c, vg.Length(c.w), vg.Length(c.h))
+	y := p.axis()
+	xt := ClockTicks(p.From, p.To, int((width-m.left-m.right)/70))
+	frame := draw.Crop(dc, vg.Length(m.left), -vg.Length(m.right), vg.Length(m.bottom), -vg.Length(m.top))
+	p.curves(frame, y, xt)
+	yLabels(dc, frame, y, m)
+	xLabels(dc, frame, xt, p.From, p.To, width)
+	dc.FillText(anchored(style(Muted, sizeTick, false), text.XLeft, text.YTop), vg.Point{X: 0, Y: vg.Length(c.h)}, fit(p.Unit, width, sizeTick))
+	for _, n := range names {
+		n.draw(dc, c.h, m.top)
+	}
+	endLabels(dc, frame, p.transformed(), y)
+	return finish(c, p.Alt, dropped)
+}
+
+// transformed returns the series in drawing units.
+func (p Panel) transformed() []Series {
+	if !p.Log {
+		return p.Series
+	}
+	out := make([]Series, len(p.Series))
+	for i, s := range p.Series {
+		out[i] = s
+		out[i].Points = make([]Point, len(s.Points))
+		for j, q := range s.Points {
+			out[i].Points[j] = Point{q.X, logOf(q.Y)}
+		}
+	}
+	return out
+}
+
+// logOf returns log10 of a duration in microseconds; durations below 1 µs are
+// drawn at 1 µs, and what is not a number stays so.
+func logOf(us float64) float64 {
+	if math.IsNaN(us) || math.IsInf(us, 1) {
+		return us
+	}
+	return math.Log10(max(us, 1))
+}
+
+// axis chooses the range: from zero with a little air for amounts, the decades
+// (or 1-2-5 marks) around the data for log durations.
+func (p Panel) axis() yAxis {
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for _, s := range p.transformed() {
+		for _, q := range s.Points {
+			if !math.IsNaN(q.Y) && !math.IsInf(q.Y, 0) {
+				lo, hi = min(lo, q.Y), max(hi, q.Y)
+			}
+		}
+	}
+	if math.IsInf(lo, 0) {
+		lo, hi = 0, 1
+	}
+	if p.Log {
+		return logAxis(lo, hi)
+	}
+	hi = max(hi*1.06, 1e-9)
+	if hi <= 1e-9 {
+		hi = 1
+	}
+	return yAxis{0, hi, AmountTicks(hi)}
+}
+
+// logAxis widens a range of log10 microseconds until two marks are on it.
+func logAxis(lo, hi float64) yAxis {
+	lo, hi = lo-0.08, hi+0.08
+	for range 4 {
+		if t := DurationTicks(lo, hi); len(t) >= 2 {
+			return yAxis{lo, hi, t}
+		}
+		lo, hi = lo-0.2, hi+0.2
+	}
+	return yAxis{lo, hi, DurationTicks(lo, hi)}
+}
+
+// curves draws everything inside the frame through gonum's plot.
+func (p Panel) curves(frame draw.Canvas, y yAxis, xt []plot.Tick) {
+	pl := bare(p.From, p.To, y)
+	pl.Add(bandPlotter{p.Bands}, gridPlotter{y.ticks, nil})
+	addSeries(pl, p.transformed(), y)
+	pl.Add(stripPlotter{p.Failed})
+	pin(pl, p.From, p.To, y)
+	pl.Draw(frame)
+}
+
+// bare returns a plot without axes, title or background: the frame is drawn by
+// gonum, what stands around it by this package.
+func bare(from, to float64, y yAxis) *plot.Plot {
+	pl := plot.New()
+	pl.BackgroundColor = nil
+	pl.HideAxes()
+	pl.X.Padding, pl.Y.Padding = 0, 0
+	pin(pl, from, to, y)
+	return pl
+}
+
+// pin sets the ranges, which adding plotters widens.
+func pin(pl *plot.Plot, from, to float64, y yAxis) {
+	pl.X.Min, pl.X.Max, pl.Y.Min, pl.Y.Max = from, to, y.lo, y.hi
+}
+
+func addSeries(pl *plot.Plot, list []Series, y yAxis) {
+	for _, s := range list {
+		width := s.Width
+		if width == 0 {
+			width = 1.8
+		}
+		for _, run := range s.runs(y.hi) {
+			xys := make(plotter.XYs, len(run))
+			for i, q := range run {
+				xys[i].X, xys[i].Y = q.X, max(q.Y, y.lo)
+			}
+			if len(xys) == 1 { // a lone point shows as a dot-like dash
+				xys = append(xys, plotter.XY{X: xys[0].X, Y: xys[0].Y})
+			}
+			l, err := plotter.NewLine(xys)
+			if err != nil {
+				continue // only for values that runs has removed
+			}
+			l.LineStyle = line(s.Ink, width)
+			if s.Dashed {
+				l.LineStyle = line(s.Ink, width, 4, 3)
+			}
+			if s.Fill != nil {
+				l.FillColor = *s.Fill
+			}
+			pl.Add(l)
+		}
+	}
+}
+
+// bandPlotter fills the bands over the height of the frame.
+type bandPlotter struct{ bands []Band }
+
+// Plot implements plot.Plotter.
+func (b bandPlotter) Plot(c draw.Canvas, pl *plot.Plot) {
+	trX, _ := pl.Transforms(&c)
+	for _, band := range b.bands {
+		from, to := max(band.From, pl.X.Min), min(band.To, pl.X.Max)
+		if to < from || band.From > pl.X.Max {
+			continue
+		}
+		x0, x1 := trX(from), trX(to)
+		if band.To > band.From {
+			x1 = max(x1, x0+1.5) // a gap of a few ms must stay visible
+			x1 = min(x1, c.Max.X)
+			c.FillPolygon(band.Wash, []vg.Point{{X: x0, Y: c.Min.Y}, {X: x1, Y: c.Min.Y}, {X: x1, Y: c.Max.Y}, {X: x0, Y: c.Max.Y}})
+		}
+		if band.Edge != nil && band.From >= pl.X.Min {
+			c.StrokeLine2(line(*band.Edge, 1.2), x0, c.Min.Y, x0, c.Max.Y)
+		}
+	}
+}
+
+// gridPlotter draws hair lines at the ticks.
+type gridPlotter struct{ horizontal, vertical []plot.Tick }
+
+// Plot implements plot.Plotter.
+func (g gridPlotter) Plot(c draw.Canvas, pl *plot.Plot) {
+	trX, trY := pl.Transforms(&c)
+	for _, t := range g.horizontal {
+		c.StrokeLine2(line(Grid, 0.8), c.Min.X, trY(t.Value), c.Max.X, trY(t.Value))
+	}
+	for _, t := range g.vertical {
+		c.StrokeLine2(line(Grid, 0.8), trX(t.Value), c.Min.Y, trX(t.Value), c.Max.Y)
+	}
+	c.StrokeLine2(line(Grey, 0.8), c.Min.X, c.Min.Y, c.Max.X, c.Min.Y)
+}
+
+// stripPlotter marks seconds in red along the upper edge.
+type stripPlotter struct{ seconds []float64 }
+
+// Plot implements plot.Plotter.
+func (s stripPlotter) Plot(c draw.Canvas, pl *plot.Plot) {
+	trX, _ := pl.Transforms(&c)
+	for _, t := range s.seconds {
+		x0, x1 := trX(max(t, pl.X.Min)), trX(min(t+1, pl.X.Max))
+		if x1 > x0 {
+			c.FillPolygon(Red, []vg.Point{{X: x0, Y: c.Max.Y - 3}, {X: x1, Y: c.Max.Y - 3}, {X: x1, Y: c.Max.Y}, {X: x0, Y: c.Max.Y}})
+		}
+	}
+}

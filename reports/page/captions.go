@@ -1,0 +1,136 @@
+package page
+
+import (
+	"fmt"
+	"math"
+
+	"headroom/loadgen/result"
+	"headroom/reports/stats"
+)
+
+func throughputCaption(f *stats.Facts) string {
+	low, at := int64(math.MaxInt64), 0
+	for i, s := range f.Seconds {
+		last := i == len(f.Seconds)-1 && float64(s.T+1) > f.Run.Summary.DurationSec
+		if s.OK < low && !last {
+			low, at = s.OK, s.T
+		}
+	}
+	if low == math.MaxInt64 {
+		return "Less than one whole second was measured."
+	}
+	text := fmt.Sprintf("The slowest second, at %d s, completed %s operations", at, stats.Count(low))
+	if f.Steady.OK && f.Steady.Rate.Value > 0 {
+		text += fmt.Sprintf(": %s of the steady rate", stats.Percent(math.Round(1000*float64(low)/f.Steady.Rate.Value)/1000))
+	}
+	if n := f.Total.Failed + f.Total.InDoubt; n > 0 {
+		text += fmt.Sprintf(". %s failed or are in doubt (seconds marked red)", stats.Plural(n, "operation"))
+	}
+	return text + "."
+}
+
+func latencyCaption(f *stats.Facts) string {
+	of := ""
+	if f.SecondsOf != "" {
+		of = " of " + f.SecondsOf + " (no interval log could be read)"
+	}
+	worst, at, infinite := -1.0, 0, 0
+	for _, s := range f.Seconds {
+		switch {
+		case math.IsInf(s.P99, 1):
+			infinite++
+		case s.P99 > worst:
+			worst, at = s.P99, s.T
+		}
+	}
+	text := "Response time per second" + of
+	if worst >= 0 {
+		text += fmt.Sprintf(": the highest finite p99 was %s, at %d s", stats.Micros(worst), at)
+	}
+	if infinite > 0 {
+		text += fmt.Sprintf("; in %s failed operations made it infinite", stats.Plural(int64(infinite), "second"))
+	}
+	return text + "."
+}
+
+func redundancyCaption(f *stats.Facts) string {
+	var peak int64
+	for _, m := range f.Redundancy {
+		peak = max(peak, m.Partitions)
+	}
+	if peak == 0 {
+		return "No partition had a copy to make: redundancy was full throughout."
+	}
+	text := fmt.Sprintf("At most %s had to be moved or copied", stats.Plural(peak, "partition"))
+	sum, open := 0.0, false
+	for _, m := range f.Migrations {
+		if math.IsInf(m.To, 1) {
+			open = true
+			continue
+		}
+		sum += m.To - m.From
+	}
+	if open {
+		return text + "; migrations were still under way when the samples end."
+	}
+	return text + fmt.Sprintf("; migrations took %s in all.", stats.Seconds(sum))
+}
+
+func ninesCaption(f *stats.Facts) string {
+	for _, c := range f.Curves {
+		if c.Kind != result.Response {
+			continue
+		}
+		p := c.Percentiles
+		return fmt.Sprintf("Half of all operations answered within %s, 99 %% within %s, 99.9 %% within %s. Response counts from the intended start; "+
+			"service from the real one; lateness is the generator's own delay. Dashed: fewer samples than bound the percentile.",
+			percentile(p, "p50"), percentile(p, "p99"), percentile(p, "p99_9"))
+	}
+	return "No response times could be read."
+}
+
+// balanceSentence says how evenly masters and memory are spread.
+func balanceSentence(rows []stats.NodeRow) string {
+	var lo, hi int64 = math.MaxInt64, -1
+	up := 0
+	for _, r := range rows {
+		if r.Up && r.Masters >= 0 {
+			up++
+			lo, hi = min(lo, r.Masters), max(hi, r.Masters)
+		}
+	}
+	switch {
+	case up == 0:
+		return "No node was up at its last sample."
+	case up == 1:
+		return "One node was up at its last sample."
+	case lo == hi:
+		return fmt.Sprintf("At the last sample %d nodes were up and each was master of %s partitions.", up, stats.Count(lo))
+	default:
+		return fmt.Sprintf("At the last sample %d nodes were up and master of %s to %s partitions each.", up, stats.Count(lo), stats.Count(hi))
+	}
+}
+
+// auditSentence says what the audit found, in one sentence.
+func auditSentence(f *stats.Facts) string {
+	a := f.Run.Summary.Audit
+	if !a.Enabled {
+		if a.Why != "" {
+			return "The run was not audited: " + a.Why + "."
+		}
+		return "The run was not audited."
+	}
+	wrong := wrongReads(a)
+	switch {
+	case a.Lost == 0 && wrong == "" && complete(a):
+		return fmt.Sprintf("All %s acknowledged writes were found again, and no read was stale, corrupt or falsely not found.", stats.Count(a.AcknowledgedWrites))
+	case a.Lost == 0 && wrong == "":
+		return fmt.Sprintf("No loss was found, but only %s of %s keys could be read back at the end.", stats.Count(readable(a)), stats.Count(a.KeysWritten))
+	case wrong == "":
+		return stats.Plural(a.Lost, "acknowledged write") + " lost."
+	case a.Lost == 0:
+		return "No acknowledged write was lost, but the run saw " + wrong + "."
+	default:
+		return fmt.Sprintf("%s lost, and the run saw %s.", stats.Plural(a.Lost, "acknowledged write"), wrong)
+	}
+}

@@ -1,0 +1,233 @@
+package page
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"headroom/loadgen/result"
+	"headroom/reports/stats"
+)
+
+// grid is a table of a report. The first cell of a row is its header; cells
+// of columns in Words are aligned left, all others are numbers.
+type grid struct {
+	Label string // what the table holds, for readers who do not see it
+	Head  []string
+	Words map[int]bool
+	Rows  [][]cell
+}
+
+// cell is a value with a remark in small print.
+type cell struct {
+	Text, Note string
+	Bad, Faint bool
+}
+
+func plain(texts ...string) []cell {
+	out := make([]cell, len(texts))
+	for i, t := range texts {
+		out[i] = cell{Text: t, Faint: t == stats.Missing}
+	}
+	return out
+}
+
+func faultTable(f *stats.Facts) *grid {
+	list := f.Run.Summary.Faults
+	if len(list) == 0 {
+		return nil
+	}
+	t := &grid{Label: "What each fault cost", Head: []string{"Fault", "at", "longest gap", "failed", "in doubt", "one view after", "full redundancy after"}}
+	for _, x := range list {
+		row := plain(strings.TrimSpace(x.What+" "+x.Node), stats.Seconds(x.AtSec), optional(x.GapMS, stats.Millis),
+			stats.Count(x.Failed), stats.Count(x.InDoubt), optional(x.OneViewMS, stats.Millis), optional(x.RedundancyRestoredSec, stats.Seconds))
+		row[1].Text = at(x.AtSec)
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// at prints a moment of the measured phase, which may lie before its start.
+func at(sec float64) string { return strconv.FormatFloat(sec, 'f', 2, 64) + " s" }
+
+func optional(v *float64, f func(float64) string) string {
+	if v == nil {
+		return stats.Missing
+	}
+	return f(*v)
+}
+
+func auditTable(f *stats.Facts) *grid {
+	a := f.Run.Summary.Audit
+	if !a.Enabled {
+		return nil
+	}
+	t := &grid{Label: "Counts of the audit", Head: []string{"Checked in the same run", "count"}}
+	add := func(label string, n int64, broken bool, note string) {
+		t.Rows = append(t.Rows, []cell{{Text: label, Note: note}, {Text: stats.Count(n), Bad: broken && n > 0}})
+	}
+	add("Acknowledged writes", a.AcknowledgedWrites, false, "")
+	add("Lost", a.Lost, true, "last acknowledged write gone at the final read-back")
+	add("Stale reads", a.StaleReads, true, staleNote(a))
+	add("Corrupt values", a.Corrupt, true, "checksum, key or length wrong")
+	add("False not-found answers", a.FalseNotFound, true, "for a key with an acknowledged write")
+	add("Writes in doubt", a.InDoubtWrites, false, "neither acknowledged nor refused; not counted as lost")
+	add("Keys written", a.KeysWritten, false, "")
+	add("Keys read back at the end", a.ReadBack, false, "")
+	add("Keys that could not be read back", a.ReadBackFailed, true, "nothing is claimed of these")
+	return t
+}
+
+func staleNote(a result.Audit) string {
+	if a.StaleReads > 0 {
+		return "older than a write acknowledged before the read; oldest by " + stats.Millis(a.StaleAgeMaxMS)
+	}
+	return "older than a write acknowledged before the read"
+}
+
+func nodeTable(f *stats.Facts) *grid {
+	if len(f.NodeRows) == 0 {
+		return nil
+	}
+	t := &grid{Label: "Nodes at their last sample", Head: []string{"Node", "state", "masters", "copies", "memory at end", "memory peak", "CPU, median of one core"}, Words: map[int]bool{1: true}}
+	for _, r := range f.NodeRows {
+		state := cell{Text: "up"}
+		if !r.Up {
+			state = cell{Text: "down", Bad: true}
+		}
+		t.Rows = append(t.Rows, []cell{{Text: r.Node}, state, known(r.Masters, stats.Count(r.Masters)), known(r.Copies, stats.Count(r.Copies)),
+			known(r.MemoryEnd, stats.Bytes(float64(r.MemoryEnd))), known(r.MemoryPeak, stats.Bytes(float64(r.MemoryPeak))),
+			known(int64(r.CPUPct), fmt.Sprintf("%.0f %%", r.CPUPct))})
+	}
+	return t
+}
+
+// known is a cell for a number of which a negative value means unknown.
+func known(n int64, text string) cell {
+	if n < 0 {
+		return cell{Text: stats.Missing, Faint: true}
+	}
+	return cell{Text: text}
+}
+
+func operationTable(f *stats.Facts) *grid {
+	ops := stats.Operations(f.Run)
+	if len(ops) == 0 {
+		return nil
+	}
+	t := &grid{Label: "Operations of the measured phase, response times", Head: []string{"Operation", "count", "failed", "in doubt", "not found", "p50", "p90", "p99", "p99.9", "max"}}
+	for _, op := range ops {
+		o := f.Run.Summary.Operations[op]
+		row := []cell{{Text: op}, {Text: stats.Count(o.Count)}, {Text: stats.Count(o.Failed), Bad: o.Failed > 0},
+			{Text: stats.Count(o.InDoubt), Bad: o.InDoubt > 0}, {Text: stats.Count(o.NotFound)}}
+		for _, name := range []string{"p50", "p90", "p99", "p99_9", "max"} {
+			row = append(row, percentileCell(o.Response, name))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+func percentileCell(p result.Percentiles, name string) cell {
+	c := cell{Text: percentile(p, name)}
+	if ci, ok := p.CI99[name]; ok && ci[0] != nil && ci[1] != nil {
+		c.Note = between(*ci[0], *ci[1], stats.Micros)
+		if c.Note == c.Text {
+			c.Note = ""
+		}
+	}
+	if head, tail, ok := strings.Cut(c.Text, " ("); ok { // the reason in small print
+		c.Text, c.Note, c.Faint = head, "("+tail, true
+	}
+	c.Faint = c.Faint || c.Text == stats.Missing
+	return c
+}
+
+func generatorTable(f *stats.Facts) *grid {
+	s, g := f.Run.Summary, f.Run.Summary.Generator
+	t := &grid{Label: "How the load was made", Head: []string{"Load", "value"}, Words: map[int]bool{1: true}}
+	add := func(label, text string) { t.Rows = append(t.Rows, plain(label, text)) }
+	add("Workload", strings.TrimSpace(s.Workload.Name+" "+short(s.Workload.SHA256)))
+	add("Target", s.Target)
+	add("Loop", strings.Trim(s.Loop+", "+g.Arrivals, ", "))
+	if s.Loop != "closed" {
+		add("Offered", stats.Rate(s.OfferedOpsPerSec)+" ops/s")
+	}
+	add("Achieved over the measured phase", stats.Rate(s.AchievedOpsPerSec)+" ops/s")
+	add("Measured", stats.Seconds(s.DurationSec)+" after "+stats.Seconds(g.WarmupSec)+" of warm-up")
+	add("Records loaded", stats.Count(g.LoadedRecs)+" in "+stats.Seconds(g.LoadSec))
+	add("Deadline", stats.Millis(g.DeadlineMS))
+	add("In flight", fmt.Sprintf("peak %s of at most %s", stats.Count(int64(g.InFlightPeak)), stats.Count(int64(g.InFlightMax))))
+	add("Delayed by the in-flight limit", stats.Plural(g.Queued, "operation"))
+	add("Generator CPU", fmt.Sprintf("%.0f %% of one core, %s, seed %d", g.CPUPct, stats.Plural(int64(g.Lanes), "lane"), g.Seed))
+	return t
+}
+
+func short(sha string) string {
+	if len(sha) > 12 {
+		sha = sha[:12]
+	}
+	if sha == "" {
+		return ""
+	}
+	return "(sha256 " + sha + ")"
+}
+
+func environmentTable(f *stats.Facts) *grid {
+	e := f.Run.Environment
+	if e.GOOS == "" && e.Kernel == "" && e.Cores == 0 {
+		return nil
+	}
+	t := &grid{Label: "Environment", Head: []string{"Environment", "value"}, Words: map[int]bool{1: true}}
+	add := func(label, text string) {
+		if strings.TrimSpace(text) == "" {
+			text = stats.Missing
+		}
+		t.Rows = append(t.Rows, plain(label, text))
+	}
+	add("CPU", fmt.Sprintf("%s, %s", e.CPUModel, stats.Plural(int64(e.Cores), "core")))
+	add("Memory", stats.Bytes(float64(e.MemBytes)))
+	add("Kernel", e.Kernel)
+	add("Frequency governor", e.Governor)
+	add("Clock source", e.Clock)
+	add("Load average at start", e.LoadAvg)
+	add("Steal", fmt.Sprintf("%.2f %%", e.StealPct))
+	add("Go", fmt.Sprintf("%s %s/%s, GOMAXPROCS %d", e.GoVersion, e.GOOS, e.GOARCH, e.GOMAXPROCS))
+	sha := e.GitSHA
+	if e.GitDirty {
+		sha += " with local changes"
+	}
+	add("Commit", sha)
+	var keys []string
+	for k := range e.Flags {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		add("node "+k, e.Flags[k])
+	}
+	return t
+}
+
+// maxEvents bounds the event list of a page; the file has them all.
+const maxEvents = 200
+
+func eventTable(f *stats.Facts) *grid {
+	if len(f.Run.Events) == 0 {
+		return nil
+	}
+	t := &grid{Label: "Events", Head: []string{"At", "kind", "node", "what"}, Words: map[int]bool{1: true, 2: true, 3: true}}
+	for i, e := range f.Run.Events {
+		if i == maxEvents {
+			t.Rows = append(t.Rows, plain("…", "", "", fmt.Sprintf("%d more in events.csv", len(f.Run.Events)-maxEvents)))
+			break
+		}
+		when := at(e.TSec)
+		if e.TSec != e.TSec { // a damaged line
+			when = stats.Missing
+		}
+		t.Rows = append(t.Rows, []cell{{Text: when}, {Text: string(e.Kind)}, {Text: e.Node}, {Text: e.What}})
+	}
+	return t
+}
