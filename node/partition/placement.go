@@ -16,7 +16,7 @@ import (
 // members of its row; a member with more than its share refuses those that
 // rank it lowest, which then take their next best. Who is refused depends
 // on scores only, not on the order of partitions, so a change of membership
-// ripples little: see TestMovement for the measured overhead.
+// ripples little: see TestMovementStaysNearTheLeast for the measured overhead.
 type placement struct {
 	rank   *ranking
 	rows   []uint16
@@ -80,20 +80,39 @@ func (pl *placement) numberRacks() {
 	}
 }
 
-// setShares divides the copies evenly among the active members, except that a
-// rack cannot hold more than one copy of a partition (or as many as the racks
-// force): what a small rack cannot take, the others share.
+// setShares divides the copies evenly among the active members, except where
+// the racks force a rack to more or bar it from as many: the others share what
+// is left. It settles the racks that are off by more first, on one side or the
+// other, until none is.
 func (pl *placement) setShares() {
-	limit := len(pl.need) * cluster.Partitions // copies one rack may hold
+	levels := len(pl.need)
+	fixed := make([]int, len(pl.sizes)) // copies of a settled rack, 0 while it is not
 	left, members := cluster.Partitions*pl.rf, pl.active
-	capped := make([]bool, len(pl.sizes))
-	for again := true; again; {
-		again = false
+	for {
+		var over, under int // scaled by members
 		for r, size := range pl.sizes {
-			if most := min(limit, size*cluster.Partitions); !capped[r] && size*left > most*members {
-				capped[r], again = true, true
-				left, members = left-most, members-size
+			if fixed[r] == 0 {
+				over += max(size*left-pl.rackMost(size, levels)*members, 0)
+				under += max(pl.rackMost(size, levels-1)*members-size*left, 0)
 			}
+		}
+		if over == 0 && under == 0 {
+			break
+		}
+		evenLeft, evenMembers := left, members
+		for r, size := range pl.sizes {
+			most, least := pl.rackMost(size, levels), pl.rackMost(size, levels-1)
+			switch {
+			case fixed[r] != 0:
+				continue
+			case over >= under && size*evenLeft > most*evenMembers:
+				fixed[r] = most
+			case over < under && size*evenLeft < least*evenMembers:
+				fixed[r] = least
+			default:
+				continue
+			}
+			left, members = left-fixed[r], members-size
 		}
 	}
 	for i, m := range pl.rank.members {
@@ -101,13 +120,17 @@ func (pl *placement) setShares() {
 			continue
 		}
 		r := pl.racks[i]
-		if size := pl.sizes[r]; capped[r] {
-			pl.share[i] = (min(limit, size*cluster.Partitions) + size - 1) / size
+		if fixed[r] != 0 {
+			pl.share[i] = (fixed[r] + pl.sizes[r] - 1) / pl.sizes[r]
 		} else {
 			pl.share[i] = (left + members - 1) / members
 		}
 	}
 }
+
+// rackMost is how many copies a rack of that many members holds if it takes
+// each partition up to level times.
+func (pl *placement) rackMost(size, level int) int { return min(size, level) * cluster.Partitions }
 
 func (pl *placement) run() {
 	for p := range cluster.Partitions {
