@@ -1,0 +1,253 @@
+package heartbeat
+
+import (
+	"slices"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/wire"
+)
+
+// Tick does what is due. Calling it early does no harm.
+func (c *Core) Tick(now cluster.Instant) {
+	c.checkPause(now)
+	c.judge(now)
+	if now >= c.beat {
+		c.beatAll(now)
+	}
+	c.flush(now)
+}
+
+// Deadline returns when Tick has something to do next.
+func (c *Core) Deadline() cluster.Instant {
+	d := c.beat
+	for _, p := range c.peers {
+		if p.member.Addr != "" {
+			d = min(d, p.dueAt)
+		}
+		if p.heard {
+			d = min(d, c.nextJudgement(p))
+		}
+	}
+	return d
+}
+
+// nextJudgement is when silence of p next means something.
+func (c *Core) nextJudgement(p *peer) cluster.Instant {
+	t := p.timing.timeout(c.cfg.Interval, c.cfg.Timeout)
+	if p.doubted {
+		return p.quietFrom.Add(t + t/2)
+	}
+	ask := max(p.quietFrom.Add(c.cfg.Interval*askAfter2/2), p.lastSent.Add(c.cfg.Interval/2))
+	return min(p.quietFrom.Add(t), ask)
+}
+
+// beatAll makes the regular pulses due.
+func (c *Core) beatAll(now cluster.Instant) {
+	c.beats++
+	// ±10 %: nodes that started together do not stay in step.
+	spread := int64(c.cfg.Interval / 10)
+	c.beat = now.Add(c.cfg.Interval + time.Duration(c.cfg.Rand.Int64N(2*spread+1)-spread))
+	for _, p := range c.peers {
+		if p.heard {
+			p.due(now)
+			continue
+		}
+		p.misses++
+		if c.beats%callEvery(p.misses) == 0 {
+			p.due(now)
+		}
+	}
+	c.forget(now)
+	for _, s := range c.seeds {
+		known := c.find(s.node)
+		if s.isSelf || known != nil && known.heard {
+			continue
+		}
+		s.misses++
+		if c.beats%callEvery(s.misses) == 0 {
+			c.callSeed(now, s)
+		}
+	}
+}
+
+func (c *Core) forget(now cluster.Instant) {
+	c.peers = slices.DeleteFunc(c.peers, func(p *peer) bool {
+		return !p.heard && now.Sub(p.heardAt) > forgetAfter && (c.view == nil || c.view.Index(p.member.Node) < 0)
+	})
+}
+
+// judge looks at every heard peer: is its silence, or its refused port, a
+// verdict yet?
+func (c *Core) judge(now cluster.Instant) {
+	for _, p := range c.peers {
+		if !p.heard {
+			continue
+		}
+		t := p.timing.timeout(c.cfg.Interval, c.cfg.Timeout)
+		silence := now.Sub(p.quietFrom)
+		if silence >= t && !p.doubted {
+			p.doubted = true
+			c.tellAll(now)
+		}
+		// A peer that is late is asked: one answer out of several questions
+		// is enough, so that loss alone hardly ever makes a verdict.
+		if silence >= c.cfg.Interval*askAfter2/2 && !p.doubted && now.Sub(p.lastSent) >= c.cfg.Interval/2 {
+			p.ask = true
+			p.due(now)
+		}
+		if !p.doubted && p.refusals < probes {
+			continue
+		}
+		others, agree := c.secondOpinion(p)
+		switch {
+		case p.refusals >= probes && (agree || others == 0):
+			c.lose(now, p, Refused)
+		case p.doubted && (agree || others == 0):
+			c.lose(now, p, Silent)
+		case p.doubted && silence >= t+t/2:
+			c.lose(now, p, LinkBroken)
+		}
+	}
+}
+
+// secondOpinion asks what the other heard nodes report of p: how many of them
+// there are, and whether one of them misses it too.
+func (c *Core) secondOpinion(p *peer) (others int, agree bool) {
+	for _, q := range c.peers {
+		if q == p || !q.heard || q.doubted || q.refusals > 0 {
+			continue
+		}
+		others++
+		_, hears := slices.BinarySearch(q.hears, p.member.Node)
+		_, doubts := slices.BinarySearch(q.doubts, p.member.Node)
+		if doubts || !hears && !q.partial {
+			agree = true
+		}
+	}
+	return others, agree
+}
+
+// lose takes p out of the adjacency.
+func (c *Core) lose(now cluster.Instant, p *peer, why EventKind) {
+	if !p.heard {
+		return
+	}
+	p.heard, p.doubted, p.misses = false, false, 0
+	p.dead = why == Refused || why == Left
+	c.stats.Verdicts++
+	c.event(now, p, why)
+	c.changed(now)
+}
+
+// changed tells everybody that this node's adjacency is another.
+func (c *Core) changed(now cluster.Instant) {
+	c.out.Changed = true
+	c.tellAll(now)
+}
+
+// flush makes the pulses that are due.
+func (c *Core) flush(now cluster.Instant) {
+	for _, p := range c.peers {
+		if p.dueAt > now || p.member.Addr == "" {
+			continue
+		}
+		m := c.pulseTo(now, p)
+		p.dueAt, p.lastSent = cluster.Never, now
+		if p.refusals > 0 && p.refusals < probes {
+			p.dueAt = now.Add(probeGap)
+		}
+		c.stats.Sent++
+		c.out.Pulses = append(c.out.Pulses, Outgoing{Node: p.member.Node, Addr: p.member.Addr, Pulse: m})
+	}
+}
+
+func (c *Core) header(now cluster.Instant) *wire.Pulse {
+	c.stamp = max(now, c.stamp+1)
+	return &wire.Pulse{Cluster: c.cfg.Cluster, Node: c.self.Node, Inc: c.self.Inc, Rack: c.self.Rack,
+		Quiesced: c.self.Quiesced, Leaving: c.leaving, Frozen: c.frozen, Addr: c.self.Addr,
+		Sent: c.stamp, View: keyOf(c.view)}
+}
+
+func (c *Core) callSeed(now cluster.Instant, s *seed) {
+	m := c.header(now)
+	m.Called, m.Ask = s.addr, true
+	c.stats.Sent++
+	c.out.Pulses = append(c.out.Pulses, Outgoing{Addr: s.addr, Pulse: m})
+}
+
+// pulseTo builds the next pulse for p.
+func (c *Core) pulseTo(now cluster.Instant, p *peer) *wire.Pulse {
+	m := c.header(now)
+	p.sendSeq++
+	m.To, m.Seq, m.EchoInc, m.EchoSent = p.member.Node, p.sendSeq, p.member.Inc, p.sent
+	m.Ask, p.ask = p.ask, false
+	m.Called, p.called = p.called, ""
+	m.Shared = c.view != nil && p.view == c.view.Key
+	if m.Shared {
+		n := (len(c.view.Members) + 7) / 8
+		m.HearsBits, m.DoubtBits = make([]byte, n), make([]byte, n)
+	}
+	for _, q := range c.peers {
+		if q.heard {
+			c.report(m, q)
+		}
+	}
+	c.addKnown(m, p)
+	return m
+}
+
+// addKnown tells p where the nodes are that this node hears and p does not,
+// as many as fit; p's next report says which are still missing.
+func (c *Core) addKnown(m *wire.Pulse, p *peer) {
+	room := wire.MaxPulse - fixedSize - len(m.Addr) - len(m.Called) - 8*(len(m.Hears)+len(m.Doubts)) - 2*len(m.HearsBits)
+	tell := func(n cluster.NodeID, addr string) {
+		if size := endpointSize + len(addr); size <= room && len(m.Known) < wire.MaxEndpoints {
+			room -= size
+			m.Known = append(m.Known, wire.Endpoint{Node: n, Addr: addr})
+		}
+	}
+	if p.twinAddr != "" {
+		tell(p.member.Node, p.twinAddr)
+		p.twinAddr = ""
+	}
+	for _, q := range c.peers {
+		if q.heard && q != p && !p.partial && !contains(p.hears, q.member.Node) {
+			tell(q.member.Node, q.member.Addr)
+		}
+	}
+}
+
+// Bytes of an encoded pulse without its variable parts (rounded up), and of
+// an endpoint without its address.
+const (
+	fixedSize    = 128
+	endpointSize = 10
+)
+
+// report puts the heard node q into the adjacency of m.
+func (c *Core) report(m *wire.Pulse, q *peer) {
+	doubted := q.doubted || q.refusals > 0
+	if m.Shared {
+		if i := c.view.Index(q.member.Node); i >= 0 {
+			m.HearsBits[i/8] |= 1 << (i % 8)
+			if doubted {
+				m.DoubtBits[i/8] |= 1 << (i % 8)
+			}
+			return
+		}
+	}
+	if len(m.Hears) < wire.MaxListed {
+		m.Hears = append(m.Hears, q.member.Node)
+	} else {
+		m.Partial = true
+	}
+	if doubted && len(m.Doubts) < wire.MaxDoubted {
+		m.Doubts = append(m.Doubts, q.member.Node)
+	}
+}
+
+func contains(ids []cluster.NodeID, n cluster.NodeID) bool {
+	_, ok := slices.BinarySearch(ids, n)
+	return ok
+}

@@ -1,0 +1,258 @@
+package membership
+
+import (
+	"math/bits"
+	"slices"
+
+	"headroom/node/cluster"
+)
+
+// wish is the want of a new View and the quiet period before it is proposed.
+type wish struct {
+	active bool
+	since  cluster.Instant // when it arose
+	last   cluster.Instant // newest change of evidence
+	coming bool            // somebody is to join, not only to leave
+}
+
+func (w *wish) fireAt() cluster.Instant {
+	quiet := quietGone
+	if w.coming {
+		quiet = quietCome
+	}
+	return min(w.last.Add(quiet), w.since.Add(maxQuiet))
+}
+
+// staleMember is a desired node that shows another View, or is frozen.
+type staleMember struct {
+	node   cluster.NodeID
+	since  cluster.Instant
+	resent cluster.Instant
+}
+
+// reconsider computes the desired members and whether a new View is needed.
+func (c *Core) reconsider(now cluster.Instant) {
+	c.expireMutes(now)
+	desired := c.desire(now)
+	if !cluster.SameMembers(desired, c.desired) {
+		c.wish.last = now
+		c.desired = desired
+	}
+	c.noteStale(now)
+	need := c.view == nil || !cluster.SameMembers(c.view.Members, c.desired) || c.stuck(now)
+	if need && !c.wish.active {
+		c.wish.since, c.wish.last = now, now
+	}
+	c.wish.active = need
+	c.wish.coming = c.view == nil
+	for _, m := range c.desired {
+		if c.view != nil && !c.view.Has(m.Node, m.Inc) {
+			c.wish.coming = true
+		}
+	}
+}
+
+// wants reports whether n is in the desired set.
+func (c *Core) wants(n cluster.NodeID) bool {
+	return slices.ContainsFunc(c.desired, func(m cluster.Member) bool { return m.Node == n })
+}
+
+// graceOver reports whether this node has listened long enough to form a
+// View: its start is long ago, or it is linked with everyone whom the members
+// of an existing View hear.
+func (c *Core) graceOver(now cluster.Instant) bool {
+	if c.view != nil || now.Sub(c.started) >= grace {
+		return true
+	}
+	existing := false
+	for _, p := range c.peers {
+		existing = existing || !p.View.IsZero()
+		if p.Partial {
+			return false
+		}
+		for _, n := range p.Hears {
+			if n != c.self.Node && !c.wants(n) {
+				return false
+			}
+		}
+	}
+	return existing
+}
+
+// desire returns the largest set of nodes that contains this one and whose
+// members all hear each other, in succession order. Of sets as large it is
+// the one that keeps higher ids. Every node with the same evidence that is in
+// the set computes the same one, whence one proposer.
+func (c *Core) desire(now cluster.Instant) []cluster.Member {
+	cand := []*Peer{}
+	for i := range c.peers {
+		p := &c.peers[i]
+		if (p.Partial || contains(p.Hears, c.self.Node)) && !c.muted(now, p.Member.Node) {
+			cand = append(cand, p)
+		}
+	}
+	keep := largestMutual(cand)
+	ms := make([]cluster.Member, 0, len(keep)+1)
+	ms = append(ms, c.self)
+	for _, p := range keep {
+		ms = append(ms, p.Member)
+	}
+	cluster.SortMembers(ms)
+	if len(ms) > cluster.MaxMembers {
+		ms = ms[:cluster.MaxMembers]
+	}
+	return ms
+}
+
+// exactBroken is up to how many nodes with a broken link the largest set is
+// found exactly: 2^16 sets of 16 nodes take about a millisecond. Beyond it
+// nodes are dropped greedily.
+const exactBroken = 16
+
+// largestMutual drops the fewest of ps (ascending by id) so that all others
+// hear each other.
+func largestMutual(ps []*Peer) []*Peer {
+	var broken []*Peer // nodes with at least one broken link
+	var rest []*Peer
+	for _, p := range ps {
+		if slices.ContainsFunc(ps, func(q *Peer) bool { return q != p && !linked(p, q) }) {
+			broken = append(broken, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	if len(broken) > exactBroken {
+		return largestMutual(dropWorst(ps))
+	}
+	var bad [exactBroken]uint32
+	for i, p := range broken {
+		for j, q := range broken {
+			if i != j && !linked(p, q) {
+				bad[i] |= 1 << j
+			}
+		}
+	}
+	// Sets are numbers whose higher bits are higher ids: of sets as large,
+	// the greatest number keeps the higher ids.
+	best := uint32(0)
+	for s := uint32(1)<<len(broken) - 1; s > 0; s-- {
+		if bits.OnesCount32(s) > bits.OnesCount32(best) && independent(s, &bad) {
+			best = s
+		}
+	}
+	for i, p := range broken {
+		if best&(1<<i) != 0 {
+			rest = append(rest, p)
+		}
+	}
+	return rest
+}
+
+// independent reports whether no two nodes of set s have a broken link.
+func independent(s uint32, bad *[exactBroken]uint32) bool {
+	for t := s; t != 0; t &= t - 1 {
+		if bad[bits.TrailingZeros32(t)]&s != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// dropWorst removes the node with most broken links; the lowest id of those.
+func dropWorst(ps []*Peer) []*Peer {
+	worst, most := 0, -1
+	for i, p := range ps {
+		n := 0
+		for _, q := range ps {
+			if q != p && !linked(p, q) {
+				n++
+			}
+		}
+		if n > most {
+			worst, most = i, n
+		}
+	}
+	return slices.Delete(slices.Clone(ps), worst, worst+1)
+}
+
+func linked(p, q *Peer) bool {
+	return (p.Partial || contains(p.Hears, q.Member.Node)) && (q.Partial || contains(q.Hears, p.Member.Node))
+}
+
+func contains(ids []cluster.NodeID, n cluster.NodeID) bool {
+	_, ok := slices.BinarySearch(ids, n)
+	return ok
+}
+
+// noteStale keeps track of desired members that do not show this View.
+func (c *Core) noteStale(now cluster.Instant) {
+	if c.view == nil {
+		c.stale = nil
+		return
+	}
+	old := c.stale
+	c.stale = nil
+	for i := range c.peers {
+		p := &c.peers[i]
+		if p.View == c.view.Key && !p.Frozen || !c.wants(p.Member.Node) {
+			continue
+		}
+		s := staleMember{node: p.Member.Node, since: now}
+		if j := slices.IndexFunc(old, func(o staleMember) bool { return o.node == s.node }); j >= 0 {
+			s = old[j]
+		}
+		c.stale = append(c.stale, s)
+	}
+}
+
+// stuck reports whether some member needs a new round to get out of another
+// View or out of its freeze.
+func (c *Core) stuck(now cluster.Instant) bool {
+	for _, s := range c.stale {
+		if now.Sub(s.since) >= staleAfter {
+			return true
+		}
+	}
+	if !c.Frozen() || c.round != nil {
+		return false
+	}
+	ours := c.accepted.Proposer == c.self.Node && c.accepted.Inc == c.self.Inc // and given up
+	return ours || now.Sub(c.frozeAt) >= staleAfter
+}
+
+func (c *Core) staleDeadline() cluster.Instant {
+	d := cluster.Never
+	if c.wish.active || c.round != nil {
+		return d
+	}
+	heals := c.view != nil && c.view.Principal() == c.self.Node
+	for _, s := range c.stale {
+		d = min(d, s.since.Add(staleAfter))
+		if heals {
+			d = min(d, max(s.resent, s.since).Add(resendGap))
+		}
+	}
+	if c.Frozen() {
+		d = min(d, c.frozeAt.Add(staleAfter))
+	}
+	return d
+}
+
+// heal sends the commit again to members that show an older View.
+func (c *Core) heal(now cluster.Instant) {
+	if c.view == nil || c.view.Principal() != c.self.Node || c.round != nil {
+		return
+	}
+	for i := range c.stale {
+		s := &c.stale[i]
+		if now.Sub(max(s.since, s.resent)) < resendGap {
+			continue
+		}
+		s.resent = now
+		if j := slices.IndexFunc(c.peers, func(p Peer) bool { return p.Member.Node == s.node }); j >= 0 &&
+			c.view.Has(s.node, c.peers[j].Member.Inc) && c.peers[j].View.Less(c.view.Key) {
+			c.stats.Resent++
+			c.send(s.node, c.commit)
+		}
+	}
+}

@@ -1,0 +1,257 @@
+package membership
+
+import (
+	"slices"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/wire"
+)
+
+// round is this node's proposal under way.
+type round struct {
+	ballot    cluster.ViewKey
+	members   []cluster.Member
+	accepting bool // all have promised
+	promised  []bool
+	accepted  []*wire.Accepted
+	acceptedA []cluster.Instant // when each acceptance came
+	deadline  cluster.Instant   // of the phase
+	fenceAt   cluster.Instant   // all have accepted; commit then; zero: not yet
+}
+
+type mute struct {
+	node  cluster.NodeID
+	fails int
+	until cluster.Instant // left out until then; zero: not yet
+}
+
+// propose starts a round for the desired members.
+func (c *Core) propose(now cluster.Instant) {
+	c.counter++
+	n := len(c.desired)
+	r := &round{members: c.desired, promised: make([]bool, n), accepted: make([]*wire.Accepted, n),
+		acceptedA: make([]cluster.Instant, n), deadline: now.Add(roundTimeout),
+		ballot: cluster.ViewKey{Counter: c.counter, Proposer: c.self.Node, Inc: c.self.Inc}}
+	c.round = r
+	c.promised = r.ballot
+	c.persist()
+	c.stats.Rounds++
+	for i, m := range r.members {
+		if m.Node == c.self.Node {
+			r.promised[i] = true
+			continue
+		}
+		c.send(m.Node, &wire.Prepare{Ballot: r.ballot, Members: r.members})
+	}
+	c.promisedAll(now)
+}
+
+func (c *Core) onPromise(now cluster.Instant, from cluster.NodeID, m *wire.Promise) {
+	r := c.round
+	i := r.index(from)
+	if i < 0 || m.Ballot != r.ballot || r.accepting {
+		c.stats.Inert++
+		return
+	}
+	r.promised[i] = true
+	c.promisedAll(now)
+}
+
+// promisedAll opens the second phase once everybody has promised.
+func (c *Core) promisedAll(now cluster.Instant) {
+	r := c.round
+	if slices.Contains(r.promised, false) {
+		return
+	}
+	r.accepting = true
+	r.deadline = now.Add(roundTimeout)
+	for i, m := range r.members {
+		if m.Node != c.self.Node {
+			c.send(m.Node, &wire.Accept{Ballot: r.ballot, Members: r.members})
+			continue
+		}
+		c.accepted, c.frozeAt = r.ballot, now
+		payload := c.host.Freeze(r.ballot, r.members)
+		r.accepted[i] = &wire.Accepted{Ballot: r.ballot, View: c.viewKey(), Fences: c.fences(now, r.members), Payload: payload}
+		r.acceptedA[i] = now
+	}
+	c.persist()
+	c.acceptedAll(now)
+}
+
+func (c *Core) onAccepted(now cluster.Instant, from cluster.NodeID, m *wire.Accepted) {
+	r := c.round
+	i := r.index(from)
+	if i < 0 || m.Ballot != r.ballot || !r.accepting || r.accepted[i] != nil {
+		c.stats.Inert++
+		return
+	}
+	r.accepted[i] = m
+	r.acceptedA[i] = now
+	c.acceptedAll(now)
+}
+
+// acceptedAll computes, once everybody has accepted, until when leases of
+// nodes left out may hold. Of a node's lease in a View, which needs the echo
+// of all members, the first fence to pass ends it: the minimum over the
+// acceptors that leave the same View. The commit waits for the last of these.
+func (c *Core) acceptedAll(now cluster.Instant) {
+	r := c.round
+	if slices.Contains(r.accepted, nil) {
+		return
+	}
+	type lease struct {
+		view cluster.ViewKey
+		node cluster.NodeID
+		inc  cluster.Incarnation
+	}
+	ends := map[lease]cluster.Instant{}
+	for i, a := range r.accepted {
+		for _, f := range a.Fences {
+			k := lease{a.View, f.Node, f.Inc}
+			end := r.acceptedA[i].Add(f.Wait)
+			if old, ok := ends[k]; !ok || end < old {
+				ends[k] = end
+			}
+		}
+	}
+	at := now
+	for _, end := range ends { // the maximum: the order of a map cannot be seen
+		at = max(at, end)
+	}
+	r.fenceAt = at
+	r.deadline = at.Add(roundTimeout)
+	c.finish(now)
+}
+
+// finish commits the round when its fence has passed.
+func (c *Core) finish(now cluster.Instant) {
+	r := c.round
+	if r == nil || r.fenceAt == 0 || now < r.fenceAt {
+		return
+	}
+	m := &wire.Commit{View: cluster.View{Key: r.ballot, Members: r.members}}
+	for _, a := range r.accepted {
+		m.Payloads = append(m.Payloads, a.Payload)
+	}
+	for _, q := range r.members {
+		if q.Node != c.self.Node {
+			c.send(q.Node, m)
+		}
+		c.unmute(q.Node)
+	}
+	c.round = nil
+	c.adopt(now, m)
+}
+
+// onNack gives the round up. Someone knows better: of a higher ballot, or
+// that this node is outside its set.
+func (c *Core) onNack(now cluster.Instant, from cluster.NodeID, m *wire.Nack) {
+	c.seen(m.Promised)
+	if c.round.index(from) < 0 || m.Ballot != c.round.ballot {
+		c.stats.Inert++
+		return
+	}
+	c.stats.Nacked++
+	wait := c.backoff()
+	if m.Outside {
+		wait += outsideBackoff
+	}
+	c.abandon(now, wait)
+}
+
+// expireRound gives up a round whose phase took too long.
+func (c *Core) expireRound(now cluster.Instant) {
+	r := c.round
+	if r == nil || now < r.deadline {
+		return
+	}
+	c.stats.Timeouts++
+	for i, m := range r.members {
+		if m.Node != c.self.Node && (!r.promised[i] || r.accepting && r.accepted[i] == nil) {
+			c.blame(now, m.Node)
+		}
+	}
+	c.abandon(now, c.backoff())
+}
+
+// abortOnDeparture starts over at once when a proposed member is gone. The
+// departure of any other node does not matter to the round.
+func (c *Core) abortOnDeparture(now cluster.Instant) {
+	if c.round == nil {
+		return
+	}
+	for _, m := range c.round.members {
+		if !hasMember(c.desired, m.Node, m.Inc) {
+			c.stats.Aborted++
+			c.abandon(now, 0)
+			return
+		}
+	}
+}
+
+func (c *Core) abandon(now cluster.Instant, wait time.Duration) {
+	c.round = nil
+	c.retryAt = now.Add(wait)
+	c.reconsider(now)
+}
+
+func (c *Core) backoff() time.Duration {
+	return backoffMin + time.Duration(c.rand.Int64N(int64(backoffMax-backoffMin)))
+}
+
+// index returns the place of n among the proposed members, or -1. A nil round
+// has none.
+func (r *round) index(n cluster.NodeID) int {
+	if r == nil {
+		return -1
+	}
+	return slices.IndexFunc(r.members, func(m cluster.Member) bool { return m.Node == n })
+}
+
+// blame counts a round that n did not answer.
+func (c *Core) blame(now cluster.Instant, n cluster.NodeID) {
+	i := slices.IndexFunc(c.mutes, func(m mute) bool { return m.node == n })
+	if i < 0 {
+		c.mutes = append(c.mutes, mute{node: n})
+		i = len(c.mutes) - 1
+	}
+	m := &c.mutes[i]
+	m.fails++
+	if m.fails >= muteAfter {
+		m.until = now.Add(muteFor)
+	}
+}
+
+func (c *Core) unmute(n cluster.NodeID) {
+	c.mutes = slices.DeleteFunc(c.mutes, func(m mute) bool { return m.node == n })
+}
+
+func (c *Core) muted(now cluster.Instant, n cluster.NodeID) bool {
+	for _, m := range c.mutes {
+		if m.node == n {
+			return m.until > now
+		}
+	}
+	return false
+}
+
+func (c *Core) muteDeadline() cluster.Instant {
+	d := cluster.Never
+	for i := range c.mutes {
+		if c.mutes[i].until != 0 {
+			d = min(d, c.mutes[i].until)
+		}
+	}
+	return d
+}
+
+// expireMutes lets muted nodes try again; one more failure mutes them anew.
+func (c *Core) expireMutes(now cluster.Instant) {
+	for i := range c.mutes {
+		if u := c.mutes[i].until; u != 0 && u <= now {
+			c.mutes[i].until, c.mutes[i].fails = 0, muteAfter-1
+		}
+	}
+}

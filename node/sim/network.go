@@ -1,0 +1,214 @@
+package sim
+
+import (
+	"math"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/wire"
+)
+
+// Class is one of the connections that two nodes keep: frames of one class
+// arrive in the order they were sent, classes overtake each other.
+type Class uint8
+
+// The classes of node-to-node connections.
+const (
+	Control Class = iota
+	Repl
+	Bulk
+	classes
+)
+
+// NetConfig says how the network behaves. The zero value of each field means
+// the default in brackets; a negative probability means none.
+type NetConfig struct {
+	Latency   time.Duration // one way, least [200 µs]
+	Jitter    time.Duration // mean of what is added, exponential [100 µs]
+	Loss      float64       // of pulses; frames are sent again and so delayed [0]
+	Duplicate float64       // of pulses [0]
+	Spike     float64       // probability that a pulse or frame is late by up to SpikeMax [0]
+	SpikeMax  time.Duration // [20 ms]
+	// Refuse says that a crashed node's host answers that the port is
+	// closed (a killed process); a silent crash is a lost host.
+	Refuse bool
+}
+
+func (c NetConfig) withDefaults() NetConfig {
+	if c.Latency == 0 {
+		c.Latency = 200 * time.Microsecond
+	}
+	if c.Jitter == 0 {
+		c.Jitter = 100 * time.Microsecond
+	}
+	if c.SpikeMax == 0 {
+		c.SpikeMax = 20 * time.Millisecond
+	}
+	return c
+}
+
+const (
+	// retransmit is the delay of a frame of which a packet was lost, or that
+	// met a cut link: a QUIC probe timeout, roughly.
+	retransmit = 15 * time.Millisecond
+	// connTimeout is how long a connection survives a cut link. Frames sent
+	// on it are lost when it breaks.
+	connTimeout = 1500 * time.Millisecond
+)
+
+// Network carries pulses (lossy, unordered) and frames (in order per
+// connection, lost only with the connection).
+type Network struct {
+	w   *World
+	cfg NetConfig
+	cut map[[2]cluster.NodeID]bool // from, to
+	// conns holds, per direction and class, when the last frame arrives.
+	conns map[connKey]*conn
+	// Bytes and Pulses count what was sent.
+	Bytes, Pulses, Frames uint64
+}
+
+type connKey struct {
+	from, to cluster.NodeID
+	class    Class
+}
+
+type conn struct {
+	fromInc, toInc cluster.Incarnation
+	queue          []frame
+	busy           bool
+	last           cluster.Instant
+	stalledAt      cluster.Instant // first failed try of the frame in front; zero: none
+}
+
+type frame struct {
+	kind    wire.Kind
+	payload []byte
+}
+
+func newNetwork(w *World, cfg NetConfig) *Network {
+	return &Network{w: w, cfg: cfg, cut: map[[2]cluster.NodeID]bool{}, conns: map[connKey]*conn{}}
+}
+
+// Cut stops what goes from one node to the other; the way back stays open.
+func (n *Network) Cut(from, to cluster.NodeID) { n.cut[[2]cluster.NodeID{from, to}] = true }
+
+// Heal undoes Cut.
+func (n *Network) Heal(from, to cluster.NodeID) { delete(n.cut, [2]cluster.NodeID{from, to}) }
+
+// HealAll undoes all cuts.
+func (n *Network) HealAll() { clear(n.cut) }
+
+// Quiet stops loss, duplication and lateness.
+func (n *Network) Quiet() { n.cfg.Loss, n.cfg.Duplicate, n.cfg.Spike = 0, 0, 0 }
+
+// IsCut reports whether that direction is cut.
+func (n *Network) IsCut(from, to cluster.NodeID) bool { return n.cut[[2]cluster.NodeID{from, to}] }
+
+func (n *Network) latency() time.Duration {
+	d := n.cfg.Latency + time.Duration(-math.Log(1-n.w.rand.Float64())*float64(n.cfg.Jitter))
+	if n.chance(n.cfg.Spike) {
+		d += time.Duration(n.w.rand.Int64N(int64(n.cfg.SpikeMax)))
+	}
+	return d
+}
+
+func (n *Network) chance(p float64) bool { return p > 0 && n.w.rand.Float64() < p }
+
+// sendPulse sends a datagram to the node with address addr.
+func (n *Network) sendPulse(from *Node, to *Node, known cluster.NodeID, b []byte) {
+	n.Pulses++
+	n.Bytes += uint64(len(b))
+	copies := 1
+	if n.chance(n.cfg.Duplicate) {
+		copies = 2
+	}
+	for range copies {
+		if n.chance(n.cfg.Loss) {
+			continue
+		}
+		n.w.After(n.latency(), func() { n.arrive(from, to, known, b) })
+	}
+}
+
+func (n *Network) arrive(from, to *Node, known cluster.NodeID, b []byte) {
+	if n.IsCut(from.ID, to.ID) {
+		return
+	}
+	if to.Up {
+		addr := from.addr()
+		to.deliver(func() { to.receivePulse(b, addr) })
+		return
+	}
+	if n.cfg.Refuse && !to.HostDown && known != 0 && !n.IsCut(to.ID, from.ID) {
+		n.w.After(n.latency(), func() {
+			if from.Up {
+				from.deliver(func() { from.refused(known) })
+			}
+		})
+	}
+}
+
+// SendFrame queues a frame on the connection of that class.
+func (n *Network) SendFrame(from, to *Node, class Class, kind wire.Kind, payload []byte) {
+	k := connKey{from.ID, to.ID, class}
+	c := n.conns[k]
+	if c == nil || c.fromInc != from.Inc || c.toInc != to.Inc || !to.Up {
+		c = &conn{fromInc: from.Inc, toInc: to.Inc}
+		n.conns[k] = c
+	}
+	n.Frames++
+	n.Bytes += uint64(len(payload)) + wire.HeaderSize
+	c.queue = append(c.queue, frame{kind, payload})
+	if !c.busy {
+		n.next(k, c)
+	}
+}
+
+// next puts the front frame under way.
+func (n *Network) next(k connKey, c *conn) {
+	c.busy = len(c.queue) > 0
+	if !c.busy {
+		return
+	}
+	d := n.latency()
+	for i := 0; i < 5 && n.chance(n.cfg.Loss); i++ {
+		d += retransmit
+	}
+	// Frames follow each other without waiting for a round trip, but do not
+	// overtake: the next may arrive at the same instant at the earliest.
+	n.w.at(max(n.w.now.Add(d), c.last), func() { n.tryDeliver(k, c) })
+}
+
+func (n *Network) tryDeliver(k connKey, c *conn) {
+	from, to := n.w.Node(k.from), n.w.Node(k.to)
+	broken := n.conns[k] != c || !to.Up || to.Inc != c.toInc || from.Up && from.Inc != c.fromInc
+	if n.IsCut(k.from, k.to) && !broken {
+		if c.stalledAt == 0 {
+			c.stalledAt = n.w.now
+		}
+		if n.w.now.Sub(c.stalledAt) < connTimeout && from.Up {
+			n.w.After(retransmit, func() { n.tryDeliver(k, c) })
+			return
+		}
+		broken = true
+	}
+	if broken {
+		c.queue, c.busy = nil, false
+		if n.conns[k] == c {
+			delete(n.conns, k)
+		}
+		return
+	}
+	c.stalledAt = 0
+	// All that waits behind the front was sent at least as late; the burst
+	// arrives together, as a window of packets does.
+	burst := c.queue
+	c.queue = nil
+	c.last = n.w.now
+	for _, f := range burst {
+		sender := k.from
+		to.deliver(func() { to.receiveFrame(sender, k.class, f.kind, f.payload) })
+	}
+	n.next(k, c)
+}

@@ -1,0 +1,347 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/heartbeat"
+	"headroom/node/membership"
+	"headroom/node/wire"
+)
+
+// App is what a simulated node runs above membership: the place where
+// partition, migrate and txn plug in. All calls come from the one thread;
+// now is the node's own clock. An App sends with Node.Send.
+type App interface {
+	// Freeze is membership.Host's Freeze.
+	Freeze(now cluster.Instant, ballot cluster.ViewKey, members []cluster.Member) []byte
+	// Commit publishes a View and what its members reported.
+	Commit(now cluster.Instant, m *wire.Commit)
+	// Receive takes a frame that is not membership's.
+	Receive(now cluster.Instant, from cluster.NodeID, class Class, kind wire.Kind, payload []byte)
+	Tick(now cluster.Instant)
+	Deadline() cluster.Instant
+}
+
+// Node is one simulated process on its host: the cores, their wiring, and
+// the disk that outlives them.
+type Node struct {
+	w  *World
+	ID cluster.NodeID
+
+	Up       bool
+	Paused   bool
+	leaving  bool
+	HostDown bool // crashed with its host: the port does not even refuse
+	Inc      cluster.Incarnation
+	Started  cluster.Instant // world time; the node's clock counts from here
+
+	Heartbeat  *heartbeat.Core
+	Membership *membership.Core
+	App        App
+
+	Disk membership.State // survives crashes
+
+	inbox   []func() // arrivals while paused
+	tickSeq uint64   // the newest scheduled tick; older ones are void
+	frozen  cluster.ViewKey
+	// Lost counts verdicts by kind, Duplicate is set by heartbeat.
+	Lost      map[heartbeat.EventKind]int
+	Duplicate string
+	Commits   []Committed // of this life
+}
+
+// Committed notes when a node adopted a View.
+type Committed struct {
+	At   cluster.Instant // world time
+	View *cluster.View
+}
+
+// maxInbox bounds the datagrams and frames kept for a paused node, as socket
+// buffers do. Beyond it pulses get lost; frames are never dropped, as their
+// connection holds the sender back.
+const maxInbox = 4096
+
+func (n *Node) addr() string { return fmt.Sprintf("10.0.0.%d:3000", n.ID) }
+
+// Now is the node's own monotonic clock.
+func (n *Node) Now() cluster.Instant { return cluster.Instant(n.w.now.Sub(n.Started)) + 1 }
+
+// Start starts the process in a new incarnation.
+func (n *Node) Start() {
+	if n.Up {
+		return
+	}
+	n.Inc++
+	n.Up, n.Paused, n.HostDown, n.leaving = true, false, false, false
+	n.Started, n.inbox, n.Commits, n.frozen = n.w.now, nil, nil, cluster.ViewKey{}
+	n.Lost = map[heartbeat.EventKind]int{}
+	self := cluster.Member{Node: n.ID, Inc: n.Inc, Addr: n.addr()}
+	n.Heartbeat = heartbeat.New(n.Now(), heartbeat.Config{Self: self, Cluster: 1, Interval: n.w.cfg.Interval,
+		Seeds: n.seeds(), Rand: n.newRand()})
+	n.Membership = membership.New(n.Now(), membership.Config{Self: self, State: n.Disk, Host: n, Rand: n.newRand()})
+	if n.w.cfg.NewApp != nil {
+		n.App = n.w.cfg.NewApp(n)
+	}
+	n.w.record("start", uint64(n.ID), uint64(n.Inc))
+	n.w.logf("node%d starts, incarnation %d", n.ID, n.Inc)
+	n.pump()
+}
+
+func (n *Node) newRand() *rand.Rand {
+	return rand.New(rand.NewPCG(n.w.rand.Uint64(), n.w.rand.Uint64()))
+}
+
+func (n *Node) seeds() []string {
+	k := n.w.cfg.Seeds
+	if k == 0 {
+		k = len(n.w.Nodes)
+	}
+	var s []string
+	for _, m := range n.w.Nodes[:min(k, len(n.w.Nodes))] {
+		s = append(s, m.addr())
+	}
+	return s
+}
+
+// Crash kills the process; with host, its whole machine.
+func (n *Node) Crash(host bool) {
+	if !n.Up {
+		return
+	}
+	n.Up, n.Paused, n.HostDown, n.inbox = false, false, host, nil
+	n.tickSeq++
+	n.w.record("crash", uint64(n.ID))
+	n.w.logf("node%d crashes", n.ID)
+}
+
+// Pause stops the process as SIGSTOP does.
+func (n *Node) Pause() {
+	if n.Up && !n.Paused {
+		n.Paused = true
+		n.tickSeq++
+		n.w.record("pause", uint64(n.ID))
+		n.w.logf("node%d is paused", n.ID)
+	}
+}
+
+// Resume continues a paused process: what waited arrives at once.
+func (n *Node) Resume() {
+	if !n.Up || !n.Paused {
+		return
+	}
+	n.Paused = false
+	n.w.record("resume", uint64(n.ID))
+	n.w.logf("node%d resumes", n.ID)
+	waiting := n.inbox
+	n.inbox = nil
+	for _, fn := range waiting {
+		fn()
+	}
+	n.pump()
+}
+
+// Leave stops the process as SIGTERM does, after drain.
+func (n *Node) Leave(drain time.Duration) {
+	if !n.Up || n.Paused {
+		return
+	}
+	n.leaving = true
+	n.w.logf("node%d is leaving", n.ID)
+	n.Heartbeat.SetLeaving(n.Now())
+	n.Membership.SetSelf(n.Now(), cluster.Member{Addr: n.addr(), Quiesced: true})
+	n.pump()
+	inc := n.Inc
+	n.w.After(drain, func() {
+		if n.Up && n.Inc == inc && !n.Paused {
+			n.Heartbeat.Goodbye(n.Now())
+			n.pump()
+			n.Crash(false)
+		}
+	})
+}
+
+// deliver runs fn in the process: now, or when it is resumed.
+func (n *Node) deliver(fn func()) {
+	if !n.Paused {
+		fn()
+		return
+	}
+	if len(n.inbox) < maxInbox {
+		n.inbox = append(n.inbox, fn)
+	}
+}
+
+func (n *Node) receivePulse(b []byte, from string) {
+	p, err := wire.ParsePulse(b)
+	if err != nil {
+		n.w.fail("node%d: pulse does not parse: %v", n.ID, err)
+		return
+	}
+	n.w.record("pulse", uint64(n.ID), uint64(p.Node), p.Seq)
+	n.Heartbeat.Receive(n.Now(), p, from)
+	n.pump()
+}
+
+func (n *Node) refused(to cluster.NodeID) {
+	n.w.record("refused", uint64(n.ID), uint64(to))
+	n.Heartbeat.Refused(n.Now(), to)
+	n.pump()
+}
+
+// receiveFrame is the dispatch by kind.
+func (n *Node) receiveFrame(from cluster.NodeID, class Class, kind wire.Kind, payload []byte) {
+	n.w.record("frame", uint64(n.ID), uint64(from), uint64(kind))
+	if kind >= wire.KindPrepare && kind <= wire.KindCommit {
+		m, err := wire.ParseViewMessage(kind, payload)
+		if err != nil {
+			n.w.fail("node%d: frame of kind %d does not parse: %v", n.ID, kind, err)
+			return
+		}
+		n.Membership.Receive(n.Now(), from, m)
+	} else if n.App != nil {
+		n.App.Receive(n.Now(), from, class, kind, payload)
+	}
+	n.pump()
+}
+
+// Send sends a frame to another node.
+func (n *Node) Send(to cluster.NodeID, class Class, kind wire.Kind, payload []byte) {
+	if to >= 1 && int(to) <= len(n.w.Nodes) {
+		n.w.Net.SendFrame(n, n.w.Node(to), class, kind, payload)
+	}
+}
+
+// Freeze implements membership.Host.
+func (n *Node) Freeze(ballot cluster.ViewKey, members []cluster.Member) []byte {
+	n.frozen = ballot
+	if n.App != nil {
+		return n.App.Freeze(n.Now(), ballot, members)
+	}
+	return wire.AppendU64(nil, uint64(n.ID))
+}
+
+// GrantedUntil implements membership.Host.
+func (n *Node) GrantedUntil(m cluster.NodeID, inc cluster.Incarnation) cluster.Instant {
+	return n.Heartbeat.GrantedUntil(m, inc)
+}
+
+// pump applies effects until there are none, then plans the next tick.
+func (n *Node) pump() {
+	for n.Up && n.w.Err == nil {
+		hb := n.Heartbeat.Take()
+		for _, o := range hb.Pulses {
+			n.sendPulse(o)
+		}
+		for _, e := range hb.Events {
+			n.note(e)
+		}
+		if hb.DuplicateSelf != "" {
+			n.Duplicate = hb.DuplicateSelf
+		}
+		if hb.Changed {
+			n.Membership.Observe(n.Now(), graph(n.Heartbeat.Peers()))
+		}
+		ms := n.Membership.Take()
+		n.apply(ms)
+		if len(hb.Pulses) == 0 && !hb.Changed && ms.Persist == nil && len(ms.Send) == 0 {
+			break
+		}
+	}
+	n.plan()
+}
+
+// apply carries out membership's effects in their order.
+func (n *Node) apply(ms membership.Effects) {
+	if ms.Persist != nil {
+		n.Disk = *ms.Persist
+	}
+	n.Heartbeat.SetView(n.Now(), n.Membership.View(), n.Membership.Frozen())
+	if ms.Commit != nil {
+		n.committed(ms.Commit)
+	}
+	for _, e := range ms.Send {
+		n.Send(e.To, Control, e.Msg.Kind(), e.Msg.Append(nil))
+	}
+}
+
+func (n *Node) committed(m *wire.Commit) {
+	v := n.Membership.View()
+	n.Commits = append(n.Commits, Committed{At: n.w.now, View: v})
+	n.w.record("commit", uint64(n.ID), v.Key.Counter, uint64(v.Key.Proposer))
+	n.w.logf("node%d commits %v", n.ID, v)
+	n.w.checkCommit(n, m)
+	if n.App != nil {
+		n.App.Commit(n.Now(), m)
+	}
+}
+
+func (n *Node) note(e heartbeat.Event) {
+	n.Lost[e.Kind]++
+	n.w.record("event", uint64(n.ID), uint64(e.Node), uint64(e.Kind))
+	if e.Kind != heartbeat.Appeared {
+		n.w.logf("node%d: %v %v", n.ID, e.Node, e.Kind)
+	}
+}
+
+func (n *Node) sendPulse(o heartbeat.Outgoing) {
+	for _, to := range n.w.Nodes {
+		if to.addr() == o.Addr {
+			n.w.Net.sendPulse(n, to, o.Node, o.Pulse.Append(nil))
+		}
+	}
+}
+
+// plan schedules the next tick.
+func (n *Node) plan() {
+	if !n.Up || n.Paused {
+		return
+	}
+	d := min(n.Heartbeat.Deadline(), n.Membership.Deadline())
+	if n.App != nil {
+		d = min(d, n.App.Deadline())
+	}
+	n.tickSeq++
+	if d == cluster.Never {
+		return
+	}
+	seq := n.tickSeq
+	n.w.at(max(n.w.now, n.Started.Add(time.Duration(d-1))), func() {
+		if n.tickSeq == seq && n.Up && !n.Paused {
+			n.tick()
+		}
+	})
+}
+
+func (n *Node) tick() {
+	n.Heartbeat.Tick(n.Now())
+	n.Membership.Tick(n.Now())
+	if n.App != nil {
+		n.App.Tick(n.Now())
+	}
+	n.pump()
+}
+
+// View returns the View the node holds, or nil.
+func (n *Node) View() *cluster.View {
+	if !n.Up {
+		return nil
+	}
+	return n.Membership.View()
+}
+
+// Serves reports whether the node may answer reads now: it has a View, is
+// not frozen and holds a lease.
+func (n *Node) Serves() bool {
+	return n.Up && n.View() != nil && !n.Membership.Frozen() && n.Heartbeat.LeaseUntil(n.View()) > n.Now()
+}
+
+func graph(ps []heartbeat.Peer) []membership.Peer {
+	out := make([]membership.Peer, len(ps))
+	for i, p := range ps {
+		out[i] = membership.Peer(p)
+	}
+	return out
+}

@@ -1,0 +1,167 @@
+// Package sim runs whole clusters of cores in virtual time, on one thread,
+// from a seed: the same seed gives the same run, bit by bit (Trace tells). It
+// owns the world around the cores: time, the network, disks that survive a
+// crash, faults, and the checks of the invariants. It does not own any rule
+// of the protocol.
+//
+// The invariant to know: everything that happens is an event of the heap,
+// and every random choice comes from the World's Rand, so nothing depends on
+// the machine the simulation runs on.
+//
+// Start reading at World, then Node (node.go: how cores are wired, and where
+// more of them plug in), Network (network.go), Plan (fault.go), check.go.
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+
+	"headroom/node/cluster"
+)
+
+// Config describes a World.
+type Config struct {
+	Nodes    int
+	Seed     uint64
+	Net      NetConfig
+	Interval time.Duration // heartbeat; zero: its default
+	Seeds    int           // how many nodes every node has as seeds; zero: all
+	// NewApp makes the part of a node above membership, anew at each start;
+	// nil: none.
+	NewApp func(n *Node) App
+	// Log receives a line for each thing worth reading in a script; nil: none.
+	Log func(line string)
+}
+
+// World is one simulated cluster. It is used by one goroutine.
+type World struct {
+	cfg   Config
+	now   cluster.Instant
+	rand  *rand.Rand
+	queue eventHeap
+	order uint64
+	Nodes []*Node // by id − 1
+	Net   *Network
+	check checker
+	trace uint64
+	calm  bool // Recover was called: faults under way do nothing more
+	// Events counts dispatched events.
+	Events int
+	// Err is the first violated invariant.
+	Err error
+}
+
+// NewWorld returns a World whose nodes are all down; Start them.
+func NewWorld(cfg Config) *World {
+	w := &World{cfg: cfg, rand: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), check: newChecker(), trace: fnvOffset}
+	w.Net = newNetwork(w, cfg.Net.withDefaults())
+	for i := range cfg.Nodes {
+		w.Nodes = append(w.Nodes, &Node{w: w, ID: cluster.NodeID(i + 1)})
+	}
+	return w
+}
+
+// Now is virtual time since the start of the world.
+func (w *World) Now() cluster.Instant { return w.now }
+
+// Node returns the node with that id.
+func (w *World) Node(id cluster.NodeID) *Node { return w.Nodes[id-1] }
+
+// After schedules fn; events at the same instant run in the order they were
+// scheduled.
+func (w *World) After(d time.Duration, fn func()) { w.at(w.now.Add(max(d, 0)), fn) }
+
+func (w *World) at(t cluster.Instant, fn func()) {
+	w.order++
+	heap.Push(&w.queue, event{at: t, order: w.order, fn: fn})
+}
+
+// Run lets d of virtual time pass, or stops at the first violation, which it
+// returns.
+func (w *World) Run(d time.Duration) error {
+	end := w.now.Add(d)
+	w.RunUntil(end, func() bool { return false })
+	return w.Err
+}
+
+// RunUntil runs until done says so (true) or the instant end (false).
+func (w *World) RunUntil(end cluster.Instant, done func() bool) bool {
+	for w.Err == nil && len(w.queue) > 0 && w.queue[0].at <= end {
+		e := heap.Pop(&w.queue).(event)
+		w.now = e.at
+		w.Events++
+		e.fn()
+		w.checkAll()
+		if done() {
+			return true
+		}
+	}
+	if w.Err == nil {
+		w.now = max(w.now, end)
+	}
+	return false
+}
+
+// Trace is a hash of everything that happened so far.
+func (w *World) Trace() uint64 { return w.trace }
+
+const fnvOffset = 14695981039346656037
+
+// record folds what happened into the trace.
+func (w *World) record(what string, args ...uint64) {
+	h := fnv.New64a()
+	var b [8]byte
+	put := func(v uint64) {
+		for i := range b {
+			b[i] = byte(v >> (8 * i))
+		}
+		h.Write(b[:])
+	}
+	put(w.trace)
+	put(uint64(w.now))
+	h.Write([]byte(what))
+	for _, a := range args {
+		put(a)
+	}
+	w.trace = h.Sum64()
+}
+
+func (w *World) logf(format string, args ...any) {
+	if w.cfg.Log != nil {
+		w.cfg.Log(fmt.Sprintf("%7.1fms ", float64(w.now)/1e6) + fmt.Sprintf(format, args...))
+	}
+}
+
+type event struct {
+	at    cluster.Instant
+	order uint64
+	fn    func()
+}
+
+type eventHeap []event
+
+// Len implements heap.Interface.
+func (h eventHeap) Len() int { return len(h) }
+
+// Less implements heap.Interface.
+func (h eventHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
+}
+
+// Swap implements heap.Interface.
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface.
+func (h *eventHeap) Push(x any) { *h = append(*h, x.(event)) }
+
+// Pop implements heap.Interface.
+func (h *eventHeap) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	old[len(old)-1] = event{}
+	*h = old[:len(old)-1]
+	return e
+}
