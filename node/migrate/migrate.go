@@ -1,0 +1,415 @@
+// Package migrate moves copies of partitions between nodes after a View
+// change. One Core per namespace owns the state of every copy on this node
+// (what partition.Report tells at a freeze and partition.Plan changes at a
+// commit) and runs the migration conversation. It does not decide where a
+// partition belongs (package partition), serves no requests (package txn) and
+// stores nothing itself (Store).
+//
+// The conversation about one partition is driven by its working master, the
+// hub: absorb what duplicates hold, fill the replicas, tell the duplicates,
+// hand over to the final master; that one tells all members and then the
+// holders outside the replicas to drop their copies. Every question is
+// repeated until it is answered or the View changes, every answer is
+// idempotent, and a View change forgets all of it: the next Plan starts from
+// the copy states, and summaries make the repeat cheap.
+//
+// The invariant to know: a copy becomes Full only when each Records message of
+// its fill has been applied in order, and is dropped only on the word of the
+// final master of the current View, who has heard from everybody else first.
+//
+// Start reading at Core, then job.go (the hub's stages), holder.go (the other
+// side), fill.go and absorb.go (what a stage does).
+package migrate
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/partition"
+	"headroom/node/wire"
+)
+
+// Limits. Work per call is bounded by sliceRecords; memory by Config.Window
+// per peer and the two held limits.
+const (
+	sliceRecords  = 256                    // records read, sent or applied by one call: below 1 ms
+	batchRecords  = sliceRecords           // records of one StepRecords, so that the receiver's call is short too
+	listTarget    = 1024                   // versions of one StepList beyond which no further bucket is added
+	jobCost       = 8                      // records that starting a partition counts as
+	repeatsPerRun = 64                     // questions repeated by one call
+	maxActive     = 32                     // default of Config.MaxActive
+	activePerPeer = 8                      // partitions that talk to one peer at once
+	defaultWindow = 1 << 20                // default of Config.Window
+	repeatFirst   = 200 * time.Millisecond // first repeat of a question: well above a loaded round trip
+	repeatMost    = 2 * time.Second        // repeats double up to this
+	maxHeld       = 1024                   // messages kept for a View that is not committed yet
+	maxHeldBytes  = 4 << 20                // and their bytes
+	maxCounted    = 1 << 16                // remembered conflicts of one partition; beyond, repeats may count twice
+)
+
+// recordOverhead is what one record takes in a StepRecords besides its body:
+// digest 20, meta 27, length 4.
+const recordOverhead = 51
+
+// Config of a Core. Store, Self and Rand are needed.
+type Config struct {
+	Self      cluster.NodeID
+	Namespace uint8
+	Rate      Rate       // of records sent as hub and fetched from duplicates; zero: unlimited
+	MaxActive int        // partitions migrated at once as hub; zero means 32 (at most 8 per peer start)
+	Window    int        // bytes of records sent to one peer and not acknowledged; zero means 1 MiB
+	Store     Store      // called from the Core's owner only; may be shared with other users
+	Rand      *rand.Rand // spreads repeats
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxActive <= 0 {
+		c.MaxActive = maxActive
+	}
+	if c.Window <= 0 {
+		c.Window = defaultWindow
+	}
+	return c
+}
+
+// Effects is what the caller must do, in this order: persist the copy states
+// (Core.Copies) if Persist, then apply Resolved, Master and Dropped, then send
+// Sends and start Drain. Messages are read-only and their memory stays with
+// the Core until the View changes: encode them, don't keep them.
+type Effects struct {
+	Persist  bool     // copy states changed
+	Resolved []uint16 // partitions whose duplicates are absorbed: txn stops asking them
+	Master   []Mastership
+	Dropped  []uint16 // partitions whose copy was removed from the Store
+	Drain    []uint16 // txn parks new requests of these and calls Drained when no write is in flight
+	Sends    []Send   // in order per receiver; each may be lost
+}
+
+// Mastership says that Node is the working master of Partition from now on.
+type Mastership struct {
+	Partition uint16
+	Node      cluster.NodeID
+}
+
+// Send is one message to one node.
+type Send struct {
+	To  cluster.NodeID
+	Msg *wire.Migrate
+}
+
+// Core is the migration of one namespace on one node. It has one owner; no
+// method blocks, and each does a bounded amount of work: while Busy, the owner
+// calls Tick again after other work.
+type Core struct {
+	cfg    Config
+	store  Store
+	now    cluster.Instant
+	out    Effects
+	frozen bool
+
+	report    partition.Report // the copy states; Empty flags as of the last freeze or commit
+	view      *cluster.View
+	plan      *partition.Plan
+	self      uint16 // index in view.Members; partition.Nobody before the first commit
+	histories [][]cluster.ViewKey
+
+	master [cluster.Partitions]uint16 // working master as this node knows it
+	got    [cluster.Partitions]uint32 // Records applied of the fill we receive
+	jobs   [cluster.Partitions]*job   // what we drive, as hub or final master
+	peers  []peer                     // by member index
+	active []*job                     // admitted jobs, by order
+	ending []*job                     // only Mastered or AllDone is left
+	wake   cluster.Instant            // no job's timer is earlier
+	busy   bool                       // there may be work that no timer announces
+
+	held      []held // of a newer View, or, in order, not yet replayed
+	heldBytes int
+	replay    bool // held is of the current View and goes first
+
+	limit    limiter
+	meter    meter
+	left     int64
+	counted  map[uint16]map[loss]struct{}
+	progress Progress
+	mine     []wire.DigestVersion // reused by comparisons
+}
+
+// peer is what we have under way with one member.
+type peer struct {
+	active  int    // jobs whose current stage talks to it
+	unacked int    // bytes
+	waiting []*job // jobs that will start with it, by order
+}
+
+type held struct {
+	from cluster.NodeID
+	m    *wire.Migrate
+}
+
+// New returns a Core without copies: a node that has never held data.
+func New(cfg Config) *Core {
+	c := &Core{cfg: cfg.withDefaults(), store: cfg.Store, self: partition.Nobody, wake: cluster.Never,
+		counted: map[uint16]map[loss]struct{}{}}
+	c.limit.set(cfg.Rate)
+	return c
+}
+
+// Load takes over copy states that an earlier process of this node persisted
+// and whose records are in the Store. Call it before the first Freeze.
+func (c *Core) Load(r *partition.Report) { c.report = *r }
+
+// Copies returns the current copy states, for persisting and for status; it
+// is valid until the next call and read-only. Empty flags may be out of date.
+func (c *Core) Copies() *partition.Report { return &c.report }
+
+// Freeze stops all migration until Commit and returns a copy of the states as
+// they will stay until then. Calling it again gives the same answer.
+func (c *Core) Freeze() *partition.Report {
+	if !c.frozen {
+		c.frozen = true
+		c.readEmpty()
+	}
+	r := c.report
+	return &r
+}
+
+// readEmpty brings the Empty flags up to date.
+func (c *Core) readEmpty() {
+	for pid := range c.report.Copies {
+		if k := &c.report.Copies[pid]; k.State != partition.None {
+			k.Empty = c.store.Partition(pid).Records == 0
+		}
+	}
+}
+
+// Commit takes on a View and its Plan: it abandons all that was under way,
+// moves the copy states, and starts the migrations of which this node is the
+// hub. histories are the committed View keys of the members by index.
+func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan, histories [][]cluster.ViewKey) {
+	if !c.frozen {
+		c.readEmpty()
+	}
+	c.now = max(c.now, now)
+	c.frozen, c.view, c.plan, c.histories = false, v, plan, histories
+	c.abandon()
+	c.takeHeld()
+	if i := v.Index(c.cfg.Self); i >= 0 {
+		c.self = uint16(i)
+	} else {
+		c.self = partition.Nobody
+		return
+	}
+	var jobs []*job
+	for pid := range plan.Parts {
+		c.commitCopy(pid)
+		if j := c.newJob(pid); j != nil {
+			jobs = append(jobs, j)
+		}
+	}
+	c.enqueue(jobs)
+	c.busy = true
+}
+
+// abandon forgets everything of the previous View.
+func (c *Core) abandon() {
+	c.out = Effects{Persist: true, Dropped: c.out.Dropped}
+	c.got = [cluster.Partitions]uint32{}
+	c.jobs = [cluster.Partitions]*job{}
+	c.peers = make([]peer, len(c.view.Members))
+	c.active, c.ending, c.wake, c.left = nil, nil, cluster.Never, 0
+	c.progress.Partitions, c.progress.Unavailable = 0, 0
+	for pid := range c.plan.Parts {
+		if len(c.plan.Parts[pid].Duplicates) == 0 {
+			delete(c.counted, uint16(pid))
+		}
+	}
+}
+
+// commitCopy moves one copy to its state in the new View.
+func (c *Core) commitCopy(pid int) {
+	part := &c.plan.Parts[pid]
+	c.master[pid] = part.Master
+	if !part.Available {
+		c.progress.Unavailable++
+	}
+	before := c.report.Copies[pid]
+	c.report.Copies[pid] = c.plan.CopyAfter(pid, c.self, before)
+	if c.report.Established[pid].Less(part.Established) {
+		c.report.Established[pid] = part.Established
+	}
+	if c.report.Copies[pid].State == partition.None && before.State != partition.None {
+		c.drop(pid)
+	}
+}
+
+// drop removes this node's copy.
+func (c *Core) drop(pid int) {
+	c.setCopy(pid, partition.Copy{})
+	c.store.Drop(pid)
+	c.out.Dropped = append(c.out.Dropped, uint16(pid))
+}
+
+func (c *Core) setCopy(pid int, k partition.Copy) {
+	if c.report.Copies[pid] != k {
+		c.report.Copies[pid] = k
+		c.out.Persist = true
+	}
+}
+
+// Receive takes in one message. m is not kept: its memory may be reused.
+func (c *Core) Receive(now cluster.Instant, from cluster.NodeID, m *wire.Migrate) {
+	c.now = max(c.now, now)
+	switch {
+	case c.view == nil || c.view.Key.Less(m.View):
+		c.hold(from, m)
+	case m.View != c.view.Key || c.frozen || c.self == partition.Nobody || m.Namespace != c.cfg.Namespace:
+		c.progress.Stale++
+	case c.replay:
+		c.hold(from, m)
+	default:
+		c.handle(from, m)
+	}
+}
+
+func (c *Core) handle(from cluster.NodeID, m *wire.Migrate) {
+	i := c.view.Index(from)
+	if i < 0 || int(m.Partition) >= cluster.Partitions {
+		c.progress.Refused++
+		return
+	}
+	if !c.receive(uint16(i), m) {
+		c.progress.Refused++
+	}
+}
+
+// receive returns false for a message that the roles of sender and receiver,
+// or the state of the conversation, do not allow: it changes nothing.
+func (c *Core) receive(from uint16, m *wire.Migrate) bool {
+	switch m.Step {
+	case wire.StepSummary, wire.StepList, wire.StepApplied, wire.StepDone:
+		c.answered(from, m)
+		return true
+	case wire.StepRecords:
+		if c.plan.Parts[m.Partition].Master == c.self {
+			c.answered(from, m)
+			return true
+		}
+	}
+	return c.question(from, m)
+}
+
+// hold keeps a message for later, within bounds; a repeat replaces what is
+// dropped.
+func (c *Core) hold(from cluster.NodeID, m *wire.Migrate) {
+	size := messageBytes(m)
+	if len(c.held) >= maxHeld || c.heldBytes+size > maxHeldBytes {
+		c.progress.HeldDropped++
+		return
+	}
+	k := *m
+	k.Versions, k.Digests = slices.Clone(m.Versions), slices.Clone(m.Digests)
+	k.Records = slices.Clone(m.Records)
+	for i := range k.Records {
+		k.Records[i].Body = slices.Clone(k.Records[i].Body)
+	}
+	c.held = append(c.held, held{from, &k})
+	c.heldBytes += size
+}
+
+func messageBytes(m *wire.Migrate) int {
+	n := 600 + len(m.Versions)*40 + len(m.Digests)*20 // 600: the fixed fields
+	for i := range m.Records {
+		n += recordOverhead + len(m.Records[i].Body)
+	}
+	return n
+}
+
+// takeHeld keeps of the held messages those of the new View, for replay.
+func (c *Core) takeHeld() {
+	all := c.held
+	c.held, c.heldBytes, c.replay = nil, 0, false
+	for _, h := range all {
+		if key := h.m.View; key == c.view.Key || c.view.Key.Less(key) {
+			c.held = append(c.held, h)
+			c.heldBytes += messageBytes(h.m)
+			c.replay = c.replay || key == c.view.Key
+		}
+	}
+}
+
+// replayOne handles the first held message of the current View and returns
+// its cost in records; messages of newer Views stay.
+func (c *Core) replayOne() int {
+	i := slices.IndexFunc(c.held, func(h held) bool { return h.m.View == c.view.Key })
+	if i < 0 {
+		c.replay = false
+		return 1
+	}
+	h := c.held[i]
+	c.held = slices.Delete(c.held, i, i+1)
+	c.heldBytes -= messageBytes(h.m)
+	c.handle(h.from, h.m)
+	return 1 + len(h.m.Records) + len(h.m.Versions)/4 + len(h.m.Digests)
+}
+
+// Tick does what is due: one bounded slice of work, and repeats.
+func (c *Core) Tick(now cluster.Instant) {
+	c.now = max(c.now, now)
+	c.busy = false
+	if c.frozen || c.view == nil || c.self == partition.Nobody {
+		return
+	}
+	budget := sliceRecords
+	for c.replay && budget > 0 {
+		budget -= c.replayOne()
+	}
+	if c.now >= c.wake {
+		c.repeats()
+	}
+	for budget > 0 {
+		cost := c.admit() + c.workOne()
+		if cost == 0 {
+			return
+		}
+		budget -= cost
+	}
+	c.busy = true
+}
+
+// Busy reports whether Tick has work to do at once.
+func (c *Core) Busy() bool { return c.busy && !c.frozen && c.view != nil && c.self != partition.Nobody }
+
+// Deadline is when Tick must be called next, in the past while Busy.
+func (c *Core) Deadline() cluster.Instant {
+	if c.frozen || c.view == nil || c.self == partition.Nobody {
+		return cluster.Never
+	}
+	if c.busy {
+		return c.now
+	}
+	if c.limit.open(c.now) {
+		return c.wake
+	}
+	return min(c.wake, c.limit.opens(c.now))
+}
+
+// SetRate changes the limits of the records moved as hub.
+func (c *Core) SetRate(r Rate) {
+	c.limit.set(r)
+	c.busy = true
+}
+
+// Take returns the effects since the last Take.
+func (c *Core) Take() Effects {
+	e := c.out
+	c.out = Effects{}
+	return e
+}
+
+// send queues a message to a member, about a partition, in the current View.
+func (c *Core) send(to uint16, pid uint16, m *wire.Migrate) {
+	m.View, m.Namespace, m.Partition = c.view.Key, c.cfg.Namespace, pid
+	c.out.Sends = append(c.out.Sends, Send{To: c.view.Members[to].Node, Msg: m})
+}
