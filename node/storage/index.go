@@ -85,7 +85,7 @@ func (e *Engine) tableAt(loc uint64, bits uint8) []uint32 {
 	if bits == 0 {
 		return nil
 	}
-	return unsafe.Slice((*uint32)(e.slab.addr(loc)), 1<<bits)
+	return unsafe.Slice((*uint32)(e.slab.pool.addr(loc)), 1<<bits)
 }
 
 // find returns the record's entry and the link that leads to it, or nil.
@@ -94,7 +94,7 @@ func (e *Engine) find(sh *shard, d *record.Digest) (*uint32, *entry) {
 		return nil, nil
 	}
 	at := place((*[20]byte)(d)) >> (32 - sh.bits)
-	link := (*uint32)(unsafe.Add(e.slab.addr(sh.table), uintptr(at)*4))
+	link := (*uint32)(unsafe.Add(e.slab.pool.addr(sh.table), uintptr(at)*4))
 	for *link != 0 {
 		en := e.entries.at(*link)
 		if en.digest == *d {
@@ -142,7 +142,8 @@ func (e *Engine) insertLocked(p int, d *record.Digest, m *record.Meta, body []by
 // body fits the old one's slot.
 func (e *Engine) replaceLocked(p int, en *entry, m *record.Meta, body []byte) error {
 	loc := en.loc
-	if slotSize(uint32(len(body))) != slotSize(en.size) {
+	moves := slotSize(uint32(len(body))) != slotSize(en.size)
+	if moves {
 		var err error
 		if loc, err = e.newBody(body); err != nil {
 			return err
@@ -151,7 +152,7 @@ func (e *Engine) replaceLocked(p int, en *entry, m *record.Meta, body []byte) er
 		copy(e.slab.bytes(loc, uint32(len(body))), body)
 	}
 	e.countLocked(p, en, -1)
-	if loc != en.loc {
+	if moves {
 		e.freeBody(en.loc, en.size)
 	}
 	en.setMeta(m)

@@ -37,6 +37,12 @@ func mapChunk() (unsafe.Pointer, error) {
 	return chunk, nil
 }
 
+// discard gives a huge page's memory back to the system and keeps the
+// address; it reads as zeros then. It reports whether that worked.
+func discard(at unsafe.Pointer) bool {
+	return unix.Madvise(unsafe.Slice((*byte)(at), hugePage), unix.MADV_DONTNEED) == nil
+}
+
 // unmapChunk gives a chunk back to the system.
 func unmapChunk(chunk unsafe.Pointer) error {
 	if err := unix.MunmapPtr(chunk, chunkSize); err != nil {

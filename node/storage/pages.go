@@ -15,9 +15,10 @@ const (
 	// many slot sizes of a small namespace share a few huge pages.
 	pageSize      = 64 << 10
 	pagesPerChunk = chunkSize / pageSize
-	// maxDataChunks bounds the bodies and tables of a namespace on one node:
-	// 512 GiB.
-	maxDataChunks = 1 << 14
+	pagesPerHuge  = hugePage / pageSize // 32, a word of chunkInfo.taken
+	// maxIdle is how many huge pages a pool keeps for the next span that
+	// needs one, 32 MiB: a fault on a fresh one costs some 100 µs.
+	maxIdle = 16
 
 	noPage = ^uint32(0)
 )
@@ -35,24 +36,35 @@ type span struct {
 
 // chunkInfo is kept beside the chunk, on the heap, without pointers.
 type chunkInfo struct {
-	spans [pagesPerChunk]span
-	taken [pagesPerChunk / 64]uint64 // bit set: the page is in a span
-	free  int                        // pages not taken
+	spans   [pagesPerChunk]span
+	taken   [pagesPerChunk / 64]uint64 // bit set: the page is in a span
+	free    int                        // pages not taken
+	touched uint16                     // bit set: the huge page may be resident
 }
 
 // pagePool hands out runs of pages. A page's number is its chunk's times
-// pagesPerChunk plus its place in it.
+// pagesPerChunk plus its place in it; a location is a byte's offset in all.
 type pagePool struct {
 	engine *Engine
 	// chunks and infos are written under mu before any page in them is out,
-	// and cleared after the last one came back.
-	chunks [maxDataChunks]unsafe.Pointer
-	infos  [maxDataChunks]*chunkInfo
+	// so that whoever got a location from a lock may read them without mu.
+	chunks []unsafe.Pointer
+	infos  []*chunkInfo
 
-	mu      sync.Mutex // guards all below, and chunkInfo.taken and free
+	mu      sync.Mutex // guards all below, and all in chunkInfo but spans
 	lowest  int        // no chunk below it has a free page
-	unused  int        // chunks that are mapped and all free
+	idle    int        // huge pages that are touched and all free
 	pagesIn int64      // pages in spans
+}
+
+func (p *pagePool) init(e *Engine, chunks int) {
+	p.engine = e
+	p.chunks, p.infos = make([]unsafe.Pointer, chunks), make([]*chunkInfo, chunks)
+}
+
+// addr returns where a location in use is.
+func (p *pagePool) addr(loc uint64) unsafe.Pointer {
+	return unsafe.Add(p.chunks[loc/chunkSize], loc%chunkSize)
 }
 
 func (p *pagePool) span(id uint32) *span {
@@ -73,8 +85,11 @@ func (p *pagePool) alloc(n int, force bool) (uint32, error) {
 		return 0, err
 	}
 	info := p.infos[c]
-	if info.free == pagesPerChunk {
-		p.unused--
+	for r := at / pagesPerHuge; r <= (at+n-1)/pagesPerHuge; r++ {
+		if info.touched>>r&1 == 1 && info.hugeFree(r) {
+			p.idle--
+		}
+		info.touched |= 1 << r
 	}
 	info.free -= n
 	for i := range n {
@@ -88,10 +103,10 @@ func (p *pagePool) alloc(n int, force bool) (uint32, error) {
 // findLocked returns the first run of n free pages, mapping a chunk if there
 // is none.
 func (p *pagePool) findLocked(n int) (chunk, at int, err error) {
-	for p.lowest < maxDataChunks && p.infos[p.lowest] != nil && p.infos[p.lowest].free == 0 {
+	for p.lowest < len(p.infos) && p.infos[p.lowest] != nil && p.infos[p.lowest].free == 0 {
 		p.lowest++
 	}
-	for c := p.lowest; c < maxDataChunks; c++ {
+	for c := p.lowest; c < len(p.infos); c++ {
 		if p.infos[c] == nil {
 			return c, 0, p.mapLocked(c)
 		}
@@ -112,7 +127,6 @@ func (p *pagePool) mapLocked(c int) error {
 	}
 	p.chunks[c], p.infos[c] = chunk, &chunkInfo{free: pagesPerChunk}
 	p.engine.mapped.Add(chunkSize)
-	p.unused++
 	return nil
 }
 
@@ -137,9 +151,14 @@ func run(taken *[pagesPerChunk / 64]uint64, n int) int {
 	return -1
 }
 
-// free takes back a span of n pages. Of the chunks that are all free one
-// stays mapped, so that filling and emptying at a chunk's edge costs nothing;
-// the memory of the others goes back to the system.
+// hugeFree reports whether no page of the r-th huge page is taken.
+func (i *chunkInfo) hugeFree(r int) bool {
+	at := r * pagesPerHuge
+	return uint32(i.taken[at/64]>>(at%64)) == 0 // pagesPerHuge bits
+}
+
+// free takes back a span of n pages. Huge pages that become all free go back
+// to the system, but for maxIdle.
 func (p *pagePool) free(id uint32, n int) {
 	p.engine.held.Add(-int64(n) * pageSize)
 	p.mu.Lock()
@@ -152,27 +171,24 @@ func (p *pagePool) free(id uint32, n int) {
 	info.free += n
 	p.pagesIn -= int64(n)
 	p.lowest = min(p.lowest, c)
-	if info.free < pagesPerChunk {
-		return
-	}
-	if p.unused == 0 {
-		p.unused = 1
-		return
-	}
-	if unmapChunk(p.chunks[c]) == nil {
-		p.engine.mapped.Add(-chunkSize)
-		p.chunks[c], p.infos[c] = nil, nil
-	} else {
-		p.unused++
+	for r := at / pagesPerHuge; r <= (at+n-1)/pagesPerHuge; r++ {
+		if !info.hugeFree(r) {
+			continue
+		}
+		if p.idle < maxIdle || !discard(unsafe.Add(p.chunks[c], r*hugePage)) {
+			p.idle++
+			continue
+		}
+		info.touched &^= 1 << r
 	}
 }
 
 func (p *pagePool) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := unmapAll(p.chunks[:], &p.engine.mapped)
-	clear(p.infos[:])
+	err := unmapAll(p.chunks, &p.engine.mapped)
+	clear(p.infos)
 	p.engine.held.Add(-p.pagesIn * pageSize)
-	p.pagesIn, p.lowest, p.unused = 0, 0, 0
+	p.pagesIn, p.lowest, p.idle = 0, 0, 0
 	return err
 }

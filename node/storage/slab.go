@@ -18,6 +18,10 @@ const (
 	sizeClasses = smallSizes + 8*10
 	maxSlot     = 1 << 20 // record.MaxSize
 
+	// maxDataChunks bounds the bodies and tables of a namespace on one node:
+	// 512 GiB.
+	maxDataChunks = 1 << 14
+
 	// maxSpanPages bounds a span: 2 MiB, a huge page.
 	maxSpanPages = 32
 	// maxSpanWaste is 1/16th of a span that no slot covers, if some span
@@ -73,35 +77,17 @@ func spanPages(slot uint32) int {
 	return best
 }
 
-// slab hands out slots.
+// slab hands out slots for bodies and tables.
 type slab struct {
 	pool    pagePool
 	classes [sizeClasses]sizeClass
 }
 
-// sizeClass is all slots of one size.
-type sizeClass struct {
-	mu    sync.Mutex // guards room and the spans of this class
-	room  uint32     // first of the spans that have a free slot, or noPage
-	slot  uint32     // bytes of a slot
-	slots uint32     // slots of a span
-	pages int        // pages of a span
-	_     [32]byte   // a cache line each
-}
-
 func (s *slab) init(e *Engine) {
-	s.pool.engine = e
+	s.pool.init(e, maxDataChunks)
 	for c := range s.classes {
-		k := &s.classes[c]
-		k.room, k.slot = noPage, slotOf(c)
-		k.pages = spanPages(k.slot)
-		k.slots = uint32(k.pages) * pageSize / k.slot
+		s.classes[c].init(&s.pool, slotOf(c))
 	}
-}
-
-// addr returns where a location in use is.
-func (s *slab) addr(loc uint64) unsafe.Pointer {
-	return unsafe.Add(s.pool.chunks[loc/chunkSize], loc%chunkSize)
 }
 
 // bytes returns size bytes of the slot at loc; none for size 0.
@@ -109,89 +95,112 @@ func (s *slab) bytes(loc uint64, size uint32) []byte {
 	if size == 0 {
 		return nil
 	}
-	return unsafe.Slice((*byte)(s.addr(loc)), size)
+	return unsafe.Slice((*byte)(s.pool.addr(loc)), size)
 }
 
 // alloc returns a slot for size bytes, 0 < size <= maxSlot, with undefined
 // contents. Errors are ErrStopWrites, unless forced, and ErrNoMemory.
 func (s *slab) alloc(size uint32, force bool) (loc uint64, err error) {
-	k := &s.classes[classOf(size)]
+	return s.classes[classOf(size)].alloc(force)
+}
+
+// free takes back the slot at loc that was allocated for size bytes.
+func (s *slab) free(loc uint64, size uint32) { s.classes[classOf(size)].free(loc) }
+
+// sizeClass is all slots of one size.
+type sizeClass struct {
+	pool *pagePool
+
+	mu    sync.Mutex // guards room and the spans of this class
+	room  uint32     // first of the spans that have a free slot, or noPage
+	slot  uint32     // bytes of a slot
+	slots uint32     // slots of a span
+	pages uint32     // pages of a span
+	_     [32]byte   // a cache line each
+}
+
+func (k *sizeClass) init(pool *pagePool, slot uint32) {
+	k.pool, k.room, k.slot = pool, noPage, slot
+	k.pages = uint32(spanPages(slot))
+	k.slots = k.pages * pageSize / slot
+}
+
+// alloc returns a slot with undefined contents, or the pool's error.
+func (k *sizeClass) alloc(force bool) (loc uint64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.room == noPage {
-		id, err := s.pool.alloc(k.pages, force)
+		id, err := k.pool.alloc(int(k.pages), force)
 		if err != nil {
 			return 0, err
 		}
-		s.pushLocked(k, id)
+		k.pushLocked(id)
 	}
 	id := k.room
-	sp := s.pool.span(id)
+	sp := k.pool.span(id)
 	n := sp.fresh
 	if sp.unused != 0 {
 		n = sp.unused - 1
-		sp.unused = *s.freeLink(k, id, n)
+		sp.unused = *k.freeLink(id, n)
 	} else {
 		sp.fresh++
 	}
 	sp.used++
 	if sp.used == k.slots {
-		s.unlinkLocked(k, id)
+		k.unlinkLocked(id)
 	}
-	return slotLoc(k, id, n), nil
+	return k.loc(id, n), nil
 }
 
-// free takes back the slot at loc that was allocated for size bytes.
-func (s *slab) free(loc uint64, size uint32) {
-	k := &s.classes[classOf(size)]
+// free takes back the slot at loc, and gives a span without any slot in use
+// back to the pool.
+func (k *sizeClass) free(loc uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	id := uint32(loc / pageSize)
-	id -= uint32(s.pool.span(id).back)
-	sp := s.pool.span(id)
+	id -= uint32(k.pool.span(id).back)
+	sp := k.pool.span(id)
 	n := uint32(loc-uint64(id)*pageSize) / k.slot
-	*s.freeLink(k, id, n) = sp.unused
+	*k.freeLink(id, n) = sp.unused
 	sp.unused = n + 1
 	if sp.used == k.slots {
-		s.pushLocked(k, id)
+		k.pushLocked(id)
 	}
 	sp.used--
-	// The last span of a small size stays, so that one record coming and
-	// going does not move pages; those of large sizes would add up.
-	if last := k.room == id && sp.next == noPage; sp.used == 0 && (!last || k.pages > 1) {
-		s.unlinkLocked(k, id)
-		s.pool.free(id, k.pages)
+	if sp.used == 0 {
+		k.unlinkLocked(id)
+		k.pool.free(id, int(k.pages))
 	}
 }
 
-func slotLoc(k *sizeClass, id, n uint32) uint64 {
+func (k *sizeClass) loc(id, n uint32) uint64 {
 	return uint64(id)*pageSize + uint64(n)*uint64(k.slot)
 }
 
 // freeLink is the first word of a free slot: the next free one of its span,
 // plus one.
-func (s *slab) freeLink(k *sizeClass, id, n uint32) *uint32 {
-	return (*uint32)(s.addr(slotLoc(k, id, n)))
+func (k *sizeClass) freeLink(id, n uint32) *uint32 {
+	return (*uint32)(k.pool.addr(k.loc(id, n)))
 }
 
 // pushLocked puts a span first in the list of those with room.
-func (s *slab) pushLocked(k *sizeClass, id uint32) {
-	sp := s.pool.span(id)
+func (k *sizeClass) pushLocked(id uint32) {
+	sp := k.pool.span(id)
 	sp.prev, sp.next = noPage, k.room
 	if k.room != noPage {
-		s.pool.span(k.room).prev = id
+		k.pool.span(k.room).prev = id
 	}
 	k.room = id
 }
 
-func (s *slab) unlinkLocked(k *sizeClass, id uint32) {
-	sp := s.pool.span(id)
+func (k *sizeClass) unlinkLocked(id uint32) {
+	sp := k.pool.span(id)
 	if sp.prev == noPage {
 		k.room = sp.next
 	} else {
-		s.pool.span(sp.prev).next = sp.next
+		k.pool.span(sp.prev).next = sp.next
 	}
 	if sp.next != noPage {
-		s.pool.span(sp.next).prev = sp.prev
+		k.pool.span(sp.next).prev = sp.prev
 	}
 }

@@ -8,11 +8,11 @@
 // counters and its summary agree, always; there is no moment at which an
 // entry points to another record's bytes.
 //
-// Lock order: shard.mu, then sizeClass.mu, then pagePool.mu; and shard.mu,
-// then entryArena.mu. At most one shard is locked at a time.
+// Lock order: shard.mu, then sizeClass.mu, then pagePool.mu, at most one of
+// each at a time.
 //
 // Start reading at Engine, then index.go (entries and tables), slab.go and
-// pages.go (where bodies live), scan.go and summary.go.
+// pages.go (the memory they and the bodies live in), scan.go and summary.go.
 package storage
 
 import (
@@ -46,7 +46,7 @@ type Config struct {
 // digest passed by pointer is neither kept nor changed.
 type Engine struct {
 	limit  int64
-	held   atomic.Int64 // bytes of pages handed out and of index entries ever used
+	held   atomic.Int64 // bytes of pages in spans
 	mapped atomic.Int64 // bytes of address space
 
 	indexBytes atomic.Int64 // bytes of live entries and tables
@@ -82,7 +82,7 @@ func (e *Engine) Close() error {
 	}
 	e.indexBytes.Store(0)
 	e.dataBytes.Store(0)
-	return errors.Join(e.entries.close(), e.slab.pool.close())
+	return errors.Join(e.entries.pool.close(), e.slab.pool.close())
 }
 
 // reserve takes n bytes out of the memory limit, or reports that they are
