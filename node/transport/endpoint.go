@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,8 +39,9 @@ func Listen(cfg Config) (*Endpoint, error) {
 		}
 	}
 	h := newHost(cfg.Credentials, pc, cfg.Log, cfg.MaxPending)
-	e := &Endpoint{host: h, cfg: cfg, limit: handshakeLimit{tokens: handshakeBurst}}
-	e.pulses = newPulses(e)
+	e := &Endpoint{host: h, cfg: cfg}
+	e.limit.tokens = handshakeBurst
+	e.pulses.ep, e.pulses.socks = e, map[cluster.NodeID]*pulseSock{}
 	e.configure()
 	e.ln, err = h.tr.Listen(serverTLS(&h.creds, &h.stats), quicConfig(ClassClient, false))
 	if err != nil {
@@ -170,20 +172,16 @@ const (
 	handshakeBurst = 256 // a restart of the largest cluster
 )
 
-// handshakeLimit is a token bucket. QUIC calls it from one goroutine at a
-// time per transport, but promises nothing, hence the spin-free try lock:
-// whoever finds it taken is over the limit.
+// handshakeLimit is a token bucket.
 type handshakeLimit struct {
-	busy   atomic.Bool
+	mu     sync.Mutex // guards all below
 	tokens float64
 	last   time.Duration
 }
 
 func (l *handshakeLimit) allow(now time.Duration) bool {
-	if !l.busy.CompareAndSwap(false, true) {
-		return false
-	}
-	defer l.busy.Store(false)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.tokens = min(handshakeBurst, l.tokens+handshakeRate*(now-l.last).Seconds())
 	l.last = now
 	if l.tokens < 1 {

@@ -2,6 +2,8 @@ package transport
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"sync"
@@ -54,6 +56,8 @@ type link struct {
 	conn   atomic.Pointer[Conn] // nil while not connected
 	demand chan struct{}        // capacity 1: somebody wants to send
 	hurry  chan struct{}        // capacity 1: do not wait for the delay
+
+	stranger bool // a peer that was refused has been reported; run's own
 
 	mu      sync.Mutex // guards all below
 	dropped bool       // Mesh.Drop ended the last connection
@@ -119,7 +123,7 @@ func (m *Mesh) Conn(node cluster.NodeID, class Class) *Conn {
 	if l == nil {
 		return nil
 	}
-	if c := l.conn.Load(); c != nil && !c.closed.Load() {
+	if c := l.open(); c != nil {
 		return c
 	}
 	signal(l.demand)
@@ -170,7 +174,7 @@ func (m *Mesh) Drop(node cluster.NodeID) {
 func (m *Mesh) Hurry(node cluster.NodeID) {
 	for class := ClassControl; class < classes; class++ {
 		l := m.link(node, class)
-		if l == nil || l.conn.Load() != nil {
+		if l == nil || l.open() != nil {
 			continue
 		}
 		signal(l.hurry)
@@ -180,6 +184,14 @@ func (m *Mesh) Hurry(node cluster.NodeID) {
 		}
 		l.mu.Unlock()
 	}
+}
+
+// open returns the connection unless it is closed.
+func (l *link) open() *Conn {
+	if c := l.conn.Load(); c != nil && !c.closed.Load() {
+		return c
+	}
+	return nil
 }
 
 // signal notes that something is wanted; a note that is already there stands
@@ -208,11 +220,22 @@ func (l *link) run(ctx context.Context) {
 		default:
 			delay = min(max(2*delay, redialMin), redialMax)
 		}
-		if err != nil && ctx.Err() == nil {
-			l.ep.log.Debug("peer not reached", "node", l.node, "addr", l.addr, "class", l.class, "err", err)
-		}
+		l.report(ctx, err)
 		l.pause(ctx, delay)
 	}
+}
+
+// report logs a failed attempt, and once that somebody else answers.
+func (l *link) report(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	level := slog.LevelDebug
+	if errors.Is(err, ErrPeer) && !l.stranger {
+		l.stranger = true
+		level = slog.LevelWarn
+	}
+	l.ep.log.Log(ctx, level, "peer not reached", "node", l.node, "addr", l.addr, "class", l.class.String(), "err", err)
 }
 
 // wanted waits until the link should be connected; false means never again.
@@ -244,6 +267,8 @@ func (l *link) dial(ctx context.Context) (*Conn, error) {
 
 // serve offers c to senders until it or the link ends.
 func (l *link) serve(ctx context.Context, c *Conn) {
+	l.stranger = false
+	l.wasDropped() // if so, then before this connection
 	l.conn.Store(c)
 	select {
 	case <-c.Done():

@@ -17,6 +17,8 @@ const (
 	// resolveEvery is how often the address of a peer known by name is looked
 	// up again: its machine may have been replaced.
 	resolveEvery = 10 * time.Second
+	// resolveRetry is how often an unknown name is tried again.
+	resolveRetry = time.Second
 	// maxReadErrors ends the reader of a pulse socket that reports errors
 	// without end; each pulse causes at most one.
 	maxReadErrors = 1000
@@ -38,13 +40,11 @@ type pulses struct {
 type pulseSock struct {
 	node    cluster.NodeID
 	addr    string
+	literal bool          // addr needs no look-up
 	conn    *net.UDPConn  // nil until a name is resolved
-	looking bool          // a look-up of a name is under way
-	looked  time.Duration // when the last one ended
-}
-
-func newPulses(e *Endpoint) pulses {
-	return pulses{ep: e, socks: map[cluster.NodeID]*pulseSock{}}
+	looking bool          // a look-up is under way
+	looked  time.Duration // when the last one ended; 0 before the first
+	unknown bool          // it failed, and that was logged
 }
 
 // SendPulse sends payload (at most MaxPulse bytes, which it signs) as a
@@ -132,7 +132,9 @@ func (p *pulses) open(node cluster.NodeID, addr string) (*net.UDPConn, error) {
 		if s.conn, err = net.DialUDP("udp", nil, udpAddr(ap)); err != nil {
 			return nil, err
 		}
+		s.literal = true
 	}
+	conn := s.conn
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
@@ -144,10 +146,9 @@ func (p *pulses) open(node cluster.NodeID, addr string) (*net.UDPConn, error) {
 	p.lookAgainLocked(s)
 	p.mu.Unlock()
 	old.close()
-	if s.conn == nil {
+	if conn == nil {
 		return nil, ErrNotConnected
 	}
-	conn := s.conn
 	p.ep.spawn(func() { p.watch(node, addr, conn) })
 	return conn, nil
 }
@@ -155,7 +156,11 @@ func (p *pulses) open(node cluster.NodeID, addr string) (*net.UDPConn, error) {
 // lookAgainLocked starts a look-up if s is known by name and the last one is
 // old.
 func (p *pulses) lookAgainLocked(s *pulseSock) {
-	if s.looking || s.conn != nil && (s.looked == 0 || p.ep.now()-s.looked < resolveEvery) {
+	age := resolveEvery
+	if s.conn == nil {
+		age = resolveRetry
+	}
+	if s.literal || s.looking || s.looked != 0 && p.ep.now()-s.looked < age {
 		return
 	}
 	s.looking = true
@@ -175,10 +180,13 @@ func (p *pulses) lookUp(s *pulseSock) {
 	if current && conn != nil {
 		s.conn = conn
 	}
+	news := err != nil && !s.unknown && !p.ended
+	s.unknown = err != nil
 	p.mu.Unlock()
 	switch {
-	case err != nil:
+	case err != nil && news:
 		p.ep.log.Warn("peer's name is unknown", "node", s.node, "addr", s.addr, "err", err)
+	case err != nil: // said before
 	case conn == nil: // still the same address
 	case !current:
 		conn.Close()

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/quic-go/quic-go"
 
 	"headroom/node/cluster"
 	"headroom/node/transport/certs"
@@ -331,112 +330,6 @@ func TestMalformedFrameClosesOnlyItsConnection(t *testing.T) {
 	}
 }
 
-func TestGarbageDatagramsAreCountedAndDropped(t *testing.T) {
-	dir := devDir(t, 1)
-	pulses := make(chan string, 1)
-	cfg := nodeConfig(t, dir, 1, echo())
-	cfg.Pulse = func(p []byte, _ net.Addr) { pulses <- string(p) }
-	e := listen(t, cfg)
-	raw, err := net.Dial("udp", e.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	r := rand.New(rand.NewPCG(1, 2))
-	forged := Seal([]byte("not the secret"), []byte("hello"))
-	for range 20 { // below QUIC's queue of 32: none may be lost here
-		if _, err := raw.Write(forged); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 200 {
-		b := make([]byte, r.IntN(1400)+1)
-		for j := range b {
-			b[j] = byte(r.Uint32())
-		}
-		b[0] = 0x40 | byte(i) // looks like QUIC, short and long headers
-		raw.Write(b)
-	}
-	if err := e.SendPulse(1, e.Addr().String(), []byte("mine")); err != nil {
-		t.Fatal(err)
-	}
-	if got := receive(t, pulses, "pulse"); got != "mine" {
-		t.Errorf("pulse = %q", got)
-	}
-	if got := e.Stats().PulsesGarbage.Load(); got == 0 {
-		t.Error("no garbage was counted")
-	}
-	k := newCaller()
-	c, err := newDialer(t, dir).Dial(testContext(t), e.Addr().String(), k.handler())
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustEcho(t, k, c, "alive")
-}
-
-func TestRefusedPortIsReportedAtOnce(t *testing.T) {
-	type refusal struct {
-		node cluster.NodeID
-		addr string
-	}
-	refused := make(chan refusal, 16)
-	dir := devDir(t, 1)
-	cfg := nodeConfig(t, dir, 1, handler{})
-	cfg.Refused = func(n cluster.NodeID, addr string) { refused <- refusal{n, addr} }
-	e := listen(t, cfg)
-	gone, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := gone.LocalAddr().String()
-	gone.Close()
-	start := time.Now()
-	if err := e.SendPulse(2, addr, []byte("anybody?")); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := receive(t, refused, "refusal"), (refusal{2, addr}); got != want {
-		t.Errorf("refused = %v, want %v", got, want)
-	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("took %v, want less than 1 s", took)
-	}
-	e.ForgetPulse(2)
-	if got := e.Stats().PulsesRefused.Load(); got != 1 {
-		t.Errorf("refusals counted = %d, want 1", got)
-	}
-}
-
-func TestPulseToANameArrives(t *testing.T) {
-	dir := devDir(t, 1, 2)
-	got := make(chan string, 1)
-	cfg := nodeConfig(t, dir, 2, handler{})
-	cfg.Pulse = func(p []byte, _ net.Addr) {
-		select {
-		case got <- string(p):
-		default:
-		}
-	}
-	two := listen(t, cfg)
-	one := listen(t, nodeConfig(t, dir, 1, handler{}))
-	_, port, _ := net.SplitHostPort(two.Addr().String())
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		if err := one.SendPulse(2, "localhost:"+port, []byte("by name")); err != nil && !errors.Is(err, ErrNotConnected) {
-			t.Skipf("localhost does not lead to 127.0.0.1 here: %v", err)
-		}
-		select {
-		case p := <-got:
-			if p != "by name" {
-				t.Errorf("pulse = %q", p)
-			}
-			return
-		case <-tick.C:
-		}
-	}
-	t.Error("no pulse arrived")
-}
-
 func TestSlowReaderMeetsBackpressureNotMemory(t *testing.T) {
 	dir := devDir(t, 1)
 	release := make(chan struct{})
@@ -565,6 +458,64 @@ func TestConnectionLimitHolds(t *testing.T) {
 	}
 }
 
+func TestHandshakesBeyondTheRateProveTheirAddress(t *testing.T) {
+	dir := devDir(t, 1)
+	e := listen(t, nodeConfig(t, dir, 1, echo()))
+	e.limit.mu.Lock()
+	e.limit.tokens, e.limit.last = 0, time.Hour // nothing to spend for an hour
+	e.limit.mu.Unlock()
+	k := newCaller()
+	c, err := newDialer(t, dir).Dial(testContext(t), e.Addr().String(), k.handler())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEcho(t, k, c, "proven")
+	if e.Stats().Retries.Load() == 0 {
+		t.Error("no proof was asked for")
+	}
+}
+
+func TestHandshakeLimitRefills(t *testing.T) {
+	l := &handshakeLimit{tokens: 2}
+	var got []bool
+	for _, now := range []time.Duration{0, 0, 0, time.Second / handshakeRate, time.Second / handshakeRate} {
+		got = append(got, l.allow(now))
+	}
+	if want := []bool{true, true, false, true, false}; !slices.Equal(got, want) {
+		t.Errorf("allowed = %v, want %v", got, want)
+	}
+}
+
+// Killing the socket under a node is what kill -9 looks like to its peers.
+func TestRestartedNodeResetsOldConnections(t *testing.T) {
+	dir := devDir(t, 1, 2)
+	cfg := nodeConfig(t, dir, 1, handler{})
+	first := listen(t, cfg)
+	cfg.Addr = first.Addr().String()
+	two := listen(t, nodeConfig(t, dir, 2, handler{}))
+	c, err := two.Dial(testContext(t), cfg.Addr, ClassControl, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.pc.Close()
+	listen(t, cfg)
+	start := time.Now()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for open := true; open; {
+		c.Send(appendFrame(nil, 1, 0, make([]byte, 100)))
+		select {
+		case <-c.Done():
+			open = false
+		case <-tick.C:
+		}
+	}
+	var reset *quic.StatelessResetError
+	if !errors.As(c.Err(), &reset) {
+		t.Errorf("closed after %v with %v, want a stateless reset", time.Since(start), c.Err())
+	}
+}
+
 func TestUnusableConfigurationsAreRefused(t *testing.T) {
 	dir := devDir(t, 1)
 	client, err := certs.Load(certs.DevClient(dir))
@@ -590,44 +541,6 @@ func TestUnusableConfigurationsAreRefused(t *testing.T) {
 	if _, err := NewDialer(DialerConfig{}); err == nil {
 		t.Error("dialer without credentials was accepted")
 	}
-}
-
-func TestSealedPayloadOpensOnlyUnderItsSecret(t *testing.T) {
-	d := Seal([]byte("key"), []byte("payload"))
-	if p, ok := Open([]byte("key"), d); !ok || string(p) != "payload" {
-		t.Errorf("Open = %q, %v", p, ok)
-	}
-	for i := range d {
-		d[i] ^= 1
-		if _, ok := Open([]byte("key"), d); ok {
-			t.Errorf("datagram with a flipped bit in byte %d was accepted", i)
-		}
-		d[i] ^= 1
-	}
-	if _, ok := Open([]byte("other"), d); ok {
-		t.Error("another secret opened it")
-	}
-}
-
-func FuzzOpen(f *testing.F) {
-	secret := []byte("secret")
-	f.Add([]byte{}, false)
-	f.Add([]byte("payload"), true)
-	f.Add(Seal(secret, []byte("x")), false)
-	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
-		if len(b) > MaxPulse {
-			b = b[:MaxPulse]
-		}
-		if seal {
-			if p, ok := Open(secret, Seal(secret, b)); !ok || string(p) != string(b) {
-				t.Errorf("Open(Seal(%q)) = %q, %v", b, p, ok)
-			}
-			return
-		}
-		if p, ok := Open(secret, b); ok && string(Seal(secret, p)) != string(b) {
-			t.Errorf("Open(%q) gave %q, which seals otherwise", b, p)
-		}
-	})
 }
 
 // FuzzReadBuffer feeds bytes in arbitrary steps and checks that the frames do
@@ -670,58 +583,4 @@ func cut(in []byte, step int) (frames []string, err error) {
 		}
 	}
 	return frames, nil
-}
-
-// BenchmarkEcho has 64 requests of 64 B in flight on one connection, replies
-// of 100 B, client and server in one process.
-func BenchmarkEcho(b *testing.B) {
-	for _, n := range []int{1, 64, 256} {
-		b.Run(fmt.Sprint("inflight=", n), func(b *testing.B) { benchEcho(b, n) })
-	}
-}
-
-func benchEcho(b *testing.B, inFlight int) {
-	dir := devDir(b, 1)
-	value := make([]byte, 100)
-	e := listen(b, nodeConfig(b, dir, 1, handler{frames: func(c *Conn, h wire.Header, _ []byte) {
-		c.Put(func(b []byte) []byte { return appendFrame(b, h.ID, flagReply, value) })
-	}}))
-	slots := make([]chan struct{}, inFlight)
-	for i := range slots {
-		slots[i] = make(chan struct{}, 1)
-	}
-	c, err := newDialer(b, dir).Dial(testContext(b), e.Addr().String(), handler{frames: func(_ *Conn, h wire.Header, _ []byte) {
-		slots[h.ID] <- struct{}{}
-	}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	request := make([]byte, 48)
-	var left atomic.Int64
-	left.Store(int64(b.N))
-	b.ReportAllocs()
-	b.ResetTimer()
-	cpu := cpuTime()
-	var wg sync.WaitGroup
-	for i := range slots {
-		wg.Go(func() {
-			for left.Add(-1) >= 0 {
-				c.Append(func(b []byte) []byte { return appendFrame(b, uint64(i), 0, request) })
-				<-slots[i]
-			}
-		})
-	}
-	wg.Wait()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
-	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(b.N), "cpu-us/op")
-	b.ReportMetric(float64(b.N)/float64(c.Stats().Writes), "frames/write")
-}
-
-// cpuTime is the CPU time of this process, client and server together.
-func cpuTime() time.Duration {
-	var r unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
-		return 0
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
