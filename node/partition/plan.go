@@ -34,7 +34,9 @@ type Part struct {
 	WriteSet []uint16
 	// Duplicates are members whose copies may hold records that the working
 	// master lacks: it absorbs them one by one, and asks them about each record
-	// until then. In row order.
+	// until then. In row order. A record absorbed goes to every Full member of
+	// the write set, not to the master alone: the next View takes any of them
+	// for as complete as the others.
 	Duplicates []uint16
 	// Represented are holders of the same Full version as one of Duplicates:
 	// absorbed with it, never asked.
