@@ -111,7 +111,7 @@ func AppendBins(dst []byte, bins []Bin) ([]byte, error) {
 		bins = append(few[:0], bins...)
 		slices.SortFunc(bins, func(a, b Bin) int { return strings.Compare(a.Name, b.Name) })
 	}
-	count, size := 0, 0
+	count := 0
 	for i := range bins {
 		if i > 0 && bins[i].Name == bins[i-1].Name {
 			return dst, ErrBinTwice
@@ -119,12 +119,11 @@ func AppendBins(dst []byte, bins []Bin) ([]byte, error) {
 		if !bins[i].Value.IsNil() {
 			count++
 		}
-		size += len(bins[i].Value.text)
 	}
 	if count > MaxBins {
 		return dst, ErrBins
 	}
-	if size > MaxSize {
+	if contents(bins) > MaxSize {
 		return dst, ErrTooBig
 	}
 	b := binary.AppendUvarint(dst, uint64(count))

@@ -39,8 +39,9 @@ type Op struct {
 // usually it means delete.
 //
 // It is atomic: on an error (ErrBinType, ErrBinName, ErrBins, ErrOps,
-// ErrOverflow, ErrTooBig, ErrCorrupt) newBody is dst unchanged and results is
-// nil.
+// ErrOverflow, ErrTooBig) newBody is dst unchanged and results is nil. The
+// results are held to MaxBins and MaxSize like a record, so that reading a
+// large bin many times cannot make an answer that no frame holds.
 func Apply(body Body, ops []Op, dst []byte) (newBody []byte, results []Bin, changed bool, err error) {
 	if len(ops) > MaxOps {
 		return dst, nil, false, ErrOps
@@ -59,6 +60,9 @@ func Apply(body Body, ops []Op, dst []byte) (newBody []byte, results []Bin, chan
 		}
 		changed = true
 	}
+	if contents(results) > MaxSize {
+		return dst, nil, false, ErrTooBig
+	}
 	if !changed {
 		return dst, results, false, nil
 	}
@@ -76,8 +80,16 @@ func Apply(body Body, ops []Op, dst []byte) (newBody []byte, results []Bin, chan
 	return newBody, results, true, nil
 }
 
-// readOp adds what one read gives. Results are bounded like a record, so
-// that many reads of all bins cannot multiply its size.
+// contents returns the bytes of strings and byte strings in bins.
+func contents(bins []Bin) int {
+	n := 0
+	for i := range bins {
+		n += len(bins[i].Value.text)
+	}
+	return n
+}
+
+// readOp adds what one read gives.
 func readOp(results, bins []Bin, name string) ([]Bin, error) {
 	if len(name) > MaxBinName {
 		return nil, ErrBinName

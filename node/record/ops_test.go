@@ -109,3 +109,67 @@ func TestSumsDoNotWrap(t *testing.T) {
 	f(math.MinInt64, -1, ErrOverflow)
 	f(math.MinInt64, math.MinInt64, ErrOverflow)
 }
+
+func TestReadingALargeBinTwiceIsRefused(t *testing.T) {
+	start := body(t, "", Value{}, Bin{"a", Bytes(make([]byte, MaxSize/2+1))})
+	read := Op{OpRead, "a", Value{}}
+	if _, results, _, err := Apply(start, []Op{read}, nil); err != nil || len(results) != 1 {
+		t.Errorf("one read: %d results, %v", len(results), err)
+	}
+	if _, results, _, err := Apply(start, []Op{read, read}, nil); !errors.Is(err, ErrTooBig) || results != nil {
+		t.Errorf("two reads: %d results, %v, want ErrTooBig", len(results), err)
+	}
+}
+
+func TestCountingDoesNotAllocate(t *testing.T) {
+	start := body(t, "set", Int(9), Bin{"f", Float(1.5)}, Bin{"n", Int(40)})
+	ops := []Op{{OpAdd, "n", Int(2)}, {OpWrite, "m", Bool(true)}}
+	bins := []Bin{{"z", Int(1)}, {"a", Int(2)}}
+	dst := make([]byte, 0, 256)
+	n := testing.AllocsPerRun(100, func() {
+		if _, _, _, err := Apply(start, ops, dst); err != nil {
+			t.Error(err)
+		}
+		if _, err := AppendBody(dst, "set", Int(9), bins); err != nil {
+			t.Error(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("Apply and AppendBody allocate %v times, want 0", n)
+	}
+}
+
+// What ops do must not depend on how they are cut into calls.
+func FuzzApply(f *testing.F) {
+	f.Add([]byte(body(f, "s", Int(1), Bin{"a", Int(1)}, Bin{"b", String("x")})), "a", byte(OpAdd), int64(3), "b", byte(OpAppend), "y")
+	f.Add([]byte(body(f, "", Value{})), "a", byte(OpWrite), int64(3), "a", byte(OpRead), "")
+	f.Fuzz(func(t *testing.T, in []byte, bin1 string, kind1 byte, n int64, bin2 string, kind2 byte, s string) {
+		start := Body(in)
+		if start.Validate() != nil {
+			return
+		}
+		ops := []Op{{OpKind(kind1), bin1, Int(n)}, {OpKind(kind2), bin2, String(s)}}
+		both, _, changed, err := Apply(start, ops, nil)
+		if err != nil {
+			if both != nil || changed {
+				t.Errorf("error %v with a body of %d bytes", err, len(both))
+			}
+			return
+		}
+		if err := Body(both).Validate(); err != nil {
+			t.Errorf("body after ops: %v", err)
+		}
+		for _, op := range ops {
+			next, _, changed, err := Apply(start, []Op{op}, nil)
+			if err != nil {
+				return // each alone may pass a limit that both together respect
+			}
+			if changed {
+				start = next
+			}
+		}
+		if changed && !bytes.Equal(start, both) {
+			t.Errorf("one by one %x, together %x", start, both)
+		}
+	})
+}

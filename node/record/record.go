@@ -103,3 +103,10 @@ func (m *Meta) Expired(nowSec uint32) bool {
 
 // Live reports whether a reader should see the record at second now.
 func (m *Meta) Live(nowSec uint32) bool { return !m.Tombstone && !m.Expired(nowSec) }
+
+// DigestVersion says which version of which record a holder has: one line of
+// the lists that copies are compared by.
+type DigestVersion struct {
+	Digest  Digest
+	Version Version
+}
