@@ -80,12 +80,26 @@ func (c *Core) skip(j *job) {
 }
 
 // fills are the replicas to be filled: those not Full, and after absorbing
-// all, because even those in sync lack what was absorbed.
+// all, because even those in sync lack what was absorbed. These come first and
+// duplicates last: were a duplicate Full before them, a View change now would
+// leave copies that count as equal and are not.
 func (c *Core) fills(part *partition.Part) []uint16 {
 	if len(part.Duplicates) == 0 {
 		return part.Fill
 	}
-	return slices.DeleteFunc(slices.Clone(part.Replicas), func(m uint16) bool { return m == c.self })
+	all := slices.DeleteFunc(slices.Clone(part.Replicas), func(m uint16) bool { return m == c.self })
+	slices.SortStableFunc(all, func(a, b uint16) int { return cmp.Compare(fillRank(part, a), fillRank(part, b)) })
+	return all
+}
+
+func fillRank(part *partition.Part, m uint16) int {
+	switch {
+	case !slices.Contains(part.Fill, m):
+		return 0
+	case slices.Contains(part.Duplicates, m) || slices.Contains(part.Represented, m):
+		return 2
+	}
+	return 1
 }
 
 func (c *Core) targets(j *job) []uint16 {

@@ -1,0 +1,265 @@
+package migrate
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/record"
+	"headroom/node/wire"
+)
+
+func TestEmptyJoinerIsFilledAndBecomesMaster(t *testing.T) {
+	w := newWorld(t, 1, 4)
+	w.commit(1, 2, 3)
+	w.load([]int{1, 2, 3}, 8, 40, 100)
+	w.commit(1, 2, 3, 4)
+	w.settle(10 * time.Second)
+	w.check(1, 2, 3, 4)
+	masters := 0
+	for pid := range cluster.Partitions {
+		if c := w.nodes[3].core; c.master[pid] == c.self {
+			masters++
+		}
+	}
+	if masters != cluster.Partitions/4 {
+		t.Errorf("the joiner masters %d partitions, want %d", masters, cluster.Partitions/4)
+	}
+}
+
+func TestLostNodeIsReplaced(t *testing.T) {
+	w := newWorld(t, 2, 4)
+	w.commit(1, 2, 3, 4)
+	w.load([]int{1, 2, 3, 4}, 8, 40, 100)
+	w.commit(1, 2, 4)
+	w.settle(10 * time.Second)
+	w.check(1, 2, 4)
+}
+
+func TestReturningNodeGetsOnlyTheDifference(t *testing.T) {
+	w := newWorld(t, 3, 4)
+	w.commit(1, 2, 3, 4)
+	w.load([]int{1, 2, 3, 4}, 8, 200, 100)
+	w.commit(1, 2, 4)
+	w.run(20 * time.Millisecond) // the others have hardly begun to replace it
+	for pid := 0; pid < cluster.Partitions; pid += 64 {
+		w.write([]int{1, 2, 4}, pid, 3, 50, true)
+		w.write([]int{1, 2, 4}, pid, 1000, 50, false)
+	}
+	before := w.sent()
+	w.commit(1, 2, 3, 4)
+	w.settle(10 * time.Second)
+	w.check(1, 2, 3, 4)
+	if moved := w.sent() - before; moved > 2000 {
+		t.Errorf("%d records moved for 128 changed ones and a few copies that had been dropped, want far below 51,200", moved)
+	}
+}
+
+func (w *world) sent() (n uint64) {
+	for _, x := range w.nodes {
+		n += x.core.Progress().RecordsSent
+	}
+	return n
+}
+
+func (w *world) conflicts() (n uint64) {
+	for _, x := range w.nodes {
+		n += x.core.Progress().ConflictsDiscarded
+	}
+	return n
+}
+
+func TestSplitMergesNewestAndCountsConflictsExactly(t *testing.T) {
+	for seed := range uint64(4) {
+		w := newWorld(t, 10+seed, 4)
+		w.breaks = 0.002 * float64(seed)
+		w.commit(1, 2, 3, 4)
+		w.load([]int{1, 2, 3, 4}, 16, 20, 100)
+		w.commit(1, 2)
+		w.commit(3, 4)
+		w.settle(10 * time.Second)
+		written := map[record.Digest]int{}
+		for side, group := range [][]int{{1, 2}, {3, 4}, {1, 2}} {
+			for pid := 0; pid < cluster.Partitions; pid += 16 {
+				for range 3 {
+					i := w.rng.IntN(30)
+					if w.write(group, pid, i, 80, w.rng.IntN(5) == 0) {
+						written[digest(pid, i)] |= 1 << (side % 2)
+					}
+				}
+			}
+		}
+		want := uint64(0)
+		for _, sides := range written {
+			if sides == 3 {
+				want++
+			}
+		}
+		w.commit(1, 2, 3, 4)
+		w.settle(10 * time.Second)
+		w.check(1, 2, 3, 4)
+		if got := w.conflicts(); got != want || want == 0 {
+			t.Errorf("seed %d: %d conflicts counted, want %d", seed, got, want)
+		}
+	}
+}
+
+// TestEverythingConverges splits, merges and interrupts at random, with
+// writes all the time and connections that break, and checks that the newest
+// version of every record survives on exactly the replicas.
+func TestEverythingConverges(t *testing.T) {
+	seeds := uint64(100)
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range seeds {
+		if one := os.Getenv("SEED"); one != "" && one != strconv.Itoa(int(seed)+100) {
+			continue
+		}
+		w := newWorld(t, 100+seed, 4)
+		w.rf = 1 + w.rng.IntN(3)
+		w.breaks = []float64{0, 0.001, 0.02}[w.rng.IntN(3)]
+		w.commit(1, 2, 3, 4)
+		groups := [][]int{{1, 2, 3, 4}}
+		for range 4 + w.rng.IntN(4) {
+			w.disturb(groups, 64)
+			groups = w.regroup()
+		}
+		w.commit(1, 2, 3, 4)
+		w.disturb([][]int{{1, 2, 3, 4}}, 64)
+		w.settle(time.Minute)
+		w.check(1, 2, 3, 4)
+		for _, n := range w.nodes {
+			n.engine.Close()
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// disturb writes to each group at random while migrations go on.
+func (w *world) disturb(groups [][]int, stride int) {
+	for range 1 + w.rng.IntN(6) {
+		for _, g := range groups {
+			for range 40 {
+				w.write(g, w.rng.IntN(64)*stride, w.rng.IntN(30), w.rng.IntN(200), w.rng.IntN(6) == 0)
+			}
+		}
+		w.run(time.Duration(w.rng.Int64N(int64(15 * time.Millisecond))))
+	}
+}
+
+// regroup forms new Views: all nodes in one or two groups, or one node left
+// in its old View.
+func (w *world) regroup() [][]int {
+	order := w.rng.Perm(4)
+	cut := w.rng.IntN(5)
+	var a, b []int
+	for i, id := range order {
+		if i < cut {
+			a = append(a, id+1)
+		} else {
+			b = append(b, id+1)
+		}
+	}
+	var groups [][]int
+	for _, g := range [][]int{a, b} {
+		if len(g) == 0 || len(g) == 1 && w.rng.IntN(2) == 0 {
+			continue // nobody, or a node that is paused
+		}
+		w.commit(g...)
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+func TestRateIsHonoured(t *testing.T) {
+	w := newWorld(t, 4, 3)
+	w.commit(1, 2)
+	w.load([]int{1, 2}, 16, 50, 100)
+	for _, n := range w.nodes {
+		n.core.SetRate(Rate{BytesPerSecond: 200_000})
+	}
+	start, moved := w.now, uint64(0)
+	w.commit(1, 2, 3)
+	w.run(time.Second)
+	p := w.nodes[0].core.Progress()
+	if p.ETA < time.Second || p.ETA > 20*time.Second {
+		t.Errorf("ETA %v after one second with %d bytes left at %.0f B/s", p.ETA, p.BytesLeft, p.Rate)
+	}
+	w.settle(time.Minute)
+	w.check(1, 2, 3)
+	for _, n := range w.nodes {
+		moved = max(moved, n.core.Progress().BytesMoved)
+	}
+	took := w.now.Sub(start).Seconds()
+	if rate := float64(moved) / took; rate > 215_000 || rate < 150_000 {
+		t.Errorf("%d bytes in %.1f s: %.0f B/s, want 200,000", moved, took, rate)
+	}
+}
+
+func TestFilledBeforeItsRecordsIsRefused(t *testing.T) {
+	w := newWorld(t, 5, 3)
+	w.commit(1, 2)
+	w.load([]int{1, 2}, 64, 20, 100)
+	w.breaks = 0.3 // most fills lose something
+	w.commit(1, 2, 3)
+	w.settle(2 * time.Minute)
+	w.check(1, 2, 3)
+	if n := w.nodes[2].core.Progress().Refused; n == 0 {
+		t.Error("no message was refused; the test tests nothing")
+	}
+}
+
+func TestNothingMovesWhileFrozen(t *testing.T) {
+	w := newWorld(t, 6, 3)
+	w.commit(1, 2)
+	w.load([]int{1, 2}, 64, 20, 100)
+	w.commit(1, 2, 3)
+	w.run(5 * time.Millisecond)
+	c := w.nodes[2].core
+	before := c.Freeze()
+	w.run(100 * time.Millisecond)
+	if got := c.Freeze(); *got != *before {
+		t.Error("copy states changed while frozen")
+	}
+	if c.Deadline() != cluster.Never || c.Busy() {
+		t.Error("a frozen Core wants to work")
+	}
+	w.commit(1, 2, 3)
+	w.settle(10 * time.Second)
+	w.check(1, 2, 3)
+}
+
+func TestHeldMessagesAreBounded(t *testing.T) {
+	w := newWorld(t, 7, 2)
+	c := w.nodes[0].core
+	m := &wire.Migrate{View: cluster.ViewKey{Counter: 9, Proposer: 2, Inc: 1}, Step: wire.StepSummaryAsk}
+	for range maxHeld + 10 {
+		c.Receive(0, 2, m)
+	}
+	if got := c.Progress().HeldDropped; got != 10 {
+		t.Errorf("%d messages dropped, want 10", got)
+	}
+	w.commit(1, 2)
+	w.settle(time.Second)
+	w.check(1, 2)
+}
+
+func TestManyPartitionsMoveFast(t *testing.T) {
+	w := newWorld(t, 8, 4)
+	w.commit(1, 2, 3, 4)
+	w.load([]int{1, 2, 3, 4}, 1, 12, 100)
+	start, messages := w.now, w.messages
+	w.commit(1, 2, 4)
+	w.settle(10 * time.Second)
+	w.check(1, 2, 4)
+	took := w.now.Sub(start)
+	t.Logf("%d records, %d messages, %v at round trips of 2 to 4 ms", w.sent(), w.messages-messages, took)
+	if took > 2*time.Second {
+		t.Errorf("replacing a node took %v", took)
+	}
+}

@@ -1,0 +1,402 @@
+package migrate
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/hlc"
+	"headroom/node/partition"
+	"headroom/node/record"
+	"headroom/node/storage"
+	"headroom/node/wire"
+)
+
+// engineStore adapts a storage.Engine.
+type engineStore struct{ *storage.Engine }
+
+func (s engineStore) Scan(p int, cursor uint64, max int, fn func(*record.Digest, *record.Meta, []byte)) (uint64, bool) {
+	next, done := s.Engine.Scan(p, storage.Cursor(cursor), max, fn)
+	return uint64(next), done
+}
+
+func (s engineStore) ListBucket(p, bucket int, dst []wire.DigestVersion) []wire.DigestVersion {
+	for _, v := range s.Engine.ListBucket(p, bucket, nil) {
+		dst = append(dst, wire.DigestVersion(v))
+	}
+	return dst
+}
+
+func (s engineStore) Partition(p int) Size {
+	x := s.Engine.Partition(p)
+	return Size{Records: int(x.Records + x.Tombstones), Bytes: x.Bytes}
+}
+
+// world is a few Cores on real engines, a network of ordered connections that
+// may break, and a stand-in for txn.
+type world struct {
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	now      cluster.Instant
+	nodes    []*node // by NodeID-1
+	events   eventHeap
+	serial   int
+	last     map[pair]cluster.Instant // arrival of the last message
+	epoch    map[pair]int             // counts breaks
+	breaks   float64                  // probability that a message breaks its connection
+	delay    time.Duration
+	counter  uint64
+	stamp    hlc.Stamp
+	expect   map[record.Digest]record.Version
+	messages int
+	sentRec  map[wire.Step]int
+	rf       int
+}
+
+type node struct {
+	id      cluster.NodeID
+	core    *Core
+	engine  *storage.Engine
+	history []cluster.ViewKey
+	next    cluster.Instant // no Tick before
+	pending bool            // frozen until a scheduled commit
+	dropped int
+}
+
+type pair struct{ from, to cluster.NodeID }
+
+type event struct {
+	at     cluster.Instant
+	serial int
+	do     func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].serial < h[j].serial
+}
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
+func (h *eventHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+func newWorld(t *testing.T, seed uint64, nodes int) *world {
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), last: map[pair]cluster.Instant{}, epoch: map[pair]int{},
+		delay: 2 * time.Millisecond, expect: map[record.Digest]record.Version{}, sentRec: map[wire.Step]int{}, rf: 2}
+	for i := range nodes {
+		n := &node{id: cluster.NodeID(i + 1)}
+		w.nodes = append(w.nodes, n)
+		w.erase(n)
+	}
+	t.Cleanup(func() {
+		for _, n := range w.nodes {
+			n.engine.Close()
+		}
+	})
+	return w
+}
+
+// erase gives n an empty store and a new Core.
+func (w *world) erase(n *node) {
+	if n.engine != nil {
+		n.engine.Close()
+	}
+	var err error
+	if n.engine, err = storage.Open(storage.Config{}); err != nil {
+		w.t.Fatal(err)
+	}
+	n.history, n.pending = nil, false
+	n.core = New(Config{Self: n.id, Store: engineStore{n.engine}, Rand: rand.New(rand.NewPCG(uint64(n.id), 2))})
+}
+
+func (w *world) at(d time.Duration, do func()) {
+	w.serial++
+	heap.Push(&w.events, event{w.now.Add(d), w.serial, do})
+}
+
+// commit agrees on a View of the given nodes: all freeze now and commit within
+// a few milliseconds, each at its own time.
+func (w *world) commit(ids ...int) {
+	w.counter++
+	v := &cluster.View{}
+	for _, id := range ids {
+		v.Members = append(v.Members, cluster.Member{Node: cluster.NodeID(id), Inc: 1})
+	}
+	cluster.SortMembers(v.Members)
+	v.Key = cluster.ViewKey{Counter: w.counter, Proposer: v.Members[0].Node, Inc: 1}
+	var reports []*partition.Report
+	var histories [][]cluster.ViewKey
+	for _, m := range v.Members {
+		n := w.nodes[m.Node-1]
+		reports = append(reports, n.core.Freeze())
+		histories = append(histories, slices.Clone(n.history))
+		n.pending = true
+		w.take(n)
+	}
+	plan := partition.NewPlan(v, partition.NewTable(v, w.rf), reports)
+	if dbg := os.Getenv("PID"); dbg != "" {
+		pid, _ := strconv.Atoi(dbg)
+		part := plan.Parts[pid]
+		part.Replicas = slices.Clone(part.Replicas)
+		fmt.Printf("-- %v %v: %+v\n", w.now, v, part)
+		for i, m := range v.Members {
+			fmt.Printf("   %d %v %+v est %v records %+v\n", i, m.Node, reports[i].Copies[pid], reports[i].Established[pid], w.nodes[m.Node-1].engine.Partition(pid))
+		}
+	}
+	for _, m := range v.Members {
+		n := w.nodes[m.Node-1]
+		core := n.core
+		w.at(time.Duration(w.rng.Int64N(int64(5*time.Millisecond))), func() {
+			if n.core != core {
+				return
+			}
+			n.history = append(n.history, v.Key)
+			n.pending = false
+			n.core.Commit(w.now, v, plan, histories)
+			w.take(n)
+		})
+	}
+	for slices.ContainsFunc(ids, func(id int) bool { return w.nodes[id-1].pending }) {
+		w.step()
+	}
+}
+
+// take carries out the effects of n's Core.
+func (w *world) take(n *node) {
+	e := n.core.Take()
+	n.dropped += len(e.Dropped)
+	for _, s := range e.Sends {
+		w.send(n, s)
+	}
+	for _, pid := range e.Drain {
+		key, core := n.core.view.Key, n.core
+		w.at(time.Duration(w.rng.Int64N(int64(3*time.Millisecond))), func() {
+			if n.core == core && n.core.view.Key == key {
+				n.core.Drained(w.now, int(pid))
+				w.take(n)
+			}
+		})
+	}
+}
+
+// send delivers a message later, in order of its connection, unless the
+// connection breaks: then everything under way on it is lost.
+func (w *world) send(n *node, s Send) {
+	p := pair{n.id, s.To}
+	w.messages++
+	w.sentRec[s.Msg.Step]++
+	frame := s.Msg.Append(nil)
+	if len(frame) > wire.MaxPayload {
+		w.t.Fatalf("%d bytes in one message, limit %d", len(frame), wire.MaxPayload)
+	}
+	if w.rng.Float64() < w.breaks {
+		w.epoch[p]++
+	}
+	epoch := w.epoch[p]
+	arrive := max(w.now.Add(w.delay/2+time.Duration(w.rng.Int64N(int64(w.delay/2)))), w.last[p]+1)
+	w.last[p] = arrive
+	to := w.nodes[s.To-1]
+	core := to.core
+	w.at(arrive.Sub(w.now), func() {
+		if w.epoch[p] != epoch || to.core != core {
+			return
+		}
+		var m wire.Migrate
+		if err := m.Parse(frame); err != nil {
+			w.t.Fatal(err)
+		}
+		core.Receive(w.now, n.id, &m)
+		clear(frame) // the Core must not keep it
+		clear(m.Versions)
+		clear(m.Digests)
+		w.take(to)
+	})
+}
+
+// step runs the next event or Tick.
+func (w *world) step() bool {
+	at, do := cluster.Never, func() {}
+	if len(w.events) > 0 {
+		at = w.events[0].at
+		do = func() { heap.Pop(&w.events).(event).do() }
+	}
+	for _, n := range w.nodes {
+		if d := max(n.core.Deadline(), n.next); n.core.Deadline() != cluster.Never && d < at {
+			at = d
+			do = func() {
+				n.core.Tick(w.now)
+				n.next = w.now.Add(50 * time.Microsecond)
+				w.take(n)
+			}
+		}
+	}
+	if at == cluster.Never {
+		return false
+	}
+	w.now = max(w.now, at)
+	do()
+	return true
+}
+
+// run goes on for d, or until nothing is left to do.
+func (w *world) run(d time.Duration) {
+	end := w.now.Add(d)
+	for w.now < end && w.step() {
+	}
+}
+
+// settle runs until nothing is left to do, which must come within limit.
+func (w *world) settle(limit time.Duration) {
+	w.t.Helper()
+	end := w.now.Add(limit)
+	for w.step() {
+		if w.now > end {
+			for _, n := range w.nodes {
+				for _, j := range n.core.jobs {
+					if j != nil {
+						w.t.Logf("%v: partition %d stage %d target %v asking %+v", n.id, j.pid, j.stage, j.targets, j.asking)
+					}
+				}
+			}
+			w.t.Fatalf("migrations did not end in %v", limit)
+		}
+	}
+}
+
+// digest makes the digest of the i-th record of a partition.
+func digest(pid, i int) record.Digest {
+	var d record.Digest
+	r := rand.New(rand.NewPCG(uint64(pid), uint64(i)))
+	for at := 0; at < 16; at += 8 {
+		binary.LittleEndian.PutUint64(d[at:], r.Uint64())
+	}
+	binary.LittleEndian.PutUint16(d[:], uint16(pid)|uint16(r.Uint32())&0xf000)
+	return d
+}
+
+// master is the node of the group that serves pid, nil if none does now or
+// one of its write set is not ready.
+func (w *world) master(pid int, group []int) (*node, []*node) {
+	for _, id := range group {
+		n := w.nodes[id-1]
+		c := n.core
+		j := c.jobs[pid]
+		if c.frozen || n.pending || c.view == nil || c.master[pid] != c.self || j != nil && (j.stage == draining || j.stage == handing) {
+			continue
+		}
+		part := &c.plan.Parts[pid]
+		set := part.WriteSet
+		if part.Master != c.self {
+			set = part.Replicas
+		}
+		var all []*node
+		for _, m := range set {
+			o := w.nodes[c.view.Members[m].Node-1]
+			if o.pending || o.core.frozen || o.core.view.Key != c.view.Key {
+				return nil, nil
+			}
+			all = append(all, o)
+		}
+		return n, all
+	}
+	return nil, nil
+}
+
+// write writes a record at the master of the group and all its write set at
+// once, after asking unabsorbed duplicates; false if nobody serves.
+func (w *world) write(group []int, pid, i, size int, tombstone bool) bool {
+	n, set := w.master(pid, group)
+	if n == nil {
+		return false
+	}
+	c := n.core
+	d := digest(pid, i)
+	if j := c.jobs[pid]; j != nil && j.stage <= absorbing {
+		for _, m := range j.part.Duplicates {
+			o := w.nodes[c.view.Members[m].Node-1]
+			if o.pending || o.core.view.Key != c.view.Key {
+				return false
+			}
+			if meta, body, ok := o.engine.Get(&d, nil); ok {
+				n.engine.PutNewer(&d, meta, body)
+			}
+		}
+	}
+	w.stamp++
+	meta := record.Meta{Version: record.Version{Regime: uint32(c.view.Key.Counter), Stamp: w.stamp, Node: n.id}, Generation: 1, Tombstone: tombstone}
+	for _, o := range set {
+		body := make([]byte, size)
+		if _, _, _, err := o.engine.PutNewer(&d, meta, body); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if meta.Version.Newer(w.expect[d]) {
+		w.expect[d] = meta.Version
+	}
+	return true
+}
+
+// check asserts that after quiet the group holds every record in its newest
+// version on exactly the replicas, identical and Full.
+func (w *world) check(group ...int) {
+	w.t.Helper()
+	c0 := w.nodes[group[0]-1].core
+	for pid := range cluster.Partitions {
+		part := &c0.plan.Parts[pid]
+		if !part.Available {
+			continue
+		}
+		want := w.nodes[c0.view.Members[part.Final].Node-1].engine.Partition(pid)
+		for i, m := range c0.view.Members {
+			n := w.nodes[m.Node-1]
+			got, k := n.engine.Partition(pid), n.core.report.Copies[pid]
+			if n.core.master[pid] != part.Final {
+				w.t.Fatalf("seed %d: %v: master of %d is %d, want %d", w.seed, n.id, pid, n.core.master[pid], part.Final)
+			}
+			if !slices.Contains(part.Replicas, uint16(i)) {
+				if !got.Empty() || k != (partition.Copy{}) {
+					w.t.Fatalf("seed %d: %v: partition %d not dropped: %+v, %+v", w.seed, n.id, pid, got, k)
+				}
+			} else if got != want || k.State != partition.Full || k.Key != c0.view.Key {
+				w.t.Fatalf("seed %d: %v: partition %d is %+v %+v, want %+v", w.seed, n.id, pid, got, k, want)
+			}
+		}
+	}
+	for d, v := range w.expect {
+		part := &c0.plan.Parts[d.Partition()]
+		if m, ok := w.nodes[c0.view.Members[part.Final].Node-1].engine.Meta(&d); part.Available && (!ok || m.Version != v) {
+			w.t.Fatalf("seed %d: record %x of partition %d is %v %v, want %v", w.seed, d[:4], d.Partition(), ok, m.Version, v)
+		}
+	}
+	for _, id := range group {
+		if p := w.nodes[id-1].core.Progress(); p.Partitions != 0 || p.BytesLeft != 0 {
+			w.t.Fatalf("node%d: progress %+v after the end", id, p)
+		}
+	}
+}
+
+// load writes records at the master, count per partition of every stride-th.
+func (w *world) load(group []int, stride, count, size int) {
+	w.t.Helper()
+	for pid := 0; pid < cluster.Partitions; pid += stride {
+		for i := range count {
+			if !w.write(group, pid, i, size, false) {
+				w.t.Fatalf("nobody serves partition %d", pid)
+			}
+		}
+	}
+}
