@@ -52,7 +52,6 @@ type Series struct {
 	Width  float64 // of the line; zero means 1.8
 	Dashed bool
 	Step   bool // hold each value until the next point
-	Fill   *Ink // colours the area below
 }
 
 // finish wraps what was drawn into an svg element. alt describes the figure to

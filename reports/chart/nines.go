@@ -18,6 +18,14 @@ type Curve struct {
 	// Supported is the highest share that the number of samples bounds; the
 	// curve is dashed beyond it.
 	Supported float64
+	Width     float64 // of the line; zero means 2
+}
+
+func (c Curve) width() float64 {
+	if c.Width > 0 {
+		return c.Width
+	}
+	return 2
 }
 
 // Nines is a figure of percentile curves: log latency over a nines axis.
@@ -56,6 +64,7 @@ func (n Nines) Draw(width float64) Figure {
 	pl := bare(0, xhi, y)
 	pl.Add(gridPlotter{y.ticks, ticks})
 	addSeries(pl, p.transformed(), y)
+	pl.Add(n.strip(xhi))
 	pin(pl, 0, xhi, y)
 	pl.Draw(frame)
 	n.marks(frame, xhi, y)
@@ -71,18 +80,36 @@ func (n Nines) Draw(width float64) Figure {
 	return finish(c, n.Alt, 0)
 }
 
+// strip marks the shares that are infinite in red along the upper edge.
+func (n Nines) strip(xhi float64) stripPlotter {
+	s := stripPlotter{from: math.Inf(1), to: xhi}
+	for _, c := range n.Curves {
+		for _, q := range c.Points {
+			if math.IsInf(q.Y, 1) && q.X < 1 {
+				s.from = min(s.from, NinesX(q.X))
+			}
+		}
+	}
+	return s
+}
+
 // series turns curves into lines over the nines axis, a solid and a dashed
 // part each, and returns the axis' upper end.
 func (n Nines) series() (list []Series, xhi float64) {
 	xhi = 2
 	for _, c := range n.Curves {
 		var solid, loose []Point
+		infinite := false
 		for _, q := range c.Points {
 			if !(q.X >= 0 && q.X < 1) {
 				continue
 			}
+			xhi = max(xhi, min(NinesX(q.X), ninesDeep))
+			if infinite { // the first infinite point takes the curve to the edge
+				continue
+			}
+			infinite = math.IsInf(q.Y, 1)
 			at := Point{NinesX(q.X), q.Y}
-			xhi = max(xhi, min(at.X, ninesDeep))
 			if q.X <= c.Supported {
 				solid = append(solid, at)
 				continue
@@ -93,11 +120,11 @@ func (n Nines) series() (list []Series, xhi float64) {
 			loose = append(loose, at)
 		}
 		if len(loose) > 0 {
-			list = append(list, Series{Name: "", Ink: c.Ink, Points: solid, Width: 2.2},
+			list = append(list, Series{Ink: c.Ink, Points: solid, Width: c.width()},
 				Series{Name: c.Name, Ink: c.Ink, Points: loose, Width: 1.2, Dashed: true})
 			continue
 		}
-		list = append(list, Series{Name: c.Name, Ink: c.Ink, Points: solid, Width: 2.2})
+		list = append(list, Series{Name: c.Name, Ink: c.Ink, Points: solid, Width: c.width()})
 	}
 	return list, xhi
 }

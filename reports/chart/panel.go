@@ -168,7 +168,7 @@ func (p Panel) curves(frame draw.Canvas, y yAxis, xt []plot.Tick) {
 	pl := bare(p.From, p.To, y)
 	pl.Add(bandPlotter{p.Bands}, gridPlotter{y.ticks, nil})
 	addSeries(pl, p.transformed(), y)
-	pl.Add(stripPlotter{p.Failed})
+	pl.Add(stripPlotter{seconds: p.Failed})
 	pin(pl, p.From, p.To, y)
 	pl.Draw(frame)
 }
@@ -210,9 +210,6 @@ func addSeries(pl *plot.Plot, list []Series, y yAxis) {
 			l.LineStyle = line(s.Ink, width)
 			if s.Dashed {
 				l.LineStyle = line(s.Ink, width, 4, 3)
-			}
-			if s.Fill != nil {
-				l.FillColor = *s.Fill
 			}
 			pl.Add(l)
 		}
@@ -257,16 +254,26 @@ func (g gridPlotter) Plot(c draw.Canvas, pl *plot.Plot) {
 	c.StrokeLine2(line(Grey, 0.8), c.Min.X, c.Min.Y, c.Max.X, c.Min.Y)
 }
 
-// stripPlotter marks seconds in red along the upper edge.
-type stripPlotter struct{ seconds []float64 }
+// stripPlotter marks seconds, and all from from to to, in red along the upper
+// edge.
+type stripPlotter struct {
+	seconds  []float64
+	from, to float64
+}
 
 // Plot implements plot.Plotter.
 func (s stripPlotter) Plot(c draw.Canvas, pl *plot.Plot) {
 	trX, _ := pl.Transforms(&c)
-	for _, t := range s.seconds {
-		x0, x1 := trX(max(t, pl.X.Min)), trX(min(t+1, pl.X.Max))
+	mark := func(from, to float64) {
+		x0, x1 := trX(max(from, pl.X.Min)), trX(min(to, pl.X.Max))
 		if x1 > x0 {
 			c.FillPolygon(Red, []vg.Point{{X: x0, Y: c.Max.Y - 3}, {X: x1, Y: c.Max.Y - 3}, {X: x1, Y: c.Max.Y}, {X: x0, Y: c.Max.Y}})
 		}
+	}
+	for _, t := range s.seconds {
+		mark(t, t+1)
+	}
+	if s.to > s.from {
+		mark(s.from, s.to)
 	}
 }

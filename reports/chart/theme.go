@@ -43,16 +43,15 @@ var (
 	Red   = Ink{"red", rgb(0xb3400a), rgb(0xff9058)}
 	Amber = Ink{"amber", rgb(0x8a6100), rgb(0xe0b040)}
 
-	BlueWash  = Ink{"blue-wash", rgb(0xe3eff9), rgb(0x16293a)}
-	RedWash   = Ink{"red-wash", rgb(0xf7c9b2), rgb(0x6b2f14)}
-	DownWash  = Ink{"down-wash", rgb(0xfdf0e8), rgb(0x271a14)}
+	RedWash   = Ink{"red-wash", rgb(0xf6bfa4), rgb(0x77351a)}
+	DownWash  = Ink{"down-wash", rgb(0xf3f5f8), rgb(0x1a2129)}
 	AmberWash = Ink{"amber-wash", rgb(0xf6e8bf), rgb(0x40340f)}
 )
 
 // Inks returns every ink of the theme, in the order of the style sheet.
 func Inks() []Ink {
 	return []Ink{Text, Muted, Grid, Paper, Blue, Sky, Green, Grey, Red, Amber,
-		BlueWash, RedWash, DownWash, AmberWash}
+		RedWash, DownWash, AmberWash}
 }
 
 // CSS returns the style sheet that drawings of this package need: the inks as
@@ -62,14 +61,14 @@ func CSS() string {
 	for _, i := range Inks() {
 		fmt.Fprintf(&light, "--%s:%s;", i.Name, hex(i.Light))
 		fmt.Fprintf(&dark, "--%s:%s;", i.Name, hex(i.Dark))
-		fmt.Fprintf(&classes, ".s-%s{stroke:var(--%s)}.f-%s{fill:var(--%s)}\n", i.Name, i.Name, i.Name, i.Name)
+		fmt.Fprintf(&classes, ".chart .s-%s{stroke:var(--%s)}.chart .f-%s{fill:var(--%s)}\n", i.Name, i.Name, i.Name, i.Name)
 	}
 	return ":root{color-scheme:light dark;" + light.String() + "}\n" +
 		"@media (prefers-color-scheme:dark){:root{" + dark.String() + "}}\n" +
 		"@media print{:root{color-scheme:light;" + light.String() + "}}\n" +
 		"svg.chart{display:block;width:100%;height:auto;font-family:" + fontStack + "}\n" +
-		"svg.chart path{fill:none;stroke-linejoin:round;stroke-linecap:round}\n" +
-		"svg.chart .b{font-weight:700}\n" + classes.String()
+		".chart path{fill:none;stroke-linejoin:round;stroke-linecap:round}\n" +
+		".chart .b{font-weight:700}\n" + classes.String()
 }
 
 func hex(c color.NRGBA) string { return fmt.Sprintf("#%02x%02x%02x", c.R, c.G, c.B) }

@@ -93,7 +93,7 @@ func bands(f *stats.Facts) []chart.Band {
 }
 
 func throughputPanel(f *stats.Facts) chart.Panel {
-	ok := chart.Series{Name: "completed", Ink: chart.Blue, Fill: &chart.BlueWash}
+	ok := chart.Series{Name: "completed", Ink: chart.Blue}
 	offered := chart.Series{Name: "offered", Ink: chart.Grey, Dashed: true, Width: 1.2}
 	p := chart.Panel{Unit: "operations per second"}
 	for _, s := range f.Seconds {
@@ -135,7 +135,7 @@ func latencyPanel(f *stats.Facts) (p chart.Panel, ok bool) {
 }
 
 func redundancyPanel(f *stats.Facts) chart.Panel {
-	s := chart.Series{Ink: chart.Amber, Fill: &chart.AmberWash, Step: true, Name: "left"}
+	s := chart.Series{Ink: chart.Amber, Step: true, Name: "left"}
 	for _, m := range f.Redundancy {
 		s.Points = append(s.Points, chart.Point{X: m.T, Y: float64(max(m.Partitions, 0))})
 	}
@@ -147,11 +147,14 @@ func redundancyPanel(f *stats.Facts) chart.Panel {
 func nines(f *stats.Facts) *figure {
 	inks := map[result.Kind]chart.Ink{result.Response: chart.Blue, result.Service: chart.Green, result.Lateness: chart.Grey}
 	n := chart.Nines{Unit: "latency, log scale, by share of operations"}
-	for _, c := range f.Curves {
+	// Service lies below response, often exactly: it is drawn first and wider.
+	widths := map[result.Kind]float64{result.Response: 1.8, result.Service: 4}
+	for i := range f.Curves {
+		c := f.Curves[len(f.Curves)-1-i]
 		if len(c.Points) == 0 {
 			continue
 		}
-		cc := chart.Curve{Name: string(c.Kind), Ink: inks[c.Kind], Supported: c.Supported}
+		cc := chart.Curve{Name: string(c.Kind), Ink: inks[c.Kind], Supported: c.Supported, Width: widths[c.Kind]}
 		for _, q := range c.Points {
 			cc.Points = append(cc.Points, chart.Point{X: q.P, Y: q.US})
 		}

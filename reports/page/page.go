@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"regexp"
 	"strings"
 
 	"headroom/loadgen/result"
@@ -42,16 +43,15 @@ type view struct {
 	Latency    *figure
 	Nines      *figure
 	Redundancy *figure
-	Why        map[string]string // why a figure is absent
 
-	Faults, Audit, Nodes, Operations, Load, Environment, Events *grid
+	Kinds, Faults, Audit, Nodes, Operations, Load, Environment, Events *grid
 
 	AuditText, BalanceText, Workload, Command string
 }
 
 // HTML writes the report of a run as one file.
 func HTML(w io.Writer, f *stats.Facts) error {
-	t, err := template.New("page").Funcs(template.FuncMap{"shell": shell}).Parse(pageHTML)
+	t, err := template.New("page").Funcs(template.FuncMap{"nb": unbroken}).Parse(pageHTML)
 	if err != nil {
 		return fmt.Errorf("page template: %w", err)
 	}
@@ -62,12 +62,18 @@ func newView(f *stats.Facts) view {
 	s := f.Run.Summary
 	v := view{Style: template.CSS(chart.CSS() + styleCSS), Title: Title(f), ID: s.ID, //nolint:gosec // both are our own text
 		Meta: meta(f), Stamp: stamp(f), Verdicts: Verdicts(f), Headline: headline(f), Nines: nines(f),
-		Faults: faultTable(f), Audit: auditTable(f), Nodes: nodeTable(f), Operations: operationTable(f),
+		Kinds: kindTable(f), Faults: faultTable(f), Audit: auditTable(f), Nodes: nodeTable(f), Operations: operationTable(f),
 		Load: generatorTable(f), Environment: environmentTable(f), Events: eventTable(f),
 		AuditText: auditSentence(f), BalanceText: balanceSentence(f.NodeRows), Workload: f.Run.Workload, Command: shell(s.Command)}
 	v.Throughput, v.Latency, v.Redundancy = timelines(f)
 	return v
 }
+
+// unit matches a number and the unit after it.
+var unit = regexp.MustCompile(`([0-9∞]) (%|µs|ms|s|min|h|B|[KMGTP]iB|ops/s)([^\pL]|$)`)
+
+// unbroken keeps numbers and their units on one line.
+func unbroken(s string) string { return unit.ReplaceAllString(s, "$1\u00a0$2$3") }
 
 // meta is the line above the title: which run, when, how long.
 func meta(f *stats.Facts) string {

@@ -187,11 +187,16 @@ func steadyRate(f *stats.Facts) value {
 	return v
 }
 
-// between prints an interval, or one number where both ends print alike.
+// between prints an interval, or one number where both ends print alike. A
+// unit that both ends share is printed once.
 func between(lo, hi float64, f func(float64) string) string {
 	a, b := f(lo), f(hi)
 	if a == b {
 		return a
+	}
+	num, unit, _ := strings.Cut(a, " ")
+	if _, other, _ := strings.Cut(b, " "); unit == other {
+		a = num
 	}
 	return a + " to " + b
 }

@@ -121,8 +121,31 @@ func operationTable(f *stats.Facts) *grid {
 		o := f.Run.Summary.Operations[op]
 		row := []cell{{Text: op}, {Text: stats.Count(o.Count)}, {Text: stats.Count(o.Failed), Bad: o.Failed > 0},
 			{Text: stats.Count(o.InDoubt), Bad: o.InDoubt > 0}, {Text: stats.Count(o.NotFound)}}
-		for _, name := range []string{"p50", "p90", "p99", "p99_9", "max"} {
-			row = append(row, percentileCell(o.Response, name))
+		for _, p := range percentileNames {
+			row = append(row, percentileCell(o.Response, p.field))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// percentileNames are the percentiles of every latency table, as in run.json
+// and as headings.
+var percentileNames = []struct{ field, head string }{{"p50", "p50"}, {"p90", "p90"}, {"p99", "p99"}, {"p99_9", "p99.9"}, {"max", "max"}}
+
+// kindTable holds the values behind the percentile curves.
+func kindTable(f *stats.Facts) *grid {
+	if len(f.Curves) == 0 {
+		return nil
+	}
+	t := &grid{Label: "Percentiles over all operations", Head: []string{"All operations"}}
+	for _, p := range percentileNames {
+		t.Head = append(t.Head, p.head)
+	}
+	for _, c := range f.Curves {
+		row := plain(string(c.Kind))
+		for _, p := range percentileNames {
+			row = append(row, percentileCell(c.Percentiles, p.field))
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -138,7 +161,7 @@ func percentileCell(p result.Percentiles, name string) cell {
 		}
 	}
 	if head, tail, ok := strings.Cut(c.Text, " ("); ok { // the reason in small print
-		c.Text, c.Note, c.Faint = head, "("+tail, true
+		c.Text, c.Note, c.Faint, c.Bad = head, strings.TrimSuffix(tail, ")"), head != "∞", head == "∞"
 	}
 	c.Faint = c.Faint || c.Text == stats.Missing
 	return c

@@ -82,7 +82,7 @@ func summary(zero time.Time) result.Summary {
 func shape(t int) (slow float64, failed int64) {
 	switch {
 	case t == int(KillAt):
-		return 8, 50
+		return 8, 430
 	case float64(t) > KillAt && float64(t) < KillAt+4.2:
 		return 1.7, 0
 	case float64(t) >= StartAt && float64(t) < StartAt+2.6:
