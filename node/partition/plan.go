@@ -62,8 +62,7 @@ func (p *Part) InSync(c Copy) bool { return p.Available && c.State == Full && c 
 // same View, from the reports by member index; a missing or nil report means
 // that the member holds and knows nothing.
 func NewPlan(v *cluster.View, t *Table, reports []*Report) *Plan {
-	b := planner{key: v.Key, table: t, reports: make([]*Report, len(v.Members))}
-	copy(b.reports, reports)
+	b := planner{key: v.Key, table: t, reports: reports, copies: make([]Copy, len(v.Members))}
 	p := &Plan{Key: v.Key}
 	for pid := range p.Parts {
 		b.plan(pid, &p.Parts[pid])
@@ -77,6 +76,7 @@ type planner struct {
 	key     cluster.ViewKey
 	table   *Table
 	reports []*Report
+	copies  []Copy // of the partition at hand, by member
 	arena   []uint16
 }
 
@@ -88,11 +88,20 @@ func (b *planner) cut(mark int) []uint16 {
 	return b.arena[mark:len(b.arena):len(b.arena)]
 }
 
-func (b *planner) copyOf(pid int, member uint16) Copy {
-	if r := b.reports[member]; r != nil {
-		return r.Copies[pid]
+// load fetches what the members reported about pid and returns the newest
+// View in which it was established.
+func (b *planner) load(pid int) cluster.ViewKey {
+	var newest cluster.ViewKey
+	for m, r := range b.reports[:min(len(b.reports), len(b.copies))] {
+		if r == nil {
+			continue
+		}
+		b.copies[m] = r.Copies[pid]
+		if e := r.Established[pid]; e != newest && newest.Less(e) {
+			newest = e
+		}
 	}
-	return Copy{}
+	return newest
 }
 
 func (b *planner) plan(pid int, part *Part) {
@@ -114,14 +123,14 @@ func (b *planner) plan(pid int, part *Part) {
 	}
 	part.Available, part.Master, part.Established, part.best = true, s.master, b.key, s.best
 	b.writeSet(part)
-	b.fill(pid, part)
+	b.fill(part)
 	if s.inSync == s.copies {
-		b.spares(pid, row, part) // nothing to merge: the common case
+		b.spares(row, part) // nothing to merge: the common case
 		return
 	}
-	b.duplicates(pid, row, part)
-	b.represented(pid, row, part)
-	b.spares(pid, row, part)
+	b.duplicates(row, part)
+	b.represented(row, part)
+	b.spares(row, part)
 }
 
 // survey is what the reports say about one partition.
@@ -135,14 +144,9 @@ type survey struct {
 }
 
 func (b *planner) survey(pid int, row []uint16) survey {
-	s := survey{master: Nobody}
-	for _, r := range b.reports {
-		if r != nil && s.established.Less(r.Established[pid]) {
-			s.established = r.Established[pid]
-		}
-	}
+	s := survey{master: Nobody, established: b.load(pid)}
 	for _, m := range row {
-		c := b.copyOf(pid, m)
+		c := b.copies[m]
 		s.records = s.records || c.holdsRecords()
 		if c.State == Full || c.State == Subset {
 			s.copies++
@@ -184,10 +188,10 @@ func (b *planner) writeSet(part *Part) {
 	part.WriteSet = b.cut(mark)
 }
 
-func (b *planner) fill(pid int, part *Part) {
+func (b *planner) fill(part *Part) {
 	mark := len(b.arena)
 	for _, m := range part.Replicas {
-		if !part.InSync(b.copyOf(pid, m)) {
+		if !part.InSync(b.copies[m]) {
 			b.arena = append(b.arena, m)
 		}
 	}
@@ -197,20 +201,20 @@ func (b *planner) fill(pid int, part *Part) {
 // duplicates takes each non-empty Subset and the first holder of each other
 // non-empty Full version. A Subset stands for itself only: two Subsets of one
 // View can lack different records.
-func (b *planner) duplicates(pid int, row []uint16, part *Part) {
+func (b *planner) duplicates(row []uint16, part *Part) {
 	mark := len(b.arena)
 	for _, m := range row {
-		if c := b.copyOf(pid, m); b.mergeable(part, c) && !(c.State == Full && b.holds(pid, b.arena[mark:], c)) {
+		if c := b.copies[m]; b.mergeable(part, c) && !(c.State == Full && b.holds(b.arena[mark:], c)) {
 			b.arena = append(b.arena, m)
 		}
 	}
 	part.Duplicates = b.cut(mark)
 }
 
-func (b *planner) represented(pid int, row []uint16, part *Part) {
+func (b *planner) represented(row []uint16, part *Part) {
 	mark := len(b.arena)
 	for _, m := range row {
-		if c := b.copyOf(pid, m); c.State == Full && b.mergeable(part, c) && !slices.Contains(part.Duplicates, m) {
+		if c := b.copies[m]; c.State == Full && b.mergeable(part, c) && !slices.Contains(part.Duplicates, m) {
 			b.arena = append(b.arena, m)
 		}
 	}
@@ -223,14 +227,14 @@ func (b *planner) mergeable(part *Part, c Copy) bool {
 }
 
 // holds reports whether one of members has exactly the copy c.
-func (b *planner) holds(pid int, members []uint16, c Copy) bool {
-	return slices.ContainsFunc(members, func(m uint16) bool { return b.copyOf(pid, m) == c })
+func (b *planner) holds(members []uint16, c Copy) bool {
+	return slices.ContainsFunc(members, func(m uint16) bool { return b.copies[m] == c })
 }
 
-func (b *planner) spares(pid int, row []uint16, part *Part) {
+func (b *planner) spares(row []uint16, part *Part) {
 	mark := len(b.arena)
 	for _, m := range row[len(part.Replicas):] {
-		if m != part.Master && b.copyOf(pid, m).State != None {
+		if m != part.Master && b.copies[m].State != None {
 			b.arena = append(b.arena, m)
 		}
 	}
