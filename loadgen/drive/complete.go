@@ -1,0 +1,131 @@
+package drive
+
+import (
+	"time"
+
+	"headroom/loadgen/target"
+	"headroom/workloads"
+)
+
+// complete is the target's callback: it ends an operation, or the read of a
+// read-modify-write. Any goroutine.
+func (l *lane) complete(r *target.Result) {
+	now := l.d.clock.Now()
+	i := uint32(r.Token)
+	l.mu.Lock()
+	s := &l.slots[i]
+	if s.gen != uint32(r.Token>>32) || s.stage == idle {
+		l.late++
+		l.mu.Unlock()
+		return
+	}
+	if r.Err != nil {
+		l.d.errs.note(r.Err)
+	}
+	wake := l.endLocked(i, s, r, now)
+	sleeping := l.wakeOn
+	if wake {
+		l.wakeOn = awake // once is enough
+	}
+	l.mu.Unlock()
+	switch {
+	case wake && sleeping == onAnything:
+		select {
+		case l.wake <- struct{}{}:
+		default: // it is being woken already
+		}
+	case wake:
+		_ = l.timer.Arm(0)
+	}
+}
+
+// endLocked ends the slot's request and reports whether the lane is to be
+// woken.
+func (l *lane) endLocked(i uint32, s *slot, r *target.Result, now time.Duration) (wake bool) {
+	a := l.d.audit
+	out := r.Outcome
+	if s.kind == workloads.Get || s.stage == reading {
+		if f := a.check(s.key, s.before, r); f != fine {
+			a.count(f, s.key, s.before, s.beforeMS, r, now)
+		}
+		if out == target.InDoubt { // a read changes nothing: nothing is in doubt
+			out = target.Failed
+		}
+	}
+	answered := out == target.OK || out == target.NotFound
+	if s.stage == reading && answered {
+		s.stage, s.notFound = read, out == target.NotFound
+		l.again = append(l.again, i)
+		return l.wakeOn != awake
+	}
+	if s.seq > 0 {
+		a.wrote(s.key, s.seq, out, now)
+	}
+	if s.notFound && answered {
+		out = target.NotFound
+	}
+	l.recordLocked(s, out, now)
+	s.stage = idle
+	l.free = append(l.free, i)
+	l.doneN++
+	return l.wakeOn == onAnything
+}
+
+// recordLocked adds a finished operation to the interval and the gaps.
+func (l *lane) recordLocked(s *slot, out target.Outcome, now time.Duration) {
+	resp := now - s.intended
+	failed, inDoubt := out == target.Failed, out == target.InDoubt
+	gap := resp
+	if failed || inDoubt {
+		gap = max(resp, l.d.cfg.Deadline)
+	}
+	l.gaps.record(s.intended-l.window.start, gap, failed, inDoubt)
+	if s.intended < l.window.measured || s.intended >= l.window.end {
+		return
+	}
+	late := time.Duration(-1)
+	if s.sent >= 0 {
+		late = s.sent - s.intended
+	}
+	l.now[s.kind].record(out, resp, now-s.sent, late)
+}
+
+// sweep gives up operations that the target should have completed long ago.
+func (l *lane) sweep(now time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit := now - l.d.cfg.Deadline - abandonAfter
+	for i := range l.slots {
+		s := &l.slots[i]
+		if s.stage != inFlight && s.stage != reading || s.sent > limit {
+			continue
+		}
+		out := target.InDoubt
+		if s.seq == 0 || s.stage == reading {
+			out = target.Failed
+		}
+		l.d.errs.note(errAbandoned)
+		l.endLocked(uint32(i), s, &target.Result{Outcome: out, Err: errAbandoned}, now)
+	}
+}
+
+// swap takes the interval recorded so far and starts an empty one; the caller
+// gives it back by returnInterval.
+func (l *lane) swap() *interval {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	full := l.now
+	l.now, l.spare = l.spare, nil
+	return full
+}
+
+func (l *lane) returnInterval(v *interval) {
+	for _, c := range v {
+		if c != nil {
+			c.reset()
+		}
+	}
+	l.mu.Lock()
+	l.spare = v
+	l.mu.Unlock()
+}

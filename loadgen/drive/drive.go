@@ -1,0 +1,272 @@
+// Package drive owns the load itself: lanes that issue operations when they
+// are due, the histograms and counts of what came back, and the audit of what
+// the target acknowledged. It owns no process of the target, no connection
+// (target does) and no file (a Sink does).
+//
+// The invariants to know: response time runs from the intended start, whatever
+// delayed the operation; an operation that fails or is in doubt is infinitely
+// slow in every percentile and is counted; writes to a key are serialised
+// inside the generator, so "last acknowledged" is well defined and any read
+// that is older is the target's fault.
+//
+// A lane is one goroutine with its own schedule, random stream, histograms and
+// door to the target. Per operation there is no goroutine, no channel and no
+// allocation; a lane's mutex is uncontended but for completions of its own.
+//
+// Start reading at Driver, then lane.run and lane.endLocked.
+package drive
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"headroom/loadgen/pace"
+	"headroom/loadgen/result"
+	"headroom/loadgen/target"
+	"headroom/workloads"
+	"headroom/workloads/units"
+)
+
+// Defaults and limits of Config.
+const (
+	DefaultDeadline = 2 * time.Second
+	// inFlightMin and inFlightMax bound the default in-flight limit: enough to
+	// keep every intended start of one deadline at the configured rate, but
+	// not more slots than 8 MB.
+	inFlightMin = 1024
+	inFlightMax = 1 << 16
+	// MaxLanes bounds goroutines and histograms (about 1 MB per lane and operation).
+	MaxLanes = 256
+	// MaxClosed bounds the clients of a closed loop.
+	MaxClosed = 1 << 16
+)
+
+// Arrivals names an arrival process.
+type Arrivals string
+
+// The arrival processes.
+const (
+	ArrivePoisson  Arrivals = "poisson"
+	ArriveConstant Arrivals = "constant"
+)
+
+// Config is one load test. The zero value of a field with a default means the
+// default.
+type Config struct {
+	Workload *workloads.Workload // valid
+	Target   target.Target
+	// Rate is the open loop's arrival rate over all lanes; zero means a closed
+	// loop of Closed operations in flight.
+	Rate     units.Rate
+	Closed   int
+	Arrivals Arrivals // default ArrivePoisson
+	Lanes    int      // default GOMAXPROCS
+	// InFlight limits the operations in flight over all lanes; further
+	// arrivals wait inside the generator and keep their intended start.
+	// Default: 1.5 deadlines of the rate, 1024 to 65536.
+	InFlight int
+	Deadline time.Duration // of each operation, default DefaultDeadline
+	Warmup   time.Duration // driven like the rest, not measured
+	Duration time.Duration // of the measured phase
+	Seed     uint64        // of arrivals, keys and values
+	NoAudit  bool
+	// Writer marks the values of this run; it must differ between runs on the
+	// same target. Default: from the clock.
+	Writer uint32
+	// Faults are the planned instants of faults after the start of the
+	// measured phase; gaps are recorded around them only.
+	Faults []time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Arrivals == "" {
+		c.Arrivals = ArrivePoisson
+	}
+	if c.Deadline == 0 {
+		c.Deadline = DefaultDeadline
+	}
+	if c.Lanes == 0 {
+		c.Lanes = runtime.GOMAXPROCS(0)
+	}
+	if c.Rate == 0 {
+		c.Lanes = max(1, min(c.Lanes, c.Closed))
+		c.InFlight = c.Closed
+	}
+	if c.InFlight == 0 {
+		c.InFlight = max(inFlightMin, min(inFlightMax, int(1.5*float64(c.Rate)*c.Deadline.Seconds())))
+	}
+	if c.Writer == 0 {
+		c.Writer = uint32(mix(uint64(time.Now().UnixNano()))) | 1
+	}
+	return c
+}
+
+// Validate reports the first field that cannot be.
+func (c *Config) Validate() error {
+	switch {
+	case c.Workload == nil || c.Target == nil:
+		return errors.New("drive: no workload or no target")
+	case c.Rate < 0 || c.Rate == 0 && c.Closed == 0:
+		return errors.New("drive: neither a rate nor a number of closed clients")
+	case c.Rate > 0 && c.Closed > 0:
+		return errors.New("drive: a rate and closed clients exclude each other")
+	case c.Closed < 0 || c.Closed > MaxClosed:
+		return fmt.Errorf("drive: %d closed clients, want 1 to %d", c.Closed, MaxClosed)
+	case c.Lanes < 0 || c.Lanes > MaxLanes:
+		return fmt.Errorf("drive: %d lanes, want 1 to %d", c.Lanes, MaxLanes)
+	case c.Arrivals != "" && c.Arrivals != ArrivePoisson && c.Arrivals != ArriveConstant:
+		return fmt.Errorf("drive: unknown arrivals %q, want %s or %s", c.Arrivals, ArrivePoisson, ArriveConstant)
+	case c.Duration < 0 || c.Warmup < 0 || c.Deadline < 0:
+		return errors.New("drive: a negative duration")
+	}
+	return c.Workload.Validate()
+}
+
+// Driver runs the phases of one load test, in the order Load, Run (several
+// times if wanted), ReadBack. The phases are called by one goroutine; Snapshot
+// by any.
+type Driver struct {
+	cfg    Config
+	clock  pace.Clock
+	table  *table
+	audit  *audit
+	filler filler
+	errs   errorCounts
+	lastOp workloads.Op // of the mix
+}
+
+var errAbandoned = errors.New("the target never completed the operation")
+
+// New returns a Driver for cfg. Nothing is sent yet.
+func New(cfg Config) (*Driver, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	d := &Driver{cfg: cfg, clock: pace.NewClock(), table: newTable(), filler: newFiller(cfg.Seed)}
+	d.audit = &audit{enabled: !cfg.NoAudit, writer: cfg.Writer, table: d.table, deletes: cfg.Workload.Mix[workloads.Delete] > 0}
+	switch w := cfg.Workload; {
+	case cfg.NoAudit:
+		d.audit.why = "switched off"
+	case w.ValueSize < headerSize:
+		d.audit.enabled, d.audit.why = false, fmt.Sprintf("value-size %v is below the %d bytes of the audit's header",
+			w.ValueSize, headerSize)
+	case w.TTL > 0:
+		d.audit.enabled, d.audit.why = false, "records expire (ttl), so a missing one proves nothing"
+	}
+	for op, share := range cfg.Workload.Mix {
+		if share > 0 {
+			d.lastOp = workloads.Op(op)
+		}
+	}
+	return d, nil
+}
+
+// Config returns the configuration with its defaults filled in.
+func (d *Driver) Config() Config { return d.cfg }
+
+// Clock is the clock of the driver's instants.
+func (d *Driver) Clock() pace.Clock { return d.clock }
+
+// newLane makes lane i of n for the window.
+func (d *Driver) newLane(i, n int, w window) (*lane, error) {
+	capacity := share(d.cfg.InFlight, i, n)
+	l := &lane{d: d, window: w, held: -1, next: w.start, buf: make([]byte, d.cfg.Workload.ValueSize),
+		slots: make([]slot, capacity), free: make([]uint32, 0, capacity), again: make([]uint32, 0, capacity),
+		now: newInterval(d.cfg.Workload), spare: newInterval(d.cfg.Workload),
+		pick: rand.New(rand.NewPCG(d.cfg.Seed, uint64(2*i))), wake: make(chan struct{}, 1), tick: time.NewTicker(wakeMax)}
+	for s := range l.slots {
+		l.free = append(l.free, uint32(s))
+	}
+	sum := 0.0
+	for op, part := range d.cfg.Workload.Mix {
+		sum += part
+		l.cumul[op] = sum
+		if part > 0 {
+			l.offered[op] = make([]uint32, int((w.end-w.measured)/time.Second)+1)
+		}
+	}
+	planned := slices.Clone(d.cfg.Faults)
+	for f := range planned {
+		planned[f] += w.measured - w.start
+	}
+	l.gaps = newGaps(planned, w.end-w.start)
+	if d.cfg.Rate > 0 {
+		l.sched = d.schedule(i, n)
+		l.next = w.start + l.sched.Next()
+	}
+	var err error
+	if l.chooser, err = d.cfg.Workload.Chooser(d.cfg.Seed); err != nil {
+		return nil, err
+	}
+	if l.timer, err = pace.NewTimer(); err != nil {
+		return nil, err
+	}
+	if l.door, err = d.cfg.Target.NewLane(capacity, l.complete); err != nil {
+		l.timer.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (d *Driver) schedule(i, n int) pace.Schedule {
+	if d.cfg.Arrivals == ArriveConstant {
+		return pace.NewConstant(float64(d.cfg.Rate), i, n)
+	}
+	// Its own stream, so that the same seed gives the same arrivals for every workload.
+	return pace.NewPoisson(float64(d.cfg.Rate)/float64(n), rand.New(rand.NewPCG(d.cfg.Seed, uint64(2*i+1))))
+}
+
+// share is part i of n when total is split as evenly as it goes, at least 1.
+func share(total, i, n int) int {
+	s := total / n
+	if i < total%n {
+		s++
+	}
+	return max(s, 1)
+}
+
+// errorCounts counts errors by their text.
+type errorCounts struct {
+	mu     sync.Mutex // guards counts
+	counts map[string]int64
+}
+
+// errorKindsMax bounds the texts kept: errors may carry addresses and numbers.
+const errorKindsMax = 64
+
+func (e *errorCounts) note(err error) {
+	text := err.Error()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.counts == nil {
+		e.counts = map[string]int64{}
+	}
+	if _, known := e.counts[text]; !known && len(e.counts) >= errorKindsMax {
+		text = "other errors"
+	}
+	e.counts[text]++
+}
+
+// Errors returns how often each error text was seen.
+func (d *Driver) Errors() map[string]int64 {
+	d.errs.mu.Lock()
+	defer d.errs.mu.Unlock()
+	out := make(map[string]int64, len(d.errs.counts))
+	for k, v := range d.errs.counts {
+		out[k] = v
+	}
+	return out
+}
+
+// Audit returns the audit's counts so far.
+func (d *Driver) Audit() result.Audit { return d.audit.summary() }
+
+// Findings returns the violations listed since the last call, at most 1000 in
+// a driver's life; Run passes those of its time to its progress function.
+func (d *Driver) Findings() []Finding { return d.audit.takeFindings() }

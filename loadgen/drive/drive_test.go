@@ -1,0 +1,349 @@
+package drive
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"headroom/loadgen/result"
+	"headroom/loadgen/target"
+	"headroom/workloads"
+)
+
+// mixOf is a workload of 1000 records of 100 bytes with the given shares.
+func mixOf(t testing.TB, mix string) *workloads.Workload {
+	t.Helper()
+	w, err := workloads.Load("ycsb-c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range map[string]string{"records": "1000", "value-size": "100B", "mix": mix, "keys.distribution": "uniform"} {
+		if err := w.Set(k, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+func start(t testing.TB, cfg Config) *Driver {
+	t.Helper()
+	if cfg.Lanes == 0 {
+		cfg.Lanes = 2
+	}
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Load(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// run loads, runs, reads back and returns what was measured.
+func run(t testing.TB, cfg Config, during func(*Driver)) (*Report, result.Audit) {
+	t.Helper()
+	d := start(t, cfg)
+	if during != nil {
+		go during(d)
+	}
+	r, err := d.Run(context.Background(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.ReadBack(context.Background(), 10*time.Second, nil); err != nil {
+		t.Fatal(err)
+	}
+	return r, d.Audit()
+}
+
+func TestAHealthyTargetHasAnEmptyAudit(t *testing.T) {
+	r, a := run(t, Config{Workload: mixOf(t, "get:40,put:20,read-modify-write:20,insert:10,delete:10"), Target: target.NewFake(),
+		Rate: 20_000, Warmup: 100 * time.Millisecond, Duration: 500 * time.Millisecond, Seed: 1}, nil)
+	if a.Lost+a.StaleReads+a.Corrupt+a.FalseNotFound != 0 {
+		t.Errorf("a target without faults has findings: %+v", a)
+	}
+	if a.ReadBack != a.KeysWritten || a.KeysWritten < 1000 || a.ReadBackFailed != 0 {
+		t.Errorf("read back %d of %d keys, %d failed, want all of at least 1000", a.ReadBack, a.KeysWritten, a.ReadBackFailed)
+	}
+	var count, offered int64
+	for name, op := range r.Operations {
+		if op.Count == 0 || op.Failed+op.InDoubt != 0 || op.OK != op.Count || op.Lateness.Samples != op.Count {
+			t.Errorf("%s: %+v", name, op)
+		}
+		count += op.Count
+	}
+	for _, s := range r.Series {
+		offered += s.Offered
+	}
+	if count != r.Offered || offered != r.Offered || r.Achieved != count {
+		t.Errorf("count %d, series %d, offered %d, achieved %d, want all equal", count, offered, r.Offered, r.Achieved)
+	}
+	if r.Offered < 9_000 || r.Offered > 11_000 { // 10,000 +- 10 sigma
+		t.Errorf("%d operations in 0.5 s at 20,000/s", r.Offered)
+	}
+}
+
+func TestAStallShowsInResponseNotInService(t *testing.T) {
+	f := target.NewFake()
+	const stall = 400 * time.Millisecond
+	var firstBusy atomic.Bool
+	cfg := Config{Workload: mixOf(t, "get:100"), Target: f, Rate: 2000, Duration: 1200 * time.Millisecond, Seed: 3,
+		InFlight: 4, Faults: []time.Duration{300 * time.Millisecond}}
+	r, _ := run(t, cfg, func(d *Driver) {
+		<-time.After(300 * time.Millisecond)
+		firstBusy.Store(true)
+		f.Stall(stall)
+	})
+	get := r.Operations["get"]
+	// A third of the arrivals fall into the stall and wait 200 ms on average,
+	// but only the 4 in flight see it in their service time.
+	if get.Response.P90 == nil || *get.Response.P90 < 150_000 || *get.Response.P90 > 450_000 {
+		t.Errorf("response p90 = %v us, want about 280,000", value(get.Response.P90))
+	}
+	if get.Service.P90 == nil || *get.Service.P90 > 20_000 {
+		t.Errorf("service p90 = %v us, want microseconds: the stall hit 4 operations", value(get.Service.P90))
+	}
+	if get.Response.Max == nil || *get.Response.Max < 350_000 {
+		t.Errorf("response max = %v us, want about 400,000", value(get.Response.Max))
+	}
+	if r.Queued == 0 || !firstBusy.Load() {
+		t.Error("no arrival was queued by the in-flight limit")
+	}
+	g := r.GapAround(300 * time.Millisecond)
+	if !g.Known || g.Worst < 350*time.Millisecond || g.Worst > time.Second || g.Failed != 0 {
+		t.Errorf("gap = %+v, want about %v", g, stall)
+	}
+}
+
+func value(p *float64) float64 {
+	if p == nil {
+		return -1
+	}
+	return *p
+}
+
+// once returns a Judge that gives fate to the n-th operation of kind.
+func once(kind target.Kind, n int, fate target.Fate) func(*target.Op) target.Fate {
+	seen := 0
+	return func(op *target.Op) target.Fate {
+		if op.Kind == kind {
+			if seen++; seen == n {
+				return fate
+			}
+		}
+		return target.Good
+	}
+}
+
+func TestPlantedViolationsAreFound(t *testing.T) {
+	cfg := Config{Workload: mixOf(t, "get:50,put:50"), Rate: 10_000, Duration: 300 * time.Millisecond, Seed: 1}
+	f := func(name string, judge func(*target.Op) target.Fate, want func(result.Audit) bool) {
+		t.Helper()
+		fake := target.NewFake()
+		fake.Judge = judge
+		cfg.Target = fake
+		if _, a := run(t, cfg, nil); !want(a) {
+			t.Errorf("%s: audit %+v", name, a)
+		}
+	}
+	f("flipped byte", once(target.Read, 100, target.FlipByte), func(a result.Audit) bool {
+		return a.Corrupt == 1 && a.Lost+a.StaleReads+a.FalseNotFound == 0
+	})
+	f("hidden record", once(target.Read, 100, target.HideRecord), func(a result.Audit) bool {
+		return a.FalseNotFound == 1 && a.Lost+a.StaleReads+a.Corrupt == 0
+	})
+	// With 1500 writes to 1000 keys most keys have a previous value after a while.
+	stale := 0
+	f("stale reads", func(op *target.Op) target.Fate {
+		if op.Kind == target.Read && stale < 1000 {
+			stale++
+			return target.StaleRead
+		}
+		return target.Good
+	}, func(a result.Audit) bool { return a.StaleReads > 100 && a.Lost+a.Corrupt+a.FalseNotFound == 0 })
+}
+
+func TestALostLastWriteIsFoundAtTheEnd(t *testing.T) {
+	fake := target.NewFake()
+	lost := int64(0)
+	var loading atomic.Bool
+	loading.Store(true)
+	fake.Judge = func(op *target.Op) target.Fate {
+		if op.Kind == target.Write && op.Key == 7 && !loading.Load() {
+			lost++
+			return target.LoseWrite
+		}
+		return target.Good
+	}
+	d := start(t, Config{Workload: mixOf(t, "put:100"), Target: fake, Rate: 20_000, Duration: 300 * time.Millisecond, Seed: 1})
+	loading.Store(false)
+	if _, err := d.Run(context.Background(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	fake.Drop(9)
+	if err := d.ReadBack(context.Background(), time.Second, nil); err != nil {
+		t.Fatal(err)
+	}
+	if a := d.Audit(); lost == 0 || a.Lost != 2 || a.StaleReads != 0 || a.FalseNotFound != 0 {
+		t.Errorf("key 7 lost %d writes and key 9 vanished: audit %+v, want lost = 2", lost, a)
+	}
+}
+
+func TestDoubtAndFailureAreNotLoss(t *testing.T) {
+	fake := target.NewFake()
+	n := 0
+	fake.Judge = func(op *target.Op) target.Fate {
+		if n++; op.Kind == target.Read && n%7 != 0 {
+			return target.Good
+		}
+		return []target.Fate{target.Good, target.FailIt, target.DoubtIt, target.DoubtLost}[n%4]
+	}
+	r, a := run(t, Config{Workload: mixOf(t, "get:30,put:40,delete:20,insert:10"), Target: fake, Rate: 20_000, Duration: 300 * time.Millisecond,
+		Seed: 1}, nil)
+	if a.Lost+a.StaleReads+a.Corrupt+a.FalseNotFound != 0 {
+		t.Errorf("failed and in-doubt writes were taken for violations: %+v", a)
+	}
+	put := r.Operations["put"]
+	if put.Failed == 0 || put.InDoubt == 0 || put.Response.P90 != nil || len(put.Response.Infinite) == 0 {
+		t.Errorf("put: %+v, want failed and in doubt, and an infinite p90", put)
+	}
+	if a.InDoubtWrites == 0 {
+		t.Error("no in-doubt write counted")
+	}
+}
+
+func TestClosedLoopKeepsItsClientsBusy(t *testing.T) {
+	r, _ := run(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Closed: 8, Duration: 200 * time.Millisecond}, nil)
+	get := r.Operations["get"]
+	if get.Count < 10_000 || r.InFlightPeak > 8 || value(get.Lateness.P99) > 1000 {
+		t.Errorf("closed loop: %d operations, peak %d in flight, lateness p99 %v us", get.Count, r.InFlightPeak, value(get.Lateness.P99))
+	}
+}
+
+func TestWritersToOneKeyWaitForEachOther(t *testing.T) {
+	w := mixOf(t, "put:100")
+	w.Records = 1
+	f := target.NewFake()
+	r, a := run(t, Config{Workload: w, Target: f, Rate: 2000, Duration: 300 * time.Millisecond}, func(*Driver) {
+		f.Stall(100 * time.Millisecond)
+	})
+	if r.Operations["put"].OK != r.Offered || a.Lost != 0 || r.Queued == 0 {
+		t.Errorf("%d of %d writes to one key, %d queued, audit %+v", r.Operations["put"].OK, r.Offered, r.Queued, a)
+	}
+}
+
+func TestAStopKeepsWhatWasMeasured(t *testing.T) {
+	d := start(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Rate: 5000, Duration: time.Hour})
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	r, err := d.Run(ctx, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Interrupted || r.Duration > 2*time.Second || r.Operations["get"].Count == 0 || r.Shed != 0 {
+		t.Errorf("interrupted %v after %v, %d operations, %d shed", r.Interrupted, r.Duration, r.Operations["get"].Count, r.Shed)
+	}
+}
+
+// mute accepts operations and never completes them.
+type mute struct{}
+
+func (mute) NewLane(int, func(*target.Result)) (target.Lane, error) { return mute{}, nil }
+func (mute) Submit(*target.Op) error                                { return nil }
+func (mute) Flush()                                                 {}
+func (mute) Close() error                                           { return nil }
+
+func TestOperationsThatNeverEndAreGivenUp(t *testing.T) {
+	d, err := New(Config{Workload: mixOf(t, "put:100"), Target: mute{}, Rate: 1000, Duration: 100 * time.Millisecond,
+		Deadline: 50 * time.Millisecond, Lanes: 1, InFlight: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.table.next.Store(1000)
+	d.table.population.Store(1000)
+	r, err := d.Run(context.Background(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := r.Operations["put"]
+	if put.InDoubt != 10 || put.Failed != r.Shed || put.Count != r.Offered || r.Shed < 50 {
+		t.Errorf("in doubt %d, failed %d, offered %d, shed %d: want the 10 in flight in doubt and the rest shed", put.InDoubt,
+			put.Failed, r.Offered, r.Shed)
+	}
+}
+
+type sumSink map[string]int64
+
+func (s sumSink) Interval(op string, kind result.Kind, h *hdr.Histogram, _, _ time.Time) {
+	s[op+string(kind)] += h.TotalCount()
+}
+
+func TestIntervalsAddUpToTheSummary(t *testing.T) {
+	d := start(t, Config{Workload: mixOf(t, "get:50,put:50"), Target: target.NewFake(), Rate: 20_000, Duration: 1100 * time.Millisecond})
+	sink := sumSink{}
+	calls := 0
+	r, err := d.Run(context.Background(), sink, func(Progress) { calls++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []string{"get", "put"} {
+		for _, kind := range result.Kinds {
+			if got, want := sink[op+string(kind)], r.Operations[op].Count; got != want {
+				t.Errorf("%s %s: intervals hold %d, summary %d", op, kind, got, want)
+			}
+		}
+	}
+	if calls < 2 {
+		t.Errorf("%d progress calls in 1.1 s", calls)
+	}
+}
+
+func TestNothingIsAllocatedPerOperation(t *testing.T) {
+	d := start(t, Config{Workload: mixOf(t, "get:50,put:50"), Target: target.Null{}, Closed: 16, Lanes: 1, NoAudit: true,
+		Duration: 300 * time.Millisecond})
+	l, err := d.newLane(0, 1, window{end: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const ops = 100_000
+	for range ops {
+		l.issue(d.clock.Now())
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.Mallocs - before.Mallocs; n > ops/100 {
+		t.Errorf("%d allocations in %d operations, want none", n, ops)
+	}
+}
+
+// BenchmarkNullTarget is the whole cost of an operation but for the target:
+// draw, key, value, three histograms, audit table.
+func BenchmarkNullTarget(b *testing.B) {
+	d := start(b, Config{Workload: mixOf(b, "get:95,put:5"), Target: target.Null{}, Closed: 16, Lanes: 1, NoAudit: true, Duration: time.Hour})
+	l, err := d.newLane(0, 1, window{end: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		l.issue(d.clock.Now())
+	}
+}
+
+func BenchmarkValue(b *testing.B) {
+	f := newFiller(1)
+	buf := make([]byte, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		f.put(buf, header{seq: 1})
+		if _, ok := parse(buf); !ok {
+			b.Fatal("corrupt")
+		}
+	}
+}
