@@ -82,12 +82,28 @@ func (pl *placement) numberRacks() {
 
 // setShares divides the copies evenly among the active members, except where
 // the racks force a rack to more or bar it from as many: the others share what
-// is left. It settles the racks that are off by more first, on one side or the
-// other, until none is.
+// is left.
 func (pl *placement) setShares() {
+	fixed, left, members := pl.forcedRacks()
+	for i, m := range pl.rank.members {
+		if m.Quiesced {
+			continue
+		}
+		if r := pl.racks[i]; fixed[r] != 0 {
+			pl.share[i] = (fixed[r] + pl.sizes[r] - 1) / pl.sizes[r]
+		} else {
+			pl.share[i] = (left + members - 1) / members
+		}
+	}
+}
+
+// forcedRacks returns the copies of each rack that cannot have an even share,
+// 0 for the others, and how many copies and members those others have. Racks
+// that are off by more, on the one side or the other, settle first, until the
+// rest can share evenly.
+func (pl *placement) forcedRacks() (fixed []int, left, members int) {
 	levels := len(pl.need)
-	fixed := make([]int, len(pl.sizes)) // copies of a settled rack, 0 while it is not
-	left, members := cluster.Partitions*pl.rf, pl.active
+	fixed, left, members = make([]int, len(pl.sizes)), cluster.Partitions*pl.rf, pl.active
 	for {
 		var over, under int // scaled by members
 		for r, size := range pl.sizes {
@@ -97,7 +113,7 @@ func (pl *placement) setShares() {
 			}
 		}
 		if over == 0 && under == 0 {
-			break
+			return fixed, left, members
 		}
 		evenLeft, evenMembers := left, members
 		for r, size := range pl.sizes {
@@ -113,17 +129,6 @@ func (pl *placement) setShares() {
 				continue
 			}
 			left, members = left-fixed[r], members-size
-		}
-	}
-	for i, m := range pl.rank.members {
-		if m.Quiesced {
-			continue
-		}
-		r := pl.racks[i]
-		if fixed[r] != 0 {
-			pl.share[i] = (fixed[r] + pl.sizes[r] - 1) / pl.sizes[r]
-		} else {
-			pl.share[i] = (left + members - 1) / members
 		}
 	}
 }
