@@ -179,7 +179,7 @@ func (m *model) checkPartition(p int) {
 		f := Fingerprint(&d, k.meta.Version)
 		want.Digest64 ^= f
 		sums[d[4]>>2] ^= f
-		lists[d[4]>>2] = append(lists[d[4]>>2], DigestVersion{d, k.meta.Version})
+		lists[d[4]>>2] = append(lists[d[4]>>2], DigestVersion{Digest: d, Version: k.meta.Version})
 	}
 	if got := m.e.Partition(p); got != want {
 		m.t.Errorf("Partition(%d) = %+v, want %+v", p, got, want)

@@ -50,10 +50,7 @@ func (e *Engine) Summary(p int, dst *[SubBuckets]uint64) {
 }
 
 // DigestVersion says that a record or tombstone is there, in which version.
-type DigestVersion struct {
-	Digest  record.Digest
-	Version record.Version
-}
+type DigestVersion = record.DigestVersion
 
 // ListBucket appends what bucket of partition p holds to dst, in the order
 // of Scan.

@@ -151,10 +151,7 @@ type Migrate struct {
 }
 
 // DigestVersion is one line of a list: which version of a record a holder has.
-type DigestVersion struct {
-	Digest  record.Digest
-	Version record.Version
-}
+type DigestVersion = record.DigestVersion
 
 // MigrateRecord is one record in transit.
 type MigrateRecord struct {

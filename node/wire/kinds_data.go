@@ -30,6 +30,8 @@ const (
 	KindBatchReply Kind = 76
 	KindScan       Kind = 77 // Scan -> KindScanReply
 	KindScanReply  Kind = 78
+	KindAdmin      Kind = 79 // a command in words, see server.Admin* -> KindAdminReply, JSON
+	KindAdminReply Kind = 80
 )
 
 // FlagForwarded marks a client request that a node has forwarded: it is not

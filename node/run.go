@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"headroom/node/server"
+)
+
+// defaultDataDir is where a node that is not told otherwise keeps itself.
+const defaultDataDir = "headroom-data"
+
+// run runs one node until SIGTERM or SIGINT, or until it cannot go on.
+func run(args []string, stdout, stderr io.Writer) error {
+	cfg, level, err := configure(args)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	cfg.Log = log
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	// Records live outside the Go heap, so the heap is small, and a small
+	// heap is collected twenty times a second under load (measured): let it
+	// grow to some 100 MB first.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	n, err := server.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%v listens on %s, http on %s\n", n.ID(), n.Addr(), n.HTTPAddr())
+	select {
+	case err := <-n.Failed():
+		n.Close()
+		return err
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+	log.Info("told to stop; handing partitions over", "timeout", cfg.DrainTimeout)
+	n.Leave(context.Background())
+	return nil
+}
+
+// configure reads the file, if any, and then the flags, which win.
+func configure(args []string) (server.Config, slog.Level, error) {
+	var cfg server.Config
+	level := slog.LevelInfo
+	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	config := fs.String("config", "", "YAML file with the same keys as these flags, and namespaces: as a list")
+	logLevel := fs.String("log-level", "info", "debug, info, warn or error")
+	for _, s := range settings {
+		fs.String(s.key, "", "`"+s.kind+"`: "+s.help)
+	}
+	fs.Lookup("insecure").NoOptDefVal = "true"
+	for _, s := range namespaceSettings {
+		fs.String(s.key, "", "`"+s.kind+"`: "+s.help)
+	}
+	if err := parse(fs, args); err != nil {
+		return cfg, level, err
+	}
+	if err := level.UnmarshalText([]byte(*logLevel)); err != nil {
+		return cfg, level, fmt.Errorf("%w: --log-level %q: want debug, info, warn or error", errUsage, *logLevel)
+	}
+	if *config != "" {
+		if err := readFile(*config, &cfg); err != nil {
+			return cfg, level, fmt.Errorf("%w: %v", errUsage, err)
+		}
+	}
+	if err := applyFlags(fs, &cfg); err != nil {
+		return cfg, level, err
+	}
+	if cfg.DataDir == "" {
+		cfg.DataDir = defaultDataDir
+	}
+	return cfg, level, nil
+}
+
+func applyFlags(fs *pflag.FlagSet, cfg *server.Config) error {
+	if fs.Changed("seed") {
+		cfg.Seeds = nil
+	}
+	var err error
+	fs.Visit(func(f *pflag.Flag) {
+		if f.Name == "config" || f.Name == "log-level" || err != nil {
+			return
+		}
+		e := setKey(cfg, f.Name, f.Value.String())
+		if isNamespaceKey(f.Name) {
+			if len(cfg.Namespaces) == 0 {
+				cfg.Namespaces = []server.NamespaceConfig{{Name: "default"}}
+			}
+			for i := range cfg.Namespaces {
+				e = setNamespaceKey(&cfg.Namespaces[i], f.Name, f.Value.String())
+			}
+		}
+		if e != nil {
+			err = fmt.Errorf("%w: --%s: %v", errUsage, f.Name, e)
+		}
+	})
+	return err
+}
+
+func isNamespaceKey(key string) bool {
+	for _, s := range namespaceSettings {
+		if s.key == key {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,184 @@
+package server
+
+import (
+	"slices"
+	"sync"
+
+	"headroom/node/record"
+	"headroom/node/storage"
+	"headroom/node/transport"
+	"headroom/node/txn"
+	"headroom/node/wire"
+)
+
+// join collects the replies of a batch's items that could not be answered at
+// once, and sends the batch reply when the last is there.
+type join struct {
+	conn    *transport.Conn
+	id      uint64
+	mu      sync.Mutex // guards all below
+	replies [][]byte   // encoded wire.Reply per item
+	left    int
+}
+
+// set records one item's reply. It may be called from any goroutine.
+func (j *join) set(item int, r *wire.Reply) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.replies[item] != nil {
+		return
+	}
+	j.replies[item] = r.Append(nil)
+	if j.left--; j.left == 0 {
+		_ = j.conn.Append(func(b []byte) []byte { // refused: the connection is gone
+			at := len(b)
+			b = wire.AppendHeader(b, wire.Header{Kind: wire.KindBatchReply, ID: j.id})
+			for _, p := range j.replies {
+				b = wire.AppendBytes(b, p)
+			}
+			wire.PutLength(b, at)
+			return b
+		})
+	}
+}
+
+// batchReplyRoom is what a batch reply may hold; items beyond it are told to
+// come back alone, so that one frame never exceeds wire.MaxPayload.
+const batchReplyRoom = wire.MaxPayload - wire.MaxBatch*16
+
+// batch handles a batch of gets or puts. Gets that this node serves are
+// answered in one pass without allocation.
+func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []byte) {
+	q := &st.batch
+	if err := q.Parse(payload, h.Kind == wire.KindBatchPut); err != nil {
+		c.Close(err)
+		return
+	}
+	if int(q.Namespace) >= len(n.namespaces) || len(q.Items) == 0 {
+		n.refuseBatch(c, h.ID, len(q.Items))
+		return
+	}
+	ns := n.namespaces[q.Namespace]
+	if h.Kind == wire.KindBatchGet && n.fastBatch(c, st, ns, h.ID) {
+		return
+	}
+	j := &join{conn: c, id: h.ID, replies: make([][]byte, len(q.Items)), left: len(q.Items)}
+	kind := wire.KindGet
+	if h.Kind == wire.KindBatchPut {
+		kind = wire.KindPut
+	}
+	for i := range q.Items {
+		it := &q.Items[i]
+		st.req = txn.Request{Kind: kind, From: txn.Origin{Conn: j, ID: uint64(i)},
+			Request: wire.Request{Namespace: q.Namespace, Digest: it.Digest, DeadlineMS: q.DeadlineMS, TTL: q.TTL, Body: it.Body}}
+		n.run(ns, it.Digest.Partition(), func(core *txn.Core) { core.Request(n.now(), &st.req) })
+	}
+}
+
+func (n *Node) refuseBatch(c *transport.Conn, id uint64, items int) {
+	j := &join{conn: c, id: id, replies: make([][]byte, items), left: items}
+	for i := range items {
+		j.set(i, &wire.Reply{Status: wire.StatusNamespace})
+	}
+}
+
+// fastBatch answers a batch get if this node serves every partition in it.
+func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uint64) bool {
+	routes := make([]uint64, 0, 128)
+	out := st.out[:0]
+	sec := uint32(n.now().WallMS / 1000)
+	for i := range st.batch.Items {
+		d := &st.batch.Items[i].Digest
+		route := ns.routes[d.Partition()].Load()
+		if route&1 == 0 || len(out) > batchReplyRoom {
+			return false
+		}
+		routes = append(routes, route)
+		m, body, ok := ns.store.Get(d, st.body[:0])
+		st.body = body[:0]
+		r := wire.Reply{Status: wire.StatusNotFound}
+		if ok && m.Live(sec) {
+			r = wire.Reply{Generation: m.Generation, Expiry: m.Expiry, Bins: record.Body(body).RawBins()}
+		}
+		out = wire.AppendUvarint(out, uint64(7+len(r.Bins)))
+		out = r.Append(out)
+	}
+	st.out = out
+	now := n.now()
+	for i := range st.batch.Items {
+		if ns.routes[st.batch.Items[i].Digest.Partition()].Load() != routes[i] {
+			return false
+		}
+	}
+	if now.Mono >= now.Lease || len(out) > wire.MaxPayload {
+		return false
+	}
+	ns.fastReads.Add(uint64(len(routes)))
+	_ = c.Put(func(b []byte) []byte {
+		at := len(b)
+		b = wire.AppendHeader(b, wire.Header{Kind: wire.KindBatchReply, ID: id})
+		b = append(b, out...)
+		wire.PutLength(b, at)
+		return b
+	})
+	return true
+}
+
+// scanBytes is how much one scan reply carries at most, but for one record
+// that is larger alone.
+const scanBytes = 512 << 10
+
+// scanBatch is how many records are visited under the engine's lock at once.
+const scanBatch = 64
+
+// scan answers one page of a partition's records.
+func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []byte) {
+	q := &st.scan
+	if err := q.Parse(payload); err != nil {
+		c.Close(err)
+		return
+	}
+	r := wire.ScanReply{Next: q.Cursor}
+	switch {
+	case int(q.Namespace) >= len(n.namespaces):
+		r.Status = wire.StatusNamespace
+	default:
+		n.scanPage(n.namespaces[q.Namespace], q, &r)
+	}
+	_ = c.Put(func(b []byte) []byte {
+		at := len(b)
+		b = wire.AppendHeader(b, wire.Header{Kind: wire.KindScanReply, ID: h.ID})
+		b = r.Append(b)
+		wire.PutLength(b, at)
+		return b
+	})
+}
+
+func (n *Node) scanPage(ns *namespace, q *wire.Scan, r *wire.ScanReply) {
+	route := &ns.routes[q.Partition]
+	before := route.Load()
+	if before&1 == 0 {
+		r.Status = wire.StatusNotMaster
+		return
+	}
+	sec := uint32(n.now().WallMS / 1000)
+	limit := min(max(int(q.Max), 1), wire.MaxScan)
+	bytes := 0
+	cursor := storage.Cursor(q.Cursor)
+	for !r.Done && len(r.Items) < limit && bytes < scanBytes {
+		var done bool
+		cursor, done = ns.store.Scan(int(q.Partition), cursor, min(scanBatch, limit-len(r.Items)), func(d *record.Digest, m *record.Meta, body []byte) {
+			if !m.Live(sec) || q.Set != "" && record.Body(body).Set() != q.Set {
+				return
+			}
+			bytes += len(body)
+			r.Items = append(r.Items, wire.ScanItem{Digest: *d, Generation: m.Generation, Expiry: m.Expiry, Body: slices.Clone(body)})
+		})
+		r.Done = done
+	}
+	r.Next = uint64(cursor)
+	now := n.now()
+	if now.Mono >= now.Lease || route.Load() != before {
+		*r = wire.ScanReply{Status: wire.StatusNotMaster, Next: q.Cursor}
+	}
+}

@@ -1,0 +1,156 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/record"
+	"headroom/node/wire"
+)
+
+// Config of a node. The zero value is a one-node DRAM cluster on loopback
+// with one namespace, "default"; fields say what zero means.
+type Config struct {
+	Node        cluster.NodeID // zero: the id kept in DataDir, else a random one
+	ClusterName string         // nodes of another name are ignored; empty: "headroom"
+	Listen      string         // UDP host:port of everything; empty: 127.0.0.1:4300; port 0: any free one
+	Advertise   string         // host:port as peers and clients reach it; empty: Listen
+	Seeds       []string       // host:port of nodes to join; itself among them is harmless
+	HTTP        string         // host:port of metrics, health and status; empty: 127.0.0.1:0; "off": none
+	DataDir     string         // metadata (identity, incarnation, ballots); empty: nothing outlives the process
+	Credentials string         // directory with ca.crt, node.crt, node.key, secret; empty: DataDir/certs, made on loopback
+	Insecure    bool           // no certificates; status says so
+	Rack        cluster.RackID // zero: a rack of its own
+
+	HeartbeatInterval time.Duration // zero: the heartbeat core's default
+	DrainTimeout      time.Duration // after SIGTERM; zero: 25 s
+	MigrateRate       int64         // bytes per second this node sends in migrations; zero: adaptive
+	Deadline          time.Duration // of requests that name none; zero: 2 s
+
+	Namespaces []NamespaceConfig // empty: one, "default"
+	Log        *slog.Logger      // nil: discards
+}
+
+// NamespaceConfig configures one namespace. All nodes of a cluster must agree
+// on it.
+type NamespaceConfig struct {
+	Name              string
+	ReplicationFactor int    // zero: 2
+	CommitMaster      bool   // acknowledge writes before the replicas have them
+	DefaultTTL        uint32 // seconds; zero: records never expire
+	MemoryLimit       int64  // bytes of index and data; zero: no limit
+	FreshIfMissing    bool   // a partition whose holders are all gone starts empty instead of answering unavailable
+}
+
+// Defaults that users see.
+const (
+	DefaultListen  = "127.0.0.1:4300"
+	DefaultCluster = "headroom"
+	DefaultRF      = 2
+	maxRF          = 16
+)
+
+func (c Config) withDefaults() Config {
+	if c.ClusterName == "" {
+		c.ClusterName = DefaultCluster
+	}
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.HTTP == "" {
+		c.HTTP = "127.0.0.1:0"
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = 25 * time.Second
+	}
+	if c.Deadline == 0 {
+		c.Deadline = 2 * time.Second
+	}
+	if len(c.Namespaces) == 0 {
+		c.Namespaces = []NamespaceConfig{{Name: "default"}}
+	}
+	c.Namespaces = slices.Clone(c.Namespaces)
+	for i := range c.Namespaces {
+		if c.Namespaces[i].ReplicationFactor == 0 {
+			c.Namespaces[i].ReplicationFactor = DefaultRF
+		}
+	}
+	slices.SortFunc(c.Namespaces, func(a, b NamespaceConfig) int { return strings.Compare(a.Name, b.Name) })
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate reports the first setting that cannot work, and what to do.
+func (c *Config) Validate() error {
+	if len(c.ClusterName) > wire.MaxName {
+		return fmt.Errorf("cluster-name is longer than %d bytes", wire.MaxName)
+	}
+	if err := checkAddr("listen", c.Listen); err != nil {
+		return err
+	}
+	if c.Advertise != "" {
+		if err := checkAddr("advertise", c.Advertise); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.Seeds {
+		if err := checkAddr("seeds", s); err != nil {
+			return err
+		}
+	}
+	host, _, _ := net.SplitHostPort(c.Listen)
+	if c.Advertise == "" && (host == "" || net.ParseIP(host).IsUnspecified()) {
+		return fmt.Errorf("listen %s names no address that peers can call: set advertise: HOST:PORT as well", c.Listen)
+	}
+	if !loopback(host) && c.Credentials == "" && !c.Insecure {
+		return fmt.Errorf("listen %s is reachable from outside, but there are no certificates: make them with "+
+			"`headroom-node certs init` and `headroom-node certs node` and pass --credentials DIR, "+
+			"or spell out --insecure on a network where everyone is trusted", c.Listen)
+	}
+	if len(c.Namespaces) > wire.MaxNamespaces {
+		return fmt.Errorf("%d namespaces, at most %d", len(c.Namespaces), wire.MaxNamespaces)
+	}
+	for i, ns := range c.Namespaces {
+		if err := ns.validate(); err != nil {
+			return err
+		}
+		if i > 0 && ns.Name == c.Namespaces[i-1].Name {
+			return fmt.Errorf("namespace %q is configured twice", ns.Name)
+		}
+	}
+	if c.DrainTimeout < 0 || c.Deadline < 0 || c.HeartbeatInterval < 0 || c.MigrateRate < 0 {
+		return errors.New("drain-timeout, deadline, heartbeat-interval and migrate-rate cannot be negative")
+	}
+	return nil
+}
+
+func (n *NamespaceConfig) validate() error {
+	switch {
+	case n.Name == "" || len(n.Name) > record.MaxNamespace:
+		return fmt.Errorf("namespace %q: %w", n.Name, record.ErrNamespace)
+	case n.ReplicationFactor < 1 || n.ReplicationFactor > maxRF:
+		return fmt.Errorf("namespace %q: replication-factor %d, want 1 to %d", n.Name, n.ReplicationFactor, maxRF)
+	case n.MemoryLimit < 0:
+		return fmt.Errorf("namespace %q: memory-limit cannot be negative", n.Name)
+	}
+	return nil
+}
+
+func checkAddr(key, addr string) error {
+	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+		return fmt.Errorf("%s: %q is not HOST:PORT, for example 127.0.0.1:4300", key, addr)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}

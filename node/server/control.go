@@ -1,0 +1,345 @@
+package server
+
+import (
+	"context"
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/heartbeat"
+	"headroom/node/membership"
+	"headroom/node/partition"
+	"headroom/node/transport"
+	"headroom/node/wire"
+)
+
+// maxEvents bounds what waits for the control goroutine: at 128 nodes and a
+// pulse each 100 ms, three seconds of pulses. Beyond it events are dropped and
+// counted; pulses repeat, and membership messages are asked for again.
+const maxEvents = 4096
+
+// control is one goroutine that owns the heartbeat and the membership core.
+type control struct {
+	events chan func(now cluster.Instant)
+	hb     *heartbeat.Core
+	ms     *membership.Core
+	meta   meta
+	peers  map[cluster.NodeID]string // as given to the mesh
+	left   bool                      // goodbye has been said
+}
+
+// heard is a snapshot of what heartbeat hears, for status.
+type heard struct {
+	peers  []heartbeat.Peer
+	broken []heartbeat.Link
+}
+
+// post hands f to the control goroutine; it never waits.
+func (n *Node) post(f func(now cluster.Instant)) {
+	select {
+	case n.ctl.events <- f:
+	default:
+		n.eventsDropped.Add(1)
+	}
+}
+
+// controlLoop owns the control plane until ctx ends.
+func (n *Node) controlLoop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-n.ctl.events:
+			f(n.mono())
+			n.drainEvents()
+		case <-timer.C:
+		}
+		now := n.mono()
+		if n.ctl.hb.Deadline() <= now {
+			n.ctl.hb.Tick(now)
+		}
+		n.settle(now)
+		if n.ctl.ms.Deadline() <= now {
+			n.ctl.ms.Tick(now)
+			n.settle(now)
+		}
+		n.renewLease()
+		next := min(n.ctl.hb.Deadline(), n.ctl.ms.Deadline())
+		timer.Reset(min(max(next.Sub(n.mono()), 100*time.Microsecond), time.Second))
+	}
+}
+
+// drainEvents takes what is waiting already, so that a burst of pulses costs
+// one round of effects.
+func (n *Node) drainEvents() {
+	for range len(n.ctl.events) {
+		f := <-n.ctl.events
+		f(n.mono())
+	}
+}
+
+// settle carries out the effects of both cores until there are none. Its loop
+// ends: each core answers a change of the other at most once.
+func (n *Node) settle(now cluster.Instant) {
+	for {
+		hb := n.ctl.hb.Take()
+		if hb.Changed {
+			n.observe(now)
+		}
+		ms := n.ctl.ms.Take()
+		n.carryOutMembership(now, &ms)
+		n.carryOutHeartbeat(&hb)
+		if len(hb.Pulses) == 0 && len(hb.Events) == 0 && !hb.Changed && ms.Persist == nil && ms.Commit == nil && len(ms.Send) == 0 {
+			return
+		}
+	}
+}
+
+// observe gives membership what heartbeat hears, and the mesh whom to connect.
+func (n *Node) observe(now cluster.Instant) {
+	hp := n.ctl.hb.Peers()
+	peers := make([]membership.Peer, len(hp))
+	mesh := map[cluster.NodeID]string{}
+	for i, p := range hp {
+		peers[i] = membership.Peer(p)
+		mesh[p.Member.Node] = p.Member.Addr
+	}
+	if v := n.ctl.ms.View(); v != nil {
+		for _, m := range v.Members {
+			if _, ok := mesh[m.Node]; !ok && m.Node != n.id {
+				mesh[m.Node] = m.Addr
+			}
+		}
+	}
+	n.heard.Store(&heard{peers: hp, broken: n.ctl.hb.BrokenLinks()})
+	n.mesh.SetPeers(mesh)
+	n.ctl.ms.Observe(now, peers)
+}
+
+func (n *Node) carryOutHeartbeat(e *heartbeat.Effects) {
+	for i := range e.Pulses {
+		o := &e.Pulses[i]
+		node := o.Node
+		if node == 0 {
+			node = seedID(o.Addr)
+		}
+		_ = n.ep.SendPulse(node, o.Addr, o.Pulse.Append(n.pulseBuf[:0])) // a refused port is reported by the endpoint
+	}
+	for _, ev := range e.Events {
+		n.log.Info("heartbeat", "peer", ev.Node.String(), "event", ev.Kind.String(), "silence", ev.Silence.Round(time.Millisecond))
+		switch ev.Kind {
+		case heartbeat.Silent, heartbeat.Refused, heartbeat.Left, heartbeat.Restarted:
+			n.mesh.Drop(ev.Node)
+			n.sweepForwards(n.mono(), ev.Node)
+			if ev.Kind == heartbeat.Restarted {
+				n.mesh.Hurry(ev.Node)
+			}
+		case heartbeat.Appeared:
+			n.mesh.Hurry(ev.Node)
+		}
+	}
+	if e.DuplicateSelf != "" && n.problem.Load() == nil {
+		text := "another node at " + e.DuplicateSelf + " uses the id " + n.id.String() + " and was there first: give this node another --node-id"
+		n.problem.Store(&text)
+		n.log.Error("duplicate node id", "other", e.DuplicateSelf)
+		n.fail(text)
+	}
+}
+
+// seedID keys the pulse socket of a seed whose node is not known yet, out of
+// the way of real ids.
+func seedID(addr string) cluster.NodeID {
+	h := fnv.New64a()
+	h.Write([]byte(addr))
+	return cluster.NodeID(h.Sum64() | 1<<63)
+}
+
+// carryOutMembership keeps the order that membership.Effects prescribes:
+// persist, tell heartbeat, publish, send.
+func (n *Node) carryOutMembership(now cluster.Instant, e *membership.Effects) {
+	if e.Persist != nil {
+		n.persist(e.Persist)
+	}
+	frozen := n.ctl.ms.Frozen()
+	n.frozen.Store(frozen)
+	n.ctl.hb.SetView(now, n.ctl.ms.View(), frozen)
+	if frozen {
+		n.lease.Store(0)
+	}
+	if e.Commit != nil {
+		n.commit(e.Commit)
+	}
+	for i := range e.Send {
+		s := &e.Send[i]
+		err := n.mesh.Send(s.To, transport.ClassControl, func(b []byte) []byte {
+			at := len(b)
+			b = wire.AppendHeader(b, wire.Header{Kind: s.Msg.Kind()})
+			b = s.Msg.Append(b)
+			wire.PutLength(b, at)
+			return b
+		})
+		if err != nil {
+			n.log.Debug("membership message not sent", "to", s.To.String(), "kind", s.Msg.Kind(), "err", err)
+		}
+	}
+}
+
+func (n *Node) persist(st *membership.State) {
+	m := &n.ctl.meta
+	m.Promised, m.Accepted, m.History = st.Promised, st.Accepted, st.History
+	if !st.View.Key.IsZero() {
+		m.View = st.View
+	}
+	if n.cfg.DataDir == "" {
+		return
+	}
+	if err := storeMeta(n.cfg.DataDir, m); err != nil {
+		// Without its promises this node may not take part: it leaves
+		// rather than risk two Views.
+		n.log.Error("metadata not stored", "err", err)
+		n.fail(err.Error())
+	}
+}
+
+// Freeze implements membership.Host: everything that could change a partition
+// version or acknowledge a write stops, then the versions are reported.
+func (n *Node) Freeze(ballot cluster.ViewKey, _ []cluster.Member) []byte {
+	n.frozen.Store(true)
+	n.lease.Store(0)
+	r := partition.MemberReport{History: n.ctl.ms.History()}
+	for _, ns := range n.namespaces {
+		ns.mig.mu.Lock()
+		for i := range ns.shards {
+			sh := &ns.shards[i]
+			sh.mu.Lock()
+			sh.core.Freeze()
+			ns.publishLocked(i)
+			sh.mu.Unlock()
+		}
+		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Report: ns.mig.core.Freeze()})
+		ns.mig.mu.Unlock()
+	}
+	n.log.Debug("frozen", "ballot", ballot.String())
+	return r.Append(nil)
+}
+
+// GrantedUntil implements membership.Host.
+func (n *Node) GrantedUntil(node cluster.NodeID, inc cluster.Incarnation) cluster.Instant {
+	return n.ctl.hb.GrantedUntil(node, inc)
+}
+
+// commit installs a View: every node computes the same plan from the same
+// reports.
+func (n *Node) commit(c *wire.Commit) {
+	began := n.mono()
+	v := c.View
+	self := v.Index(n.id)
+	if self < 0 {
+		return
+	}
+	reports := make([]*partition.MemberReport, len(v.Members))
+	histories := make([][]cluster.ViewKey, len(v.Members))
+	for i, p := range c.Payloads {
+		r, err := partition.ParseMemberReport(p)
+		if err != nil {
+			n.log.Error("report does not parse, taken as empty", "member", v.Members[i].Node.String(), "err", err)
+			r = &partition.MemberReport{}
+		}
+		reports[i], histories[i] = r, r.History
+	}
+	n.view.Store(&v)
+	n.committedMS.Store(time.Now().UnixMilli())
+	for _, ns := range n.namespaces {
+		n.commitNamespace(ns, &v, uint16(self), reports, histories)
+	}
+	n.mapChanged(true)
+	n.log.Info("view committed", "view", v.String(), "took", n.mono().Sub(began).Round(10*time.Microsecond))
+}
+
+func (n *Node) commitNamespace(ns *namespace, v *cluster.View, self uint16, members []*partition.MemberReport, histories [][]cluster.ViewKey) {
+	reports := make([]*partition.Report, len(members))
+	for i, m := range members {
+		at := slices.IndexFunc(m.Namespaces, func(x partition.NamespaceReport) bool { return x.Name == ns.cfg.Name })
+		if at < 0 {
+			n.log.Error("member has no such namespace", "member", v.Members[i].Node.String(), "namespace", ns.cfg.Name)
+			continue
+		}
+		reports[i] = m.Namespaces[at].Report
+		if rf := m.Namespaces[at].RF; rf != ns.cfg.ReplicationFactor {
+			n.log.Error("members disagree on the replication factor", "member", v.Members[i].Node.String(), "namespace", ns.cfg.Name, "theirs", rf, "ours", ns.cfg.ReplicationFactor)
+		}
+	}
+	table := partition.NewTable(v, ns.cfg.ReplicationFactor)
+	plan := partition.NewPlan(v, table, reports)
+	ns.mig.mu.Lock()
+	ns.plan.Store(&committed{view: v, table: table, plan: plan})
+	for pid := range plan.Parts {
+		m := uint32(wire.NoMaster)
+		if plan.Parts[pid].Available {
+			m = uint32(plan.Parts[pid].Master)
+		}
+		ns.masters[pid].Store(m)
+	}
+	ns.mig.core.Commit(n.mono(), v, plan, histories)
+	for i := range ns.shards {
+		sh := &ns.shards[i]
+		list := assignments(i, self, v, plan, histories)
+		sh.mu.Lock()
+		sh.core.Commit(n.now(), v, list)
+		ns.publishLocked(i)
+		n.carryOutLocked(ns, i)
+		sh.mu.Unlock()
+	}
+	n.carryOutMigrationLocked(ns)
+	ns.mig.mu.Unlock()
+	ns.mig.kick()
+}
+
+// renewLease publishes until when this node may answer. When the lease comes
+// back, what was parked meanwhile runs at once.
+func (n *Node) renewLease() {
+	until := n.ctl.hb.LeaseUntil(n.ctl.ms.View())
+	now := n.mono()
+	if n.ctl.ms.Frozen() || n.problem.Load() != nil {
+		until = 0
+	}
+	had := cluster.Instant(n.lease.Swap(int64(until)))
+	if had > now || until <= now {
+		return
+	}
+	for _, ns := range n.namespaces {
+		for i := range ns.shards {
+			sh := &ns.shards[i]
+			sh.mu.Lock()
+			if t := n.now(); sh.core.Deadline(t.Mono) != cluster.Never {
+				sh.core.Tick(t)
+				n.carryOutLocked(ns, i)
+			}
+			sh.mu.Unlock()
+		}
+	}
+}
+
+// pulse takes in a heartbeat datagram; the endpoint has checked its signature.
+func (n *Node) pulse(payload []byte, from string) {
+	p, err := wire.ParsePulse(payload)
+	if err != nil {
+		n.badPulses.Add(1)
+		return
+	}
+	n.post(func(now cluster.Instant) { n.ctl.hb.Receive(now, p, from) })
+}
+
+// viewMessage takes in a membership message from an authenticated node.
+func (n *Node) viewMessage(c *transport.Conn, h wire.Header, payload []byte) {
+	m, err := wire.ParseViewMessage(h.Kind, slices.Clone(payload))
+	if err != nil {
+		c.Close(err)
+		return
+	}
+	from := c.Peer().Node
+	n.post(func(now cluster.Instant) { n.ctl.ms.Receive(now, from, m) })
+}

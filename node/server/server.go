@@ -1,0 +1,368 @@
+// Package server composes a node: it connects the cores (heartbeat,
+// membership, partition, migrate, txn) with the storage engine and the
+// network, and is the API to embed a node in a test or a program. It decides
+// nothing itself; what it owns is who runs which core: one goroutine the
+// control plane, a lock per shard the transactions, a lock per namespace the
+// migrations.
+//
+// The invariant to know: between Freeze and commit no shard acknowledges a
+// write or answers a read, because the routes are unpublished and the lease is
+// zero before the membership core sends its acceptance.
+//
+// Lock order: migrator.mu, then shard.mu, then the locks of the engine and of
+// connections. Nothing waits under a lock.
+//
+// Start reading at Start, then control.go (life of a View), requests.go (life
+// of a request), migration.go.
+package server
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/heartbeat"
+	"headroom/node/membership"
+	"headroom/node/migrate"
+	"headroom/node/partition"
+	"headroom/node/storage"
+	"headroom/node/transport"
+	"headroom/node/transport/certs"
+	"headroom/node/txn"
+	"headroom/node/wire"
+)
+
+// Node is a running node. Its methods may be called from any goroutine.
+type Node struct {
+	cfg   Config
+	log   *slog.Logger
+	id    cluster.NodeID
+	inc   cluster.Incarnation
+	addr  string
+	pid   int
+	start time.Time
+
+	namespaces []*namespace
+	ep         *transport.Endpoint
+	mesh       *transport.Mesh
+	web        *web
+	ctl        control
+	forwards   forwards
+	clients    clients
+	pulseBuf   [wire.MaxPulse]byte // control goroutine's
+
+	view        atomic.Pointer[cluster.View]
+	heard       atomic.Pointer[heard]
+	lease       atomic.Int64 // cluster.Instant until when this node may answer
+	committedMS atomic.Int64
+	frozen      atomic.Bool
+	leaving     atomic.Bool
+	problem     atomic.Pointer[string] // why this node refuses to serve; nil: it does not
+
+	eventsDropped, badPulses atomic.Uint64
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	once   sync.Once
+	failed chan error // capacity 1: why the node cannot go on
+}
+
+// Start starts a node and returns when it listens; it joins the cluster by
+// itself. ctx ends only the start. Close or Leave the node when done.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, pid: os.Getpid(), start: time.Now(), failed: make(chan error, 1)}
+	n.forwards.byID = map[uint64]forwarded{}
+	n.clients = clients{conns: map[*transport.Conn]bool{}, soon: make(chan struct{}, 1), now: make(chan struct{}, 1)}
+	n.ctl = control{events: make(chan func(cluster.Instant), maxEvents)}
+	if err := n.identity(); err != nil {
+		return nil, err
+	}
+	n.log = cfg.Log.With("node", n.id.String())
+	if err := n.openNamespaces(); err != nil {
+		return nil, err
+	}
+	if err := n.listen(); err != nil {
+		n.closeStores()
+		return nil, err
+	}
+	n.startCores()
+	if err := n.startWeb(); err != nil {
+		n.Close()
+		return nil, err
+	}
+	n.log.Info("node started", "addr", n.addr, "incarnation", uint64(n.inc), "cluster", cfg.ClusterName, "http", n.HTTPAddr(), "insecure", cfg.Insecure)
+	return n, ctx.Err()
+}
+
+// identity settles id and incarnation, and stores the new incarnation before
+// anybody can hear of it.
+func (n *Node) identity() error {
+	n.id = n.cfg.Node
+	if n.cfg.DataDir == "" {
+		if n.id == 0 {
+			n.id = randomID()
+		}
+		// Without a file the clock keeps incarnations apart.
+		n.inc = cluster.Incarnation(time.Now().UnixNano())
+		n.ctl.meta = meta{Node: n.id, Inc: n.inc}
+		return nil
+	}
+	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data-dir: %w", err)
+	}
+	m, err := loadMeta(n.cfg.DataDir)
+	switch {
+	case err != nil:
+		return err
+	case m == nil:
+		m = &meta{Node: n.id}
+		if n.id == 0 {
+			m.Node = randomID()
+		}
+	case n.id != 0 && m.Node != n.id:
+		return fmt.Errorf("data-dir %s belongs to %v, and --node-id says %v: use another directory, or leave the id out", n.cfg.DataDir, m.Node, n.id)
+	}
+	m.Inc++
+	n.id, n.inc, n.ctl.meta = m.Node, m.Inc, *m
+	return storeMeta(n.cfg.DataDir, m)
+}
+
+func randomID() cluster.NodeID {
+	var b [8]byte
+	crand.Read(b[:])                                                   // never fails (crypto/rand)
+	return cluster.NodeID(binary.LittleEndian.Uint64(b[:])>>1 | 1<<32) // above the small ids that people choose
+}
+
+func (n *Node) openNamespaces() error {
+	for i, c := range n.cfg.Namespaces {
+		store, err := storage.Open(storage.Config{MemoryLimit: c.MemoryLimit})
+		if err != nil {
+			n.closeStores()
+			return fmt.Errorf("namespace %s: %w", c.Name, err)
+		}
+		ns := &namespace{id: uint8(i), cfg: c, store: store}
+		ns.mig.wake = make(chan struct{}, 1)
+		ns.mig.core = migrate.New(migrate.Config{Self: n.id, Namespace: ns.id, Store: copies{store}, Rand: seeded(),
+			Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
+		for j := range ns.shards {
+			ns.shards[j].core = txn.New(txn.Config{Self: n.id, Namespace: ns.id, Store: store,
+				CommitMaster: c.CommitMaster, DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline})
+		}
+		for pid := range ns.masters {
+			ns.masters[pid].Store(wire.NoMaster)
+		}
+		n.namespaces = append(n.namespaces, ns)
+	}
+	return nil
+}
+
+func seeded() *rand.Rand {
+	var b [16]byte
+	crand.Read(b[:]) // never fails
+	return rand.New(rand.NewPCG(binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])))
+}
+
+func (n *Node) listen() error {
+	creds, err := n.credentials()
+	if err != nil {
+		return err
+	}
+	n.ep, err = transport.Listen(transport.Config{Node: n.id, Credentials: creds, Insecure: n.cfg.Insecure, Addr: n.cfg.Listen,
+		Handler: handler{n}, Log: n.log,
+		Pulse: func(p []byte, from net.Addr) { n.pulse(p, from.String()) },
+		Refused: func(node cluster.NodeID, _ string) {
+			n.post(func(now cluster.Instant) { n.ctl.hb.Refused(now, node) })
+		}})
+	if err != nil {
+		return fmt.Errorf("%w: another process has that port; choose another with --listen", err)
+	}
+	n.addr = n.cfg.Advertise
+	if n.addr == "" {
+		n.addr = n.ep.Addr().String()
+	}
+	n.mesh = transport.NewMesh(n.ep)
+	return nil
+}
+
+// credentials loads the node's certificates. On loopback a directory without
+// any is a development cluster's: CA, node and client are made on first use.
+func (n *Node) credentials() (certs.Credentials, error) {
+	if n.cfg.Insecure {
+		return certs.Credentials{}, nil
+	}
+	dir := n.cfg.Credentials
+	if dir != "" {
+		if _, err := os.Stat(filepath.Join(dir, "node.crt")); err == nil {
+			return certs.Load(dir)
+		}
+	}
+	if host, _, _ := net.SplitHostPort(n.cfg.Listen); !loopback(host) {
+		return certs.Load(dir) // says what is missing and how to make it
+	}
+	switch {
+	case dir == "" && n.cfg.DataDir != "":
+		dir = filepath.Join(n.cfg.DataDir, "certs")
+	case dir == "":
+		dir = filepath.Join(os.TempDir(), fmt.Sprintf("headroom-certs-%d", os.Getuid()))
+	}
+	return certs.EnsureDev(dir, n.id)
+}
+
+func (n *Node) startCores() {
+	self := cluster.Member{Node: n.id, Inc: n.inc, Rack: n.cfg.Rack, Addr: n.addr}
+	now := n.mono()
+	h := fnv.New64a()
+	h.Write([]byte(n.cfg.ClusterName))
+	n.ctl.hb = heartbeat.New(now, heartbeat.Config{Self: self, Cluster: h.Sum64(), Interval: n.cfg.HeartbeatInterval,
+		Seeds: n.cfg.Seeds, Rand: seeded()})
+	m := &n.ctl.meta
+	n.ctl.ms = membership.New(now, membership.Config{Self: self, Host: n, Rand: seeded(),
+		State: membership.State{Promised: m.Promised, Accepted: m.Accepted, View: m.View, History: m.History}})
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.wg.Go(func() { n.controlLoop(ctx) })
+	n.wg.Go(func() { n.pushMaps(ctx) })
+	n.wg.Go(func() { n.sweep(ctx) })
+	for _, ns := range n.namespaces {
+		n.wg.Go(func() { n.migration(ctx, ns) })
+	}
+}
+
+// mono is monotonic time since the node started.
+func (n *Node) mono() cluster.Instant { return cluster.Instant(time.Since(n.start)) }
+
+// clock reads the monotonic and the wall clock at once.
+func (n *Node) clock() (cluster.Instant, int64) {
+	t := time.Now()
+	return cluster.Instant(t.Sub(n.start)), t.UnixMilli()
+}
+
+// ID returns the node's id.
+func (n *Node) ID() cluster.NodeID { return n.id }
+
+// Addr returns the host:port at which peers and clients reach the node.
+func (n *Node) Addr() string { return n.addr }
+
+// View returns the View the node has committed, or nil.
+func (n *Node) View() *cluster.View { return n.view.Load() }
+
+// Failed yields the reason if the node cannot go on; the caller closes it.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+func (n *Node) fail(text string) {
+	select {
+	case n.failed <- errors.New(text):
+	default:
+	}
+}
+
+// leavePoll is how often Leave looks whether everything has been handed over.
+const leavePoll = 20 * time.Millisecond
+
+// Leave hands this node's partitions over, waits until every one of them has
+// its copies elsewhere or the drain timeout or ctx ends, tells the others
+// goodbye and closes the node. It reports whether everything was handed over.
+func (n *Node) Leave(ctx context.Context) bool {
+	n.leaving.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
+	defer cancel()
+	n.post(func(now cluster.Instant) {
+		n.ctl.hb.SetLeaving(now)
+		n.ctl.ms.SetSelf(now, cluster.Member{Rack: n.cfg.Rack, Addr: n.addr, Quiesced: true})
+	})
+	t := time.NewTicker(leavePoll)
+	defer t.Stop()
+	drained := n.handedOver()
+	for !drained && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		drained = n.handedOver()
+	}
+	n.log.Info("leaving", "handed_over", drained)
+	said := make(chan struct{})
+	n.post(func(now cluster.Instant) {
+		n.ctl.left = true
+		n.lease.Store(0)
+		n.ctl.hb.Goodbye(now)
+		n.settle(now)
+		close(said)
+	})
+	select {
+	case <-said:
+	case <-time.After(time.Second): // the control goroutine is stuck; the others will notice by silence
+	}
+	n.Close()
+	return drained
+}
+
+// handedOver reports whether this node is alone, or quiesced in the View and
+// holds no copy any more: the final masters drop a copy only when redundancy
+// is complete without it.
+func (n *Node) handedOver() bool {
+	v := n.view.Load()
+	if v == nil || len(v.Members) <= 1 {
+		return true
+	}
+	i := v.Index(n.id)
+	if i < 0 || !v.Members[i].Quiesced || n.frozen.Load() {
+		return false
+	}
+	for _, ns := range n.namespaces {
+		if ns.holdsAny() {
+			return false
+		}
+	}
+	return true
+}
+
+func (ns *namespace) holdsAny() bool {
+	ns.mig.mu.Lock()
+	defer ns.mig.mu.Unlock()
+	r := ns.mig.core.Copies()
+	for pid := range r.Copies {
+		if r.Copies[pid].State != partition.None {
+			return true
+		}
+	}
+	return false
+}
+
+// Close stops the node at once, without handing anything over, and returns
+// when all its goroutines have ended. Only the first call does anything.
+func (n *Node) Close() error {
+	var err error
+	n.once.Do(func() {
+		if n.cancel != nil {
+			n.cancel()
+		}
+		n.closeWeb()
+		err = n.ep.Close()
+		n.wg.Wait()
+		n.closeStores()
+	})
+	return err
+}
+
+func (n *Node) closeStores() {
+	for _, ns := range n.namespaces {
+		ns.store.Close()
+	}
+}

@@ -1,0 +1,228 @@
+package server
+
+import (
+	"runtime"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/heartbeat"
+)
+
+// Status is the answer of `headroom-node status --json` and of GET /status:
+// the cluster as one node sees it. Format "headroom-status/1"; fields are
+// added, never renamed.
+type Status struct {
+	Format      string            `json:"format"`
+	Node        string            `json:"node"`
+	Incarnation uint64            `json:"incarnation"`
+	Addr        string            `json:"addr"`
+	ClusterName string            `json:"cluster_name"`
+	ClusterKey  string            `json:"cluster_key"`
+	ViewKey     string            `json:"view_key"` // the same as cluster_key
+	CommittedMS int64             `json:"view_committed_unix_ms"`
+	Principal   string            `json:"principal"`
+	Insecure    bool              `json:"insecure"`
+	State       string            `json:"state"` // joining, serving, frozen, leaving, duplicate
+	Problem     string            `json:"problem,omitempty"`
+	Members     []StatusMember    `json:"members"`
+	BrokenLinks []string          `json:"broken_links"`
+	Namespaces  []StatusNamespace `json:"namespaces"`
+	Devices     []StatusDevice    `json:"devices"`
+	Process     StatusProcess     `json:"process"`
+}
+
+// StatusMember is one node of the View.
+type StatusMember struct {
+	Node     string `json:"node"`
+	Addr     string `json:"addr"`
+	Rack     uint32 `json:"rack"`
+	Up       bool   `json:"up"`
+	Quiesced bool   `json:"quiesced"`
+}
+
+// StatusNamespace is one namespace.
+type StatusNamespace struct {
+	Name               string           `json:"name"`
+	RF                 int              `json:"rf"`
+	Mode               string           `json:"mode"`
+	Commit             string           `json:"commit"`
+	Masters            map[string]int   `json:"masters"`
+	Copies             map[string]int   `json:"copies"`
+	Migrations         StatusMigrations `json:"migrations"`
+	Unavailable        int              `json:"unavailable_partitions"`
+	ConflictsDiscarded uint64           `json:"conflicts_discarded"`
+	StopWrites         bool             `json:"stop_writes"`
+	Records            uint64           `json:"records"`
+	Tombstones         uint64           `json:"tombstones"`
+	Reads              uint64           `json:"reads"`
+	Writes             uint64           `json:"writes"`
+	ReplicaWrites      uint64           `json:"replica_writes"`
+	InDoubt            uint64           `json:"in_doubt"`
+	Parked             uint64           `json:"parked"`
+	Forwarded          uint64           `json:"forwarded"`
+}
+
+// StatusMigrations is what this node has still to move as the partitions'
+// working master; the cluster's total is the sum over its nodes.
+type StatusMigrations struct {
+	PartitionsLeft int      `json:"partitions_left"`
+	BytesLeft      int64    `json:"bytes_left"`
+	ETAS           *float64 `json:"eta_s"` // null: unknown
+	BytesMoved     uint64   `json:"bytes_moved"`
+}
+
+// StatusDevice is one device; a DRAM namespace is one of class dram.
+type StatusDevice struct {
+	Path      string `json:"path"`
+	Class     string `json:"class"`
+	State     string `json:"state"`
+	UsedBytes int64  `json:"used_bytes"`
+	SizeBytes int64  `json:"size_bytes"` // 0: bounded by the machine's memory only
+}
+
+// StatusProcess is the node process itself.
+type StatusProcess struct {
+	PID        int     `json:"pid"`
+	UptimeS    float64 `json:"uptime_s"`
+	GOMAXPROCS int     `json:"gomaxprocs"`
+	Goroutines int     `json:"goroutines"`
+	HeapBytes  uint64  `json:"heap_bytes"`
+}
+
+// Status describes the cluster as this node sees it. It takes no lock for
+// longer than a copy.
+func (n *Node) Status() *Status {
+	s := &Status{Format: "headroom-status/1", Node: n.id.String(), Incarnation: uint64(n.inc), Addr: n.addr,
+		ClusterName: n.cfg.ClusterName, Insecure: n.cfg.Insecure, State: n.state(), BrokenLinks: []string{},
+		Members: []StatusMember{}, Namespaces: []StatusNamespace{}, Devices: []StatusDevice{}}
+	if p := n.problem.Load(); p != nil {
+		s.Problem = *p
+	}
+	v := n.view.Load()
+	if v != nil {
+		s.ClusterKey, s.ViewKey, s.CommittedMS = v.Key.String(), v.Key.String(), n.committedMS.Load()
+		s.Principal = v.Principal().String()
+		n.statusMembers(s, v)
+	}
+	for _, ns := range n.namespaces {
+		s.Namespaces = append(s.Namespaces, n.statusNamespace(ns))
+		st := ns.store.Stats()
+		s.Devices = append(s.Devices, StatusDevice{Path: "memory:" + ns.cfg.Name, Class: "dram", State: "ok",
+			UsedBytes: int64(st.IndexBytes) + int64(st.DataBytes), SizeBytes: ns.cfg.MemoryLimit})
+	}
+	var ms runtime.MemStats
+	runtime.ReadMemStats(&ms)
+	s.Process = StatusProcess{PID: n.pid, UptimeS: time.Duration(n.now().Mono).Seconds(), GOMAXPROCS: runtime.GOMAXPROCS(0),
+		Goroutines: runtime.NumGoroutine(), HeapBytes: ms.HeapAlloc}
+	return s
+}
+
+func (n *Node) statusMembers(s *Status, v *cluster.View) {
+	var heard []heartbeat.Peer
+	if p := n.heard.Load(); p != nil {
+		heard = p.peers
+		for _, l := range p.broken {
+			s.BrokenLinks = append(s.BrokenLinks, l.From.String()+" does not hear "+l.To.String())
+		}
+	}
+	up := map[cluster.NodeID]bool{n.id: true}
+	for _, p := range heard {
+		up[p.Member.Node] = true
+	}
+	for _, m := range v.Members {
+		s.Members = append(s.Members, StatusMember{Node: m.Node.String(), Addr: m.Addr, Rack: uint32(m.Rack), Up: up[m.Node], Quiesced: m.Quiesced})
+	}
+}
+
+func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
+	st := ns.store.Stats()
+	s := StatusNamespace{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Mode: "ap", Commit: "all",
+		Masters: map[string]int{}, Copies: map[string]int{}, Records: uint64(st.Records), Tombstones: uint64(st.Tombstones)}
+	if ns.cfg.CommitMaster {
+		s.Commit = "master"
+	}
+	if com := ns.plan.Load(); com != nil {
+		ns.countOwners(com, &s)
+	}
+	ns.mig.mu.Lock()
+	p := ns.mig.core.Progress()
+	ns.mig.mu.Unlock()
+	s.Migrations = StatusMigrations{PartitionsLeft: p.Partitions, BytesLeft: p.BytesLeft, BytesMoved: p.BytesMoved}
+	if p.ETA >= 0 {
+		eta := p.ETA.Seconds()
+		s.Migrations.ETAS = &eta
+	}
+	s.Unavailable, s.ConflictsDiscarded = p.Unavailable, p.ConflictsDiscarded
+	for i := range ns.shards {
+		sh := &ns.shards[i]
+		sh.mu.Lock()
+		t := sh.core.Stats()
+		sh.mu.Unlock()
+		s.Reads += t.Reads
+		s.Writes += t.Writes
+		s.ReplicaWrites += t.Replicas
+		s.InDoubt += t.InDoubt
+		s.Parked += t.Parked
+		s.Forwarded += t.Forwarded
+		s.ConflictsDiscarded += t.ConflictsDiscarded
+	}
+	s.Reads += ns.fastReads.Load()
+	return s
+}
+
+// countOwners tells who masters and who is to hold how many partitions.
+func (ns *namespace) countOwners(com *committed, s *StatusNamespace) {
+	for _, m := range com.view.Members {
+		s.Masters[m.Node.String()], s.Copies[m.Node.String()] = 0, 0
+	}
+	for pid := range cluster.Partitions {
+		if m, ok := ns.master(pid); ok && int(m) < len(com.view.Members) {
+			s.Masters[com.view.Members[m].Node.String()]++
+		}
+		for _, r := range com.plan.Parts[pid].Replicas {
+			s.Copies[com.view.Members[r].Node.String()]++
+		}
+	}
+}
+
+// state is one word for where the node stands.
+func (n *Node) state() string {
+	switch {
+	case n.problem.Load() != nil:
+		return "duplicate"
+	case n.leaving.Load():
+		return "leaving"
+	case n.view.Load() == nil:
+		return "joining"
+	case n.frozen.Load():
+		return "frozen"
+	}
+	return "serving"
+}
+
+// SafeToStop reports whether this node may be stopped now without losing
+// redundancy, and why not: some partition would be left without a full copy,
+// or the cluster is still rebuilding.
+func (n *Node) SafeToStop() (bool, string) {
+	v := n.view.Load()
+	switch {
+	case v == nil:
+		return true, "this node is in no cluster"
+	case n.frozen.Load():
+		return false, "the cluster is changing its View; ask again in a second"
+	}
+	for _, ns := range n.namespaces {
+		ns.mig.mu.Lock()
+		p := ns.mig.core.Progress()
+		ns.mig.mu.Unlock()
+		switch {
+		case p.Partitions > 0:
+			return false, "namespace " + ns.cfg.Name + ": this node still has partitions to migrate"
+		case p.Unavailable > 0:
+			return false, "namespace " + ns.cfg.Name + ": some partitions are unavailable already"
+		case min(ns.cfg.ReplicationFactor, len(v.Members)) < 2 && ns.holdsAny():
+			return false, "namespace " + ns.cfg.Name + ": it holds the only copy of its partitions"
+		}
+	}
+	return true, "every partition has another full copy"
+}

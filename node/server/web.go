@@ -1,0 +1,147 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// web is the node's HTTP address: /metrics, /healthz, /readyz, /status. It
+// serves facts, never data, and takes no commands.
+type web struct {
+	ln  net.Listener
+	srv *http.Server
+}
+
+func (n *Node) startWeb() error {
+	if n.cfg.HTTP == "off" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", n.cfg.HTTP)
+	if err != nil {
+		return fmt.Errorf("http: %w; choose another address with --http, or --http off", err)
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics{n})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", n.readyz)
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(n.Status()) // the asker went away
+	})
+	n.web = &web{ln: ln, srv: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}}
+	n.wg.Go(func() {
+		if err := n.web.srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			n.log.Error("http ended", "err", err)
+		}
+	})
+	return nil
+}
+
+func (n *Node) closeWeb() {
+	if n.web == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if n.web.srv.Shutdown(ctx) != nil {
+		n.web.srv.Close()
+	}
+}
+
+// HTTPAddr returns host:port of the HTTP address, or "" if there is none.
+func (n *Node) HTTPAddr() string {
+	if n.web == nil {
+		return ""
+	}
+	return n.web.ln.Addr().String()
+}
+
+// readyz answers 200 when this node serves: it is in a View, not frozen, not
+// leaving, and holds a lease. The reason is in the body otherwise.
+func (n *Node) readyz(w http.ResponseWriter, _ *http.Request) {
+	s := n.state()
+	now := n.now()
+	if s == "serving" && now.Mono < now.Lease {
+		fmt.Fprintln(w, "ready")
+		return
+	}
+	if s == "serving" {
+		s = "waiting for the other members to confirm this node (no lease)"
+	}
+	http.Error(w, s, http.StatusServiceUnavailable)
+}
+
+// metrics turns Status and the transport's counters into Prometheus samples.
+type metrics struct{ n *Node }
+
+var (
+	descMembers     = prometheus.NewDesc("headroom_view_members", "Members of the committed View.", nil, nil)
+	descViewCounter = prometheus.NewDesc("headroom_view_counter", "Counter of the committed View's key.", nil, nil)
+	descServing     = prometheus.NewDesc("headroom_serving", "1 if this node serves.", nil, nil)
+	descOps         = prometheus.NewDesc("headroom_operations_total", "Operations executed.", []string{"namespace", "kind"}, nil)
+	descRecords     = prometheus.NewDesc("headroom_records", "Records held, tombstones apart.", []string{"namespace", "kind"}, nil)
+	descMigrate     = prometheus.NewDesc("headroom_migrate_partitions_left", "Partitions this node has still to migrate.", []string{"namespace"}, nil)
+	descMigrateB    = prometheus.NewDesc("headroom_migrate_bytes_left", "Bytes this node has still to migrate.", []string{"namespace"}, nil)
+	descMoved       = prometheus.NewDesc("headroom_migrate_bytes_total", "Bytes moved in migrations.", []string{"namespace"}, nil)
+	descUnavailable = prometheus.NewDesc("headroom_partitions_unavailable", "Partitions of which no member holds a full copy.", []string{"namespace"}, nil)
+	descConflicts   = prometheus.NewDesc("headroom_conflicts_discarded_total", "Acknowledged versions discarded when a split healed.", []string{"namespace"}, nil)
+	descMasters     = prometheus.NewDesc("headroom_partitions_mastered", "Partitions this node serves as working master.", []string{"namespace"}, nil)
+	descUsed        = prometheus.NewDesc("headroom_memory_used_bytes", "Index and data of a namespace.", []string{"namespace"}, nil)
+	descDropped     = prometheus.NewDesc("headroom_dropped_total", "What was refused or dropped, by reason.", []string{"reason"}, nil)
+)
+
+// Describe implements prometheus.Collector: the set of metrics is fixed.
+func (m metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect implements prometheus.Collector.
+func (m metrics) Collect(ch chan<- prometheus.Metric) {
+	n := m.n
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	s := n.Status()
+	gauge(descMembers, float64(len(s.Members)))
+	if v := n.view.Load(); v != nil {
+		gauge(descViewCounter, float64(v.Key.Counter))
+	}
+	serving := 0.0
+	if s.State == "serving" {
+		serving = 1
+	}
+	gauge(descServing, serving)
+	for i, ns := range s.Namespaces {
+		count(descOps, ns.Reads, ns.Name, "read")
+		count(descOps, ns.Writes, ns.Name, "write")
+		count(descOps, ns.ReplicaWrites, ns.Name, "replica_write")
+		count(descOps, ns.InDoubt, ns.Name, "in_doubt")
+		count(descOps, ns.Forwarded, ns.Name, "forwarded")
+		gauge(descRecords, float64(ns.Records), ns.Name, "live")
+		gauge(descRecords, float64(ns.Tombstones), ns.Name, "tombstone")
+		gauge(descMigrate, float64(ns.Migrations.PartitionsLeft), ns.Name)
+		gauge(descMigrateB, float64(ns.Migrations.BytesLeft), ns.Name)
+		count(descMoved, ns.Migrations.BytesMoved, ns.Name)
+		gauge(descUnavailable, float64(ns.Unavailable), ns.Name)
+		count(descConflicts, ns.ConflictsDiscarded, ns.Name)
+		gauge(descMasters, float64(ns.Masters[s.Node]), ns.Name)
+		gauge(descUsed, float64(s.Devices[i].UsedBytes), ns.Name)
+	}
+	t := n.ep.Stats()
+	for reason, v := range map[string]uint64{"control_queue_full": n.eventsDropped.Load(), "bad_pulse": n.badPulses.Load(),
+		"malformed_frame": t.Malformed.Load(), "backpressure": t.Backpressure.Load(), "stalled_peer": t.Stalled.Load()} {
+		count(descDropped, v, reason)
+	}
+}
