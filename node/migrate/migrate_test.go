@@ -1,8 +1,8 @@
 package migrate
 
 import (
-	"os"
-	"strconv"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,29 +115,73 @@ func TestEverythingConverges(t *testing.T) {
 		seeds = 10
 	}
 	for seed := range seeds {
-		if one := os.Getenv("SEED"); one != "" && one != strconv.Itoa(int(seed)+100) {
-			continue
-		}
-		w := newWorld(t, 100+seed, 4)
-		w.rf = 1 + w.rng.IntN(3)
-		w.breaks = []float64{0, 0.001, 0.02}[w.rng.IntN(3)]
-		w.commit(1, 2, 3, 4)
-		groups := [][]int{{1, 2, 3, 4}}
-		for range 4 + w.rng.IntN(4) {
-			w.disturb(groups, 64)
-			groups = w.regroup()
-		}
-		w.commit(1, 2, 3, 4)
-		w.disturb([][]int{{1, 2, 3, 4}}, 64)
-		w.settle(time.Minute)
-		w.check(1, 2, 3, 4)
-		for _, n := range w.nodes {
-			n.engine.Close()
-		}
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { converge(t, seed) })
 	}
+}
+
+func converge(t *testing.T, seed uint64) {
+	w := newWorld(t, 100+seed, 4)
+	w.rf = 1 + w.rng.IntN(3)
+	w.breaks = []float64{0, 0.001, 0.02}[w.rng.IntN(3)]
+	w.full = []float64{0, 0.005}[w.rng.IntN(2)]
+	w.commit(1, 2, 3, 4)
+	groups := [][]int{{1, 2, 3, 4}}
+	for range 4 + w.rng.IntN(4) {
+		w.disturb(groups, 64)
+		groups = w.regroup()
+	}
+	w.commit(1, 2, 3, 4)
+	w.disturb([][]int{{1, 2, 3, 4}}, 64)
+	w.settle(time.Minute)
+	w.check(1, 2, 3, 4)
+}
+
+// TestCrashAtFullRedundancyLosesNothing lets a node come back empty, at once
+// or after the others have begun to replace it, and interrupts the repair.
+func TestCrashAtFullRedundancyLosesNothing(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			w := newWorld(t, 500+seed, 4)
+			w.rf = 2 + w.rng.IntN(2)
+			w.breaks = 0.001
+			all := []int{1, 2, 3, 4}
+			w.commit(all...)
+			for range 3 {
+				w.disturb([][]int{all}, 64)
+				w.settle(time.Minute)
+				w.check(all...)
+				lost := w.rng.IntN(4)
+				w.erase(w.nodes[lost])
+				if w.rng.IntN(2) == 0 {
+					rest := slices.Delete(slices.Clone(all), lost, lost+1)
+					w.commit(rest...)
+					w.disturb([][]int{rest}, 64)
+				}
+				w.commit(all...)
+				w.disturb([][]int{all}, 64)
+				w.commit(all...)
+			}
+			w.settle(time.Minute)
+			w.check(all...)
+		})
+	}
+}
+
+func TestLargeRecordsFitTheirFrames(t *testing.T) {
+	w := newWorld(t, 9, 3)
+	w.commit(1, 2)
+	for i, size := range []int{record.MaxSize, 1, record.MaxSize, 200 << 10, 200 << 10, 100, 200 << 10} {
+		w.write([]int{1, 2}, 5, i, size, false)
+		w.write([]int{1, 2}, 6, i, size, false)
+	}
+	w.commit(1, 3)
+	w.run(3 * time.Millisecond)
+	w.commit(1, 2, 3)
+	w.settle(10 * time.Second)
+	w.check(1, 2, 3)
+	w.commit(2, 3)
+	w.settle(10 * time.Second)
+	w.check(2, 3)
 }
 
 // disturb writes to each group at random while migrations go on.

@@ -3,11 +3,8 @@ package migrate
 import (
 	"container/heap"
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -20,7 +17,17 @@ import (
 )
 
 // engineStore adapts a storage.Engine.
-type engineStore struct{ *storage.Engine }
+type engineStore struct {
+	*storage.Engine
+	fail func() bool // PutNewer finds no room
+}
+
+func (s engineStore) PutNewer(d *record.Digest, m record.Meta, body []byte) (bool, record.Meta, bool, error) {
+	if s.fail() {
+		return false, record.Meta{}, false, storage.ErrStopWrites
+	}
+	return s.Engine.PutNewer(d, m, body)
+}
 
 func (s engineStore) Scan(p int, cursor uint64, max int, fn func(*record.Digest, *record.Meta, []byte)) (uint64, bool) {
 	next, done := s.Engine.Scan(p, storage.Cursor(cursor), max, fn)
@@ -43,7 +50,6 @@ func (s engineStore) Partition(p int) Size {
 // may break, and a stand-in for txn.
 type world struct {
 	t        *testing.T
-	seed     uint64
 	rng      *rand.Rand
 	now      cluster.Instant
 	nodes    []*node // by NodeID-1
@@ -52,6 +58,7 @@ type world struct {
 	last     map[pair]cluster.Instant // arrival of the last message
 	epoch    map[pair]int             // counts breaks
 	breaks   float64                  // probability that a message breaks its connection
+	full     float64                  // probability that a Store refuses a record of a migration
 	delay    time.Duration
 	counter  uint64
 	stamp    hlc.Stamp
@@ -68,7 +75,6 @@ type node struct {
 	history []cluster.ViewKey
 	next    cluster.Instant // no Tick before
 	pending bool            // frozen until a scheduled commit
-	dropped int
 }
 
 type pair struct{ from, to cluster.NodeID }
@@ -95,7 +101,7 @@ func (h *eventHeap) Pop() any {
 }
 
 func newWorld(t *testing.T, seed uint64, nodes int) *world {
-	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), last: map[pair]cluster.Instant{}, epoch: map[pair]int{},
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), last: map[pair]cluster.Instant{}, epoch: map[pair]int{},
 		delay: 2 * time.Millisecond, expect: map[record.Digest]record.Version{}, sentRec: map[wire.Step]int{}, rf: 2}
 	for i := range nodes {
 		n := &node{id: cluster.NodeID(i + 1)}
@@ -120,7 +126,7 @@ func (w *world) erase(n *node) {
 		w.t.Fatal(err)
 	}
 	n.history, n.pending = nil, false
-	n.core = New(Config{Self: n.id, Store: engineStore{n.engine}, Rand: rand.New(rand.NewPCG(uint64(n.id), 2))})
+	n.core = New(Config{Self: n.id, Store: engineStore{n.engine, func() bool { return w.rng.Float64() < w.full }}, Rand: rand.New(rand.NewPCG(uint64(n.id), 2))})
 }
 
 func (w *world) at(d time.Duration, do func()) {
@@ -148,15 +154,6 @@ func (w *world) commit(ids ...int) {
 		w.take(n)
 	}
 	plan := partition.NewPlan(v, partition.NewTable(v, w.rf), reports)
-	if dbg := os.Getenv("PID"); dbg != "" {
-		pid, _ := strconv.Atoi(dbg)
-		part := plan.Parts[pid]
-		part.Replicas = slices.Clone(part.Replicas)
-		fmt.Printf("-- %v %v: %+v\n", w.now, v, part)
-		for i, m := range v.Members {
-			fmt.Printf("   %d %v %+v est %v records %+v\n", i, m.Node, reports[i].Copies[pid], reports[i].Established[pid], w.nodes[m.Node-1].engine.Partition(pid))
-		}
-	}
 	for _, m := range v.Members {
 		n := w.nodes[m.Node-1]
 		core := n.core
@@ -178,7 +175,7 @@ func (w *world) commit(ids ...int) {
 // take carries out the effects of n's Core.
 func (w *world) take(n *node) {
 	e := n.core.Take()
-	n.dropped += len(e.Dropped)
+	w.checkEffects(n, e)
 	for _, s := range e.Sends {
 		w.send(n, s)
 	}
@@ -190,6 +187,28 @@ func (w *world) take(n *node) {
 				w.take(n)
 			}
 		})
+	}
+}
+
+// checkEffects asserts what must hold at every moment of a View: one master,
+// and no copy dropped before all replicas are Full.
+func (w *world) checkEffects(n *node, e Effects) {
+	for _, x := range e.Master {
+		for _, o := range w.nodes {
+			c := o.core
+			j := c.jobs[x.Partition]
+			if o != n && x.Node == n.id && c.view != nil && c.view.Key == n.core.view.Key && c.master[x.Partition] == c.self && (j == nil || j.stage != handing) {
+				w.t.Fatalf("%v becomes master of %d while %v serves it", n.id, x.Partition, o.id)
+			}
+		}
+	}
+	for _, pid := range e.Dropped {
+		for _, m := range n.core.plan.Parts[pid].Replicas {
+			o := w.nodes[n.core.view.Members[m].Node-1].core
+			if k := o.report.Copies[pid]; !n.core.plan.Parts[pid].Fresh && o.view != nil && o.view.Key == n.core.view.Key && k.State != partition.Full {
+				w.t.Fatalf("%v drops its copy of %d while that of %v is %+v", n.id, pid, o.cfg.Self, k)
+			}
+		}
 	}
 }
 
@@ -365,21 +384,21 @@ func (w *world) check(group ...int) {
 			n := w.nodes[m.Node-1]
 			got, k := n.engine.Partition(pid), n.core.report.Copies[pid]
 			if n.core.master[pid] != part.Final {
-				w.t.Fatalf("seed %d: %v: master of %d is %d, want %d", w.seed, n.id, pid, n.core.master[pid], part.Final)
+				w.t.Fatalf("%v: master of %d is %d, want %d", n.id, pid, n.core.master[pid], part.Final)
 			}
 			if !slices.Contains(part.Replicas, uint16(i)) {
 				if !got.Empty() || k != (partition.Copy{}) {
-					w.t.Fatalf("seed %d: %v: partition %d not dropped: %+v, %+v", w.seed, n.id, pid, got, k)
+					w.t.Fatalf("%v: partition %d not dropped: %+v, %+v", n.id, pid, got, k)
 				}
 			} else if got != want || k.State != partition.Full || k.Key != c0.view.Key {
-				w.t.Fatalf("seed %d: %v: partition %d is %+v %+v, want %+v", w.seed, n.id, pid, got, k, want)
+				w.t.Fatalf("%v: partition %d is %+v %+v, want %+v", n.id, pid, got, k, want)
 			}
 		}
 	}
 	for d, v := range w.expect {
 		part := &c0.plan.Parts[d.Partition()]
 		if m, ok := w.nodes[c0.view.Members[part.Final].Node-1].engine.Meta(&d); part.Available && (!ok || m.Version != v) {
-			w.t.Fatalf("seed %d: record %x of partition %d is %v %v, want %v", w.seed, d[:4], d.Partition(), ok, m.Version, v)
+			w.t.Fatalf("record %x of partition %d is %v %v, want %v", d[:4], d.Partition(), ok, m.Version, v)
 		}
 	}
 	for _, id := range group {
