@@ -228,8 +228,8 @@ func settle(kind wire.Kind, unsure bool, st wire.Status) wire.Status {
 func (c *Client) lost(call *Call, now cluster.Instant) {
 	switch {
 	case call.raw != nil:
-		call.unsure = !call.reads()
-		c.fail(call, wire.StatusUnavailable, ErrUnavailable, now)
+		call.unsure = !call.reads() // for its batch, which decides
+		c.finish(call, wire.StatusUnavailable, ErrUnavailable, now)
 	case c.closing.Load():
 		call.unsure = call.unsure || !call.reads()
 		c.fail(call, wire.StatusUnavailable, ErrClosed, now)

@@ -69,15 +69,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 
 // dialWith is Dial over links that d opens; the client closes d.
 func dialWith(ctx context.Context, cfg Config, d dialer) (*Client, error) {
-	c := &Client{
-		cfg: cfg.withDefaults(), dialer: d, epoch: time.Now(),
-		wake: make(chan struct{}, 1), upChanged: make(chan struct{}, 1),
-		nodes: make(map[cluster.NodeID]*node), counters: make(map[cluster.NodeID]*counters),
-		rng: rand.New(rand.NewPCG(rand.Uint64(), 0)),
-	}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.syncs.New = newSyncCall
-	c.routes.Store(&routes{m: new(wire.Map), next: make(chan struct{})})
+	c := newClient(cfg, d)
 	c.wg.Go(c.steward)
 	c.wg.Go(c.seek)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
@@ -87,6 +79,20 @@ func dialWith(ctx context.Context, cfg Config, d dialer) (*Client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// newClient makes a client whose goroutines do not run yet.
+func newClient(cfg Config, d dialer) *Client {
+	c := &Client{
+		cfg: cfg.withDefaults(), dialer: d, epoch: time.Now(),
+		wake: make(chan struct{}, 1), upChanged: make(chan struct{}, 1),
+		nodes: make(map[cluster.NodeID]*node), counters: make(map[cluster.NodeID]*counters),
+		rng: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.syncs.New = newSyncCall
+	c.routes.Store(&routes{m: new(wire.Map), next: make(chan struct{})})
+	return c
 }
 
 // awaitMember waits for a map and a connection to one of its members.

@@ -210,7 +210,7 @@ func (c *Client) do(ctx context.Context, op string, key *Key, s *syncCall) (Reco
 	call := &s.call
 	rec := Record{Digest: call.Digest, Set: key.Set, Key: key.Value, Generation: call.Gen, Expiry: call.Expiry, Bins: s.bins}
 	if call.Err != nil {
-		return Record{}, call.opError(op, ctx.Err())
+		return Record{}, call.opError(op, causeOf(ctx))
 	}
 	return rec, nil
 }
@@ -225,6 +225,15 @@ func (c *Client) patience(ctx context.Context) (time.Duration, error) {
 		left = min(left, time.Until(at))
 	}
 	return max(left, time.Millisecond), nil
+}
+
+// causeOf returns why ctx ended, or is about to: the call has the same deadline
+// and may see it first.
+func causeOf(ctx context.Context) error {
+	if at, ok := ctx.Deadline(); ok && ctx.Err() == nil && time.Until(at) <= 0 {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // opError makes the error of a call that failed; cause is that of its context,
