@@ -89,7 +89,7 @@ func (p Panel) draw(width float64, m margins) Figure {
 	c := newCanvas(width, height+m.top+m.bottom)
 	dc := draw.NewCanvas(c, vg.Length(c.w), vg.Length(c.h))
 	y := p.axis()
-	xt := ClockTicks(p.From, p.To, int((width-m.left-m.right)/70))
+	xt := ClockTicks(p.From, p.To, int((width-m.left-m.right)/60))
 	frame := draw.Crop(dc, vg.Length(m.left), -vg.Length(m.right), vg.Length(m.bottom), -vg.Length(m.top))
 	p.curves(frame, y, xt)
 	yLabels(dc, frame, y, m)

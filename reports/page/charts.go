@@ -175,9 +175,9 @@ func nines(f *stats.Facts) *figure {
 
 // nine prints a share as a percentile with as many nines as it needs: 99.93 %.
 func nine(p float64) string {
-	digits := 2
+	digits := 1
 	if p > 0 && p < 1 {
-		digits = min(max(2, int(math.Ceil(chart.NinesX(p)))), 8)
+		digits = min(max(1, int(math.Ceil(chart.NinesX(p)))-1), 8)
 	}
 	scale := math.Pow(10, float64(digits))
 	return fmt.Sprintf("%.*f %%", digits, math.Floor(p*100*scale)/scale)
