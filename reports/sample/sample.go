@@ -7,9 +7,12 @@
 package sample
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"time"
 
 	"headroom/loadgen/result"
@@ -31,9 +34,8 @@ var shares = []struct {
 	share float64
 }{{"get", 0.95}, {"put", 0.05}}
 
-// Write writes the run into dir. change, if not nil, may alter the summary
-// before it is written.
-func Write(dir string, change func(*result.Summary)) error {
+// Write writes the run into dir.
+func Write(dir string) error {
 	w, err := result.Create(dir)
 	if err != nil {
 		return err
@@ -51,11 +53,26 @@ func Write(dir string, change func(*result.Summary)) error {
 	series(w)
 	events(w)
 	nodes(w)
-	if change != nil {
-		change(&s)
-	}
 	w.Summary(&s)
 	return w.Close()
+}
+
+// Alter changes the summary of the run in dir.
+func Alter(dir string, change func(*result.Summary)) error {
+	path := filepath.Join(dir, "run.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var s result.Summary
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	change(&s)
+	if text, err = json.Marshal(&s); err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o644)
 }
 
 func ptr(v float64) *float64 { return &v }

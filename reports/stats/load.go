@@ -183,6 +183,9 @@ func readRows(path string, f func(row)) string {
 	for i, h := range header {
 		col[h] = i
 	}
+	if _, ok := col["t_s"]; !ok {
+		return "is damaged: its header line is not that of a run folder."
+	}
 	bad := 0
 	for range maxLines {
 		line, err := r.Read()

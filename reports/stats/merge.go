@@ -27,6 +27,8 @@ type log struct {
 	next *hdr.Histogram
 	t    int // second of next
 	n    int
+	want int64 // samples the summary counts
+	got  int64 // samples read
 }
 
 // advance reads the next interval; next is nil at the end.
@@ -46,6 +48,7 @@ func (l *log) advance(zero time.Time) (err error) {
 	if err != nil || h == nil {
 		return err
 	}
+	l.got += h.TotalCount()
 	l.next, l.t = h, int(math.Round(time.UnixMilli(h.StartTimeMs()).Sub(zero).Seconds()))
 	return nil
 }
@@ -67,7 +70,7 @@ func merge(run *result.Run, kind result.Kind, visit func(t int, h *hdr.Histogram
 			continue // Load has named it
 		}
 		defer f.Close()
-		l := &log{file: f, r: hdr.NewHistogramLogReader(f)}
+		l := &log{file: f, r: hdr.NewHistogramLogReader(f), want: run.Summary.Operations[op].OK}
 		step(l)
 		open = append(open, l)
 		logs++
@@ -81,7 +84,7 @@ func merge(run *result.Run, kind result.Kind, visit func(t int, h *hdr.Histogram
 			}
 		}
 		if !any {
-			return logs, problems
+			return logs, append(problems, short(open)...)
 		}
 		sum.Reset()
 		for _, l := range open {
@@ -94,6 +97,21 @@ func merge(run *result.Run, kind result.Kind, visit func(t int, h *hdr.Histogram
 		}
 		visit(t, sum)
 	}
+}
+
+// wholeLog is the share of an operation's samples from which its log passes as
+// whole; the rest may lie beyond the histogram or after the last interval.
+const wholeLog = 0.99
+
+// short names the logs that hold fewer samples than their operations completed.
+func short(logs []*log) (problems []string) {
+	for _, l := range logs {
+		if float64(l.got) < wholeLog*float64(l.want) {
+			problems = append(problems, fmt.Sprintf("%s holds %s of %s samples: curves and percentiles per second rest on these.",
+				filepath.Base(l.file.Name()), Count(l.got), Count(l.want)))
+		}
+	}
+	return problems
 }
 
 // curvePitch is the distance of points on a percentile curve in nines: 50

@@ -1,0 +1,266 @@
+package page
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"headroom/loadgen/result"
+	"headroom/reports/sample"
+	"headroom/reports/stats"
+)
+
+// whole is the sample run, written once and copied by each test that needs it.
+var whole string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "reports")
+	if err == nil {
+		whole = filepath.Join(dir, "run")
+		err = sample.Write(whole)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// facts copies the sample run with change, lets spoil damage it and derives it.
+func facts(t *testing.T, change func(*result.Summary), spoil func(dir string)) *stats.Facts {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		if err := sample.Alter(dir, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if spoil != nil {
+		spoil(dir)
+	}
+	run, problems, err := stats.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stats.Derive(run, problems)
+}
+
+func html(t *testing.T, f *stats.Facts) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := HTML(&b, f); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestTitleIsTrueOfTheRun(t *testing.T) {
+	f := facts(t, nil, nil)
+	base := f.Run.Summary
+	check := func(want string, change func(s *result.Summary)) {
+		t.Helper()
+		f.Run.Summary = base
+		f.Run.Summary.Faults = append([]result.Fault(nil), base.Faults...)
+		change(&f.Run.Summary)
+		if got := Title(f); got != want {
+			t.Errorf("title\n got %s\nwant %s", got, want)
+		}
+	}
+	check("4 nodes held 3.00k ops/s; killing node3 cost 310 ms of service and no acknowledged write", func(*result.Summary) {})
+	check("4 nodes held 3.00k ops/s; no acknowledged write was lost", func(s *result.Summary) { s.Faults = nil })
+	check("4 nodes completed 3.00k of 4.00k offered ops/s; no acknowledged write was lost", func(s *result.Summary) { s.Faults, s.OfferedOpsPerSec = nil, 4000 })
+	check("4 nodes held 3.00k ops/s; lost writes were not audited", func(s *result.Summary) { s.Faults, s.Audit.Enabled = nil, false })
+	check("4 nodes held 3.00k ops/s; killing node3 cost 310 ms of service and 12 acknowledged writes; 3 stale reads",
+		func(s *result.Summary) { s.Audit.Lost, s.Audit.StaleReads = 12, 3 })
+	check("4 nodes held 3.00k ops/s; killing node3 cost 310 ms of service and no acknowledged write among the 5,730 of 5,740 keys read back",
+		func(s *result.Summary) { s.Audit.ReadBackFailed = 10 })
+	check("4 nodes held 3.00k ops/s; killing node3 cost an unmeasured stretch of service and an unaudited number of writes",
+		func(s *result.Summary) { s.Faults[0].GapMS, s.Audit.Enabled = nil, false })
+	check("4 nodes held 3.00k ops/s; 2 faults cost at most 310 ms of service each (killing node3) and no acknowledged write",
+		func(s *result.Summary) { s.Faults[1].What = "stop" })
+	check("4 nodes completed 3.00k ops/s for 64 closed-loop clients; no acknowledged write was lost",
+		func(s *result.Summary) { s.Faults, s.Loop, s.Generator.InFlightMax = nil, "closed", 64 })
+}
+
+func TestLinesTellTheStory(t *testing.T) {
+	f := facts(t, nil, nil)
+	want := []string{
+		"Steady rate and p99       3.00k ops/s, p99 1.47 ms (median of 19 seconds with all nodes up and nothing migrating, 95 % interval 3.00k)",
+		"Time without service      310 ms (longest wait of an operation, killing node3)",
+		"Lost acknowledged writes  0 (of 5,981 acknowledged; all 5,740 keys written were read back)",
+		"Time to full redundancy   4.20 s (after killing node3, until no partition had a copy to make)",
+		"Report                    out/demo/report.html",
+	}
+	got := Lines(f, "out/demo/report.html")
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("line %d\n got %s\nwant %s", i, got[i], want[i])
+		}
+	}
+}
+
+func TestPercentilesSayWhyTheyAreAbsent(t *testing.T) {
+	v := 1234.0
+	f := func(p result.Percentiles, name, want string) {
+		t.Helper()
+		if got := percentile(p, name); got != want {
+			t.Errorf("percentile(%s) = %q, want %q", name, got, want)
+		}
+	}
+	f(result.Percentiles{P99: &v}, "p99", "1.23 ms")
+	f(result.Percentiles{Samples: 100, Unsupported: []string{"p99"}}, "p99", "not enough samples (100 of 657 needed)")
+	f(result.Percentiles{Infinite: []string{"p99"}}, "p99", "∞ (failed operations)")
+	f(result.Percentiles{}, "p99", stats.Missing)
+	nan := math.NaN()
+	f(result.Percentiles{P99: &nan}, "p99", stats.Missing)
+}
+
+func TestPageIsSelfContained(t *testing.T) {
+	page := html(t, facts(t, nil, nil))
+	outside := regexp.MustCompile(`(?i)(https?:)?//[a-z]|<script|<link|<img|<iframe|@import|url\(`)
+	if m := outside.FindString(page); m != "" {
+		t.Errorf("the page refers to something outside itself: %q", m)
+	}
+	for _, want := range []string{"prefers-color-scheme:dark", "@media print", "<svg"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if len(page) > 200_000 {
+		t.Errorf("a page of %d bytes for 40 s", len(page))
+	}
+}
+
+func TestHeadingsAreInOrder(t *testing.T) {
+	page := html(t, facts(t, nil, nil))
+	var got []string
+	level := 0
+	for _, m := range regexp.MustCompile(`<h([1-6])[^>]*>([^<]*)</h`).FindAllStringSubmatch(page, -1) {
+		l := int(m[1][0] - '0')
+		if l > level+1 {
+			t.Errorf("heading %q jumps from level %d to %d", m[2], level, l)
+		}
+		if level = l; l == 2 {
+			got = append(got, m[2])
+		}
+	}
+	want := "Verdicts, Headline figures, Over time, Percentiles, Availability, Audit, Redundancy over time, Nodes, Operations, Environment, Workload, Commands"
+	if s := strings.Join(got, ", "); s != want {
+		t.Errorf("sections\n got %s\nwant %s", s, want)
+	}
+}
+
+func TestNamesOfARunAreEscaped(t *testing.T) {
+	evil := `</style></title></text><script>alert("x")</script>'`
+	page := html(t, facts(t, func(s *result.Summary) {
+		s.ID, s.Target, s.Workload.Name, s.Command = evil, evil, evil, []string{evil}
+		s.Operations[evil] = result.Operation{Count: 1}
+		for i := range s.Faults {
+			s.Faults[i].Node, s.Faults[i].What = evil, evil
+		}
+		s.Verdicts = append(s.Verdicts, result.Verdict{Rule: evil, Level: result.Level(evil), Text: evil})
+		s.Audit.Enabled, s.Audit.Why = false, evil
+		s.Generator.LocalNodes = 0
+	}, func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, "workload.yaml"), []byte(evil), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}))
+	for _, bad := range []string{"<script", "</text><", `alert("x")`} {
+		if i := strings.Index(page, bad); i >= 0 {
+			t.Errorf("%q reaches the page: %s", bad, page[max(0, i-80):i+40])
+		}
+	}
+	if n := strings.Count(page, "</style>"); n != 1 {
+		t.Errorf("%d style ends, want 1", n)
+	}
+}
+
+func TestDamagedRunsSayWhatIsMissing(t *testing.T) {
+	write := func(name, text string) func(string) {
+		return func(dir string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	remove := func(pattern string) func(string) {
+		return func(dir string) {
+			files, _ := filepath.Glob(filepath.Join(dir, pattern))
+			for _, f := range files {
+				if err := os.Remove(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	header := "t_s,op,offered,ok,failed,in_doubt,not_found,response_p50_us,response_p90_us,response_p99_us,response_max_us,service_p99_us,lateness_p99_us\n"
+	bare := func(s *result.Summary) {
+		*s = result.Summary{Format: result.Format}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*result.Summary)
+		spoil  func(string)
+		want   string
+	}{
+		{"no series", nil, remove("series.csv"), "series.csv is missing"},
+		{"no logs", nil, remove("*.hlog"), "no interval log"},
+		{"no nodes", nil, remove("nodes/*.csv"), "No node was sampled"},
+		{"log is garbage", nil, write("get-response.hlog", "not a log\nx,y,z\n"), "get-response.hlog"},
+		{"series is garbage", nil, write("series.csv", "a,b\n\"1"), "series.csv is damaged"},
+		{"series is empty", nil, write("series.csv", ""), "series.csv has no header"},
+		{"numbers that are none", nil, write("series.csv", header+"0,get,NaN,1,x,0,0,NaN,-Inf,+Inf,nan,,\n9223372036854775807,get,1,1,1,1,1,1,1,1,1,1,1\n"), "series.csv is damaged"},
+		{"clock steps back", nil, write("series.csv", header+"5,get,9,9,0,0,0,1,1,1,1,1,1\n3,get,9,9,0,0,0,1,1,1,1,1,1\n-7,get,9,9,0,0,0,1,1,1,1,1,1\n"), "no steady state"},
+		{"one sample", nil, write("series.csv", header+"0,get,1,1,0,0,0,250,250,250,250,240,3\n"), "no steady state"},
+		{"all failed", func(s *result.Summary) {
+			inf := result.Percentiles{Samples: 50, Infinite: []string{"p50", "p90", "p99", "max"}}
+			s.Operations = map[string]result.Operation{"get": {Count: 50, Failed: 50, Response: inf, Service: inf}}
+		}, remove("*.hlog"), "∞"},
+		{"empty run", bare, remove("*.hlog"), "The run has no operations"},
+		{"empty folder but run.json", bare, func(dir string) { remove("*.csv")(dir); remove("*.hlog")(dir); remove("nodes/*")(dir) }, "completed no operation"},
+	} {
+		f := facts(t, c.change, c.spoil)
+		page := html(t, f)
+		if !strings.Contains(page, c.want) {
+			t.Errorf("%s: the page does not say %q", c.name, c.want)
+		}
+		var text bytes.Buffer
+		if err := Terminal(&text, f, ""); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		for _, s := range []string{page, text.String()} {
+			if m := regexp.MustCompile(`NaN|[+-]?\bInf\b|%!|<nil>|0x[0-9a-f]{6,}`).FindString(s); m != "" {
+				t.Errorf("%s: holds %q", c.name, m)
+			}
+		}
+	}
+}
+
+func TestLostWritesAreStamped(t *testing.T) {
+	f := facts(t, func(s *result.Summary) { s.Audit.Lost = 2 }, nil)
+	page := html(t, f)
+	if !strings.Contains(page, `<p class="stamp">Acknowledged writes lost</p>`) {
+		t.Error("no stamp on a run that lost writes")
+	}
+	if v := Verdicts(f); v[0].Level != result.Fail || v[0].Text != "2 acknowledged writes lost" {
+		t.Errorf("first verdict = %+v, want the loss", v[0])
+	}
+}
+
+func TestCommandsCanBePasted(t *testing.T) {
+	got := shell([]string{"headroom-loadgen", "--fault", "kill node3 @10s", "it's", ""})
+	if want := `headroom-loadgen --fault 'kill node3 @10s' 'it'\''s' ''`; got != want {
+		t.Errorf("shell = %s, want %s", got, want)
+	}
+}
