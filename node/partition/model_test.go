@@ -265,3 +265,15 @@ func (m *model) settle() {
 		v.check("a node came back empty", true)
 	}
 }
+
+func TestAJoinLeavesAsManyFullCopiesAsBefore(t *testing.T) {
+	for n := 3; n <= 5; n++ {
+		m := newModel(t, 1, n, 2)
+		before := m.everyone()[1:]
+		m.commit(before).write()
+		m.commit(before).migrate(true)
+		m.commit(m.everyone()) // node 0 joins; nothing is filled yet
+		survivors := append([]int{0}, before[1:]...)
+		m.commit(survivors).check("a join, then a crash before the fills", true)
+	}
+}

@@ -29,8 +29,11 @@ type Part struct {
 	// Replicas is where the partition belongs, final master first. It aliases
 	// the Table.
 	Replicas []uint16
-	// WriteSet is every member a write goes to: Master first, then the other
-	// Replicas in their order.
+	// WriteSet is every member a write goes to until migration is done: Master
+	// first, then the other Replicas in their order, then as many members in
+	// sync outside Replicas as it takes for RF Full copies (they are Spares
+	// too: they drop when redundancy is complete). Equal to Replicas when all
+	// of those are in sync.
 	WriteSet []uint16
 	// Duplicates are members whose copies may hold records that the working
 	// master lacks: it absorbs them one by one, and asks them about each record
@@ -122,7 +125,7 @@ func (b *planner) plan(pid int, part *Part) {
 		return
 	}
 	part.Available, part.Master, part.Established, part.best = true, s.master, b.key, s.best
-	b.writeSet(part)
+	b.writeSet(row, part)
 	b.fill(part)
 	if s.inSync == s.copies {
 		b.spares(row, part) // nothing to merge: the common case
@@ -172,9 +175,18 @@ func better(c, best Copy) bool {
 	return best.Key.Less(c.Key)
 }
 
-// writeSet aliases the row when the working master is the final one already.
-func (b *planner) writeSet(part *Part) {
-	if part.Master == part.Final {
+// writeSet aliases the row when it is just the replicas. Members in sync
+// outside the replica set stay in it until the fills are done, as far as it
+// takes to have RF Full copies: a second failure meanwhile must not find the
+// working master's copy the only one.
+func (b *planner) writeSet(row []uint16, part *Part) {
+	fulls := 0
+	for _, m := range part.Replicas {
+		if part.InSync(b.copies[m]) {
+			fulls++
+		}
+	}
+	if fulls == len(part.Replicas) {
 		part.WriteSet = part.Replicas
 		return
 	}
@@ -183,6 +195,14 @@ func (b *planner) writeSet(part *Part) {
 	for _, m := range part.Replicas {
 		if m != part.Master {
 			b.arena = append(b.arena, m)
+		}
+	}
+	for _, m := range row[len(part.Replicas):] {
+		if fulls < len(part.Replicas) && part.InSync(b.copies[m]) {
+			fulls++
+			if m != part.Master {
+				b.arena = append(b.arena, m)
+			}
 		}
 	}
 	part.WriteSet = b.cut(mark)
@@ -254,7 +274,7 @@ func (p *Plan) CopyAfter(pid int, member uint16, before Copy) Copy {
 		return Copy{State: Full, Empty: true, Key: p.Key}
 	case part.Fresh:
 		return Copy{}
-	case part.InSync(before) && (replica || member == part.Master):
+	case part.InSync(before) && slices.Contains(part.WriteSet, member):
 		return Copy{State: Full, Empty: before.Empty, Key: p.Key}
 	case replica:
 		return Copy{State: Subset, Empty: before.Empty || before.State == None, Key: p.Key}

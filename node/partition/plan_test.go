@@ -118,13 +118,13 @@ func TestPlanOfPartitionsInSync(t *testing.T) {
 	no := Copy{}
 	place{t, 2, 5, []Copy{full(5), full(5), no, no}}.is(want{write: []int{0, 1}, after: []Copy{full(9), full(9), no, no}})
 	// The replicas moved by one: the first holder in the row serves until the final master is filled.
-	place{t, 2, 5, []Copy{no, full(5), full(5), no}}.is(want{master: 1, write: []int{1, 0}, fill: []int{0}, spares: []int{2},
-		after: []Copy{empty(subset(9)), full(9), spare(9), no}})
-	place{t, 2, 5, []Copy{no, no, full(5), full(5)}}.is(want{master: 2, write: []int{2, 0, 1}, fill: []int{0, 1}, spares: []int{3},
-		after: []Copy{empty(subset(9)), empty(subset(9)), full(9), spare(9)}})
+	place{t, 2, 5, []Copy{no, full(5), full(5), no}}.is(want{master: 1, write: []int{1, 0, 2}, fill: []int{0}, spares: []int{2},
+		after: []Copy{empty(subset(9)), full(9), full(9), no}})
+	place{t, 2, 5, []Copy{no, no, full(5), full(5)}}.is(want{master: 2, write: []int{2, 0, 1, 3}, fill: []int{0, 1}, spares: []int{3},
+		after: []Copy{empty(subset(9)), empty(subset(9)), full(9), full(9)}})
 	// The second replica is new: no handoff.
-	place{t, 2, 5, []Copy{full(5), no, no, full(5)}}.is(want{write: []int{0, 1}, fill: []int{1}, spares: []int{3},
-		after: []Copy{full(9), empty(subset(9)), no, spare(9)}})
+	place{t, 2, 5, []Copy{full(5), no, no, full(5)}}.is(want{write: []int{0, 1, 3}, fill: []int{1}, spares: []int{3},
+		after: []Copy{full(9), empty(subset(9)), no, full(9)}})
 	// A Spare in the replica set gets writes again and a delta; one outside keeps its key.
 	place{t, 2, 5, []Copy{full(5), spare(3), spare(4), no}}.is(want{write: []int{0, 1}, fill: []int{1}, spares: []int{2},
 		after: []Copy{full(9), subset(9), spare(4), no}})
@@ -135,8 +135,8 @@ func TestPlanAbsorbsWhatTheMasterMayLack(t *testing.T) {
 	// Two sides of a split: the newer one serves, the other is absorbed through one holder.
 	place{t, 2, 6, []Copy{full(6), no, full(5), full(5)}}.is(want{write: []int{0, 1}, dup: []int{2}, repr: []int{3},
 		fill: []int{1}, spares: []int{2, 3}, after: []Copy{full(9), empty(subset(9)), full(5), full(5)}})
-	place{t, 2, 6, []Copy{full(5), full(5), full(6), full(6)}}.is(want{master: 2, write: []int{2, 0, 1}, dup: []int{0}, repr: []int{1},
-		fill: []int{0, 1}, spares: []int{3}, after: []Copy{subset(9), subset(9), full(9), spare(9)}})
+	place{t, 2, 6, []Copy{full(5), full(5), full(6), full(6)}}.is(want{master: 2, write: []int{2, 0, 1, 3}, dup: []int{0}, repr: []int{1},
+		fill: []int{0, 1}, spares: []int{3}, after: []Copy{subset(9), subset(9), full(9), full(9)}})
 	// Each old version has its own representative.
 	place{t, 2, 6, []Copy{full(6), full(3), full(5), full(3)}}.is(want{write: []int{0, 1}, dup: []int{1, 2}, repr: []int{3},
 		fill: []int{1}, spares: []int{2, 3}, after: []Copy{full(9), subset(9), full(5), full(3)}})
@@ -277,9 +277,9 @@ func checkPart(t *testing.T, plan *Plan, pid int, reports []*Report) {
 		switch {
 		case uint16(m) == part.Master && !fullNow,
 			fullNow != (is(part.WriteSet) && !is(part.Fill)),
-			is(part.WriteSet) != (is(part.Replicas) || uint16(m) == part.Master),
-			is(part.Spares) && is(part.WriteSet),
-			is(part.Spares) != (!is(part.WriteSet) && after.State != None),
+			(is(part.Replicas) || uint16(m) == part.Master) && !is(part.WriteSet),
+			is(part.WriteSet) && !is(part.Replicas) && !part.InSync(before),
+			is(part.Spares) != (!is(part.Replicas) && uint16(m) != part.Master && after.State != None),
 			is(part.Duplicates) && (before.Empty || before.State == None || before.State == Spare || uint16(m) == part.Master),
 			is(part.Represented) && (before.State != Full || is(part.Duplicates)):
 			t.Errorf("partition %d member %d: %+v -> %+v breaks %+v", pid, m, before, after, part)
