@@ -18,9 +18,9 @@ type Core struct {
 	view   *cluster.View
 	frozen bool
 	parts  [cluster.Partitions]*part // nil: not of this shard, or before the first Commit
-	busy   map[record.Digest]*op // the write in flight per key
-	ops    map[uint64]*op        // by id
-	order  []*op                 // ops, oldest first; ended ones are dropped at Tick
+	busy   map[record.Digest]*op     // the write in flight per key
+	ops    map[uint64]*op            // by id
+	order  []*op                     // ops, oldest first; ended ones are dropped at Tick
 	nextID uint64
 	parked []*Request
 	held   []held

@@ -25,9 +25,9 @@ import (
 // Limits of one Core. Beyond them a request is refused with a retryable
 // status; nothing grows without bound.
 const (
-	MaxQueue  = 64        // requests waiting for one record, as Aerospike's transaction-pending-limit (20), with room for 64 writers on one hot key
-	MaxParked = 8192      // requests waiting for a View or a lease
-	MaxHeld   = 8192      // messages of a View this node has not committed yet
+	MaxQueue  = 64                    // requests waiting for one record, as Aerospike's transaction-pending-limit (20), with room for 64 writers on one hot key
+	MaxParked = 8192                  // requests waiting for a View or a lease
+	MaxHeld   = 8192                  // messages of a View this node has not committed yet
 	ackRetry  = 50 * time.Millisecond // resend to a silent peer; applying twice is harmless
 )
 
@@ -45,8 +45,8 @@ type Config struct {
 	Self         cluster.NodeID
 	Namespace    uint8
 	Store        Store
-	CommitMaster bool   // acknowledge after the master alone has the write
-	DefaultTTL   uint32 // seconds for requests that name none; zero: never expires
+	CommitMaster bool          // acknowledge after the master alone has the write
+	DefaultTTL   uint32        // seconds for requests that name none; zero: never expires
 	Deadline     time.Duration // of requests that name none; zero means 2 s
 }
 
@@ -120,12 +120,12 @@ type Effects struct {
 
 // Stats counts what happened since the Core was made.
 type Stats struct {
-	Reads, Writes, Replicas   uint64
-	Parked, Forwarded, Busy   uint64
-	Resolves, Rerun, Adopted  uint64
-	InDoubt, Timeouts, Stale  uint64
-	ConflictsDiscarded        uint64 // acknowledged versions that lost against the other side of a split
-	Refused                   uint64 // parked or held beyond the limit
+	Reads, Writes, Replicas  uint64
+	Parked, Forwarded, Busy  uint64
+	Resolves, Rerun, Adopted uint64
+	InDoubt, Timeouts, Stale uint64
+	ConflictsDiscarded       uint64 // acknowledged versions that lost against the other side of a split
+	Refused                  uint64 // parked or held beyond the limit
 }
 
 // Duplicate is a holder whose records the working master may lack.

@@ -125,6 +125,34 @@ func (c *Core) Become(now Now, pid int, writeSet []cluster.NodeID) {
 	c.unpark(now)
 }
 
+// Shrink makes the replicas the whole write set once they are all full: the
+// members outside them are about to drop their copies and answer no more.
+// writeSet are the other members that still get every write.
+func (c *Core) Shrink(now Now, pid int, writeSet []cluster.NodeID) {
+	p := c.parts[pid]
+	if p == nil || p.Master != c.cfg.Self {
+		return
+	}
+	p.WriteSet = writeSet
+	for _, o := range slices.Clone(c.order) {
+		if o.phase != replicating || o.req.Digest.Partition() != pid {
+			continue
+		}
+		o.await = slices.DeleteFunc(o.await, func(n cluster.NodeID) bool { return !slices.Contains(writeSet, n) })
+		if len(o.await) == 0 && !c.frozen {
+			c.finish(now, o)
+		}
+	}
+}
+
+// Dropped records that this node's copy is gone: it takes no more writes of
+// the partition in this View.
+func (c *Core) Dropped(pid int) {
+	if p := c.parts[pid]; p != nil {
+		p.Replica = false
+	}
+}
+
 // SetMaster records that another node has become the working master; requests
 // parked here for the partition go to it.
 func (c *Core) SetMaster(now Now, pid int, n cluster.NodeID) {

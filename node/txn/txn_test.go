@@ -1,0 +1,522 @@
+package txn
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/hlc"
+	"headroom/node/record"
+	"headroom/node/storage"
+	"headroom/node/wire"
+)
+
+// world runs a few Cores over real engines and delivers their messages by
+// hand, so that a test can hold, drop or reorder them.
+type world struct {
+	t       *testing.T
+	now     Now
+	nodes   map[cluster.NodeID]*testNode
+	queue   []message
+	replies map[uint64]wire.Reply
+	nextID  uint64
+	cut     map[cluster.NodeID]bool // neither sends nor receives
+}
+
+type testNode struct {
+	id    cluster.NodeID
+	core  *Core
+	store *storage.Engine
+}
+
+type message struct {
+	from, to cluster.NodeID
+	run      func()
+}
+
+func newWorld(t *testing.T, n int) *world {
+	w := &world{t: t, nodes: map[cluster.NodeID]*testNode{}, replies: map[uint64]wire.Reply{}, cut: map[cluster.NodeID]bool{}}
+	w.now = Now{Mono: 1, WallMS: 1_700_000_000_000, Lease: cluster.Never}
+	for i := range n {
+		id := cluster.NodeID(i + 1)
+		store, err := storage.Open(storage.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { store.Close() })
+		w.nodes[id] = &testNode{id: id, store: store, core: New(Config{Self: id, Store: store})}
+	}
+	return w
+}
+
+// commit gives every listed node a View of them in which master serves every
+// partition and the others are its write set.
+func (w *world) commit(counter uint64, master cluster.NodeID, members ...cluster.NodeID) {
+	v := &cluster.View{Key: cluster.ViewKey{Counter: counter, Proposer: members[0], Inc: 1}}
+	for _, m := range members {
+		v.Members = append(v.Members, cluster.Member{Node: m, Inc: 1})
+	}
+	for _, m := range members {
+		w.commitOn(v, m, master, nil)
+	}
+}
+
+func (w *world) commitOn(v *cluster.View, n, master cluster.NodeID, dups []Duplicate) {
+	var list []Assignment
+	for pid := range cluster.Partitions {
+		a := Assignment{Partition: pid, Master: master, Replica: true}
+		if n == master {
+			a.Duplicates = dups
+			for i := range v.Members {
+				if v.Members[i].Node != master {
+					a.WriteSet = append(a.WriteSet, v.Members[i].Node)
+				}
+			}
+		}
+		list = append(list, a)
+	}
+	w.nodes[n].core.Commit(w.now, v, list)
+	w.collect(w.nodes[n])
+}
+
+// collect queues a node's messages and records its replies.
+func (w *world) collect(n *testNode) {
+	out := n.core.Take()
+	for _, r := range out.Replies {
+		r.Reply.Bins = slices.Clone(r.Reply.Bins)
+		if r.To.Conn != nil { // a forwarded request: back to the node that forwarded it
+			w.replies[r.To.ID] = r.Reply
+			continue
+		}
+		if old, twice := w.replies[r.To.ID]; twice {
+			w.t.Errorf("request %d answered twice: %v, then %v", r.To.ID, old.Status, r.Reply.Status)
+		}
+		w.replies[r.To.ID] = r.Reply
+	}
+	for _, s := range out.Sends {
+		s.Replicate.Body = slices.Clone(s.Replicate.Body)
+		w.post(n.id, s.To, func() {
+			w.nodes[s.To].core.Receive(w.now, Origin{Conn: n.id, ID: s.ID}, s.Kind, &s.Replicate, &s.Resolve)
+		})
+	}
+	for _, a := range out.Answers {
+		to := a.To.Conn.(cluster.NodeID)
+		a.Resolved.Body = slices.Clone(a.Resolved.Body)
+		w.post(n.id, to, func() {
+			if a.Kind == wire.KindResolved {
+				w.nodes[to].core.ResolvedBy(w.now, n.id, a.To.ID, &a.Resolved)
+			} else {
+				w.nodes[to].core.Replicated(w.now, n.id, a.To.ID, a.Status)
+			}
+		})
+	}
+	for _, f := range out.Forwards {
+		q := *f.Req.clone()
+		q.Forwarded = true
+		w.post(n.id, f.To, func() { w.nodes[f.To].core.Request(w.now, &q) })
+	}
+	n.core.Reset()
+}
+
+func (w *world) post(from, to cluster.NodeID, run func()) {
+	w.queue = append(w.queue, message{from, to, run})
+}
+
+// deliver runs all messages until none is left.
+func (w *world) deliver() {
+	for len(w.queue) > 0 {
+		m := w.queue[0]
+		w.queue = w.queue[1:]
+		if w.cut[m.from] || w.cut[m.to] {
+			continue
+		}
+		m.run()
+		w.collect(w.nodes[m.to])
+	}
+}
+
+func (w *world) request(n cluster.NodeID, kind wire.Kind, key int, body []byte) uint64 {
+	w.nextID++
+	q := &Request{Kind: kind, From: Origin{ID: w.nextID}, Request: wire.Request{Digest: digest(key), Body: body}}
+	w.nodes[n].core.Request(w.now, q)
+	w.collect(w.nodes[n])
+	return w.nextID
+}
+
+func (w *world) status(id uint64) wire.Status {
+	r, ok := w.replies[id]
+	if !ok {
+		return 255
+	}
+	return r.Status
+}
+
+// tick moves time on and ticks every core.
+func (w *world) tick(d time.Duration) {
+	w.now.Mono = w.now.Mono.Add(d)
+	w.now.WallMS += d.Milliseconds()
+	for id := cluster.NodeID(1); int(id) <= len(w.nodes); id++ {
+		w.nodes[id].core.Tick(w.now)
+		w.collect(w.nodes[id])
+	}
+}
+
+func digest(key int) record.Digest {
+	d, err := record.NewDigest("", record.Int(int64(key)))
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+func body(v int) []byte {
+	b, err := record.AppendBody(nil, "", record.Value{}, []record.Bin{{Name: "a", Value: record.Int(int64(v))}})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (w *world) stored(n cluster.NodeID, key int) int {
+	d := digest(key)
+	_, b, ok := w.nodes[n].store.Get(&d, nil)
+	if !ok {
+		return -1
+	}
+	v, _ := record.Body(b).Get("a")
+	i, _ := v.Int()
+	return int(i)
+}
+
+func TestWriteIsAnsweredOnlyWhenEveryReplicaHasIt(t *testing.T) {
+	w := newWorld(t, 3)
+	w.commit(1, 3, 3, 2, 1)
+	id := w.request(3, wire.KindPut, 7, body(1))
+	if w.status(id) != 255 {
+		t.Fatalf("answered %v before any replica has it", w.status(id))
+	}
+	w.cut[1] = true
+	w.deliver()
+	if w.status(id) != 255 {
+		t.Fatalf("answered %v while one replica is missing", w.status(id))
+	}
+	w.cut[1] = false
+	w.tick(ackRetry)
+	w.deliver()
+	if w.status(id) != wire.StatusOK {
+		t.Fatalf("status %v, want ok after the repeat", w.status(id))
+	}
+	for n := cluster.NodeID(1); n <= 3; n++ {
+		if got := w.stored(n, 7); got != 1 {
+			t.Errorf("%v holds %d, want 1", n, got)
+		}
+	}
+}
+
+func TestRequestsForOneRecordAreSerialisedAndBounded(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(1, 2, 2, 1)
+	var ids []uint64
+	for i := range MaxQueue + 3 {
+		ids = append(ids, w.request(2, wire.KindPut, 7, body(i)))
+	}
+	w.deliver()
+	ok, busy := 0, 0
+	for _, id := range ids {
+		switch w.status(id) {
+		case wire.StatusOK:
+			ok++
+		case wire.StatusBusy:
+			busy++
+		}
+	}
+	if ok != MaxQueue+1 || busy != 2 {
+		t.Errorf("%d ok and %d busy, want %d and 2", ok, busy, MaxQueue+1)
+	}
+	if a, b := w.stored(1, 7), w.stored(2, 7); a != b || a != MaxQueue {
+		t.Errorf("copies hold %d and %d, want the last write %d", a, b, MaxQueue)
+	}
+}
+
+func TestFrozenNodeAcknowledgesNothing(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(1, 2, 2, 1)
+	id := w.request(2, wire.KindPut, 7, body(1))
+	w.nodes[2].core.Freeze()
+	w.deliver() // the replica's answer arrives in the frozen window
+	if w.status(id) != 255 {
+		t.Fatalf("answered %v while frozen", w.status(id))
+	}
+	read := w.request(2, wire.KindGet, 7, nil)
+	if w.status(read) != 255 {
+		t.Fatalf("read answered %v while frozen", w.status(read))
+	}
+	w.commit(2, 2, 2, 1)
+	w.deliver()
+	if w.status(id) != wire.StatusOK || w.status(read) != wire.StatusOK {
+		t.Errorf("after the commit: write %v, read %v; want both ok", w.status(id), w.status(read))
+	}
+}
+
+func TestWriteInFlightIsAdoptedByTheNewMaster(t *testing.T) {
+	w := newWorld(t, 3)
+	w.commit(1, 3, 3, 2, 1)
+	id := w.request(3, wire.KindPut, 7, body(5))
+	w.queue = nil // nobody got it
+	w.commit(2, 2, 3, 2, 1)
+	w.deliver()
+	if w.status(id) != wire.StatusOK {
+		t.Fatalf("status %v, want ok by adoption", w.status(id))
+	}
+	for n := cluster.NodeID(1); n <= 3; n++ {
+		if got := w.stored(n, 7); got != 5 {
+			t.Errorf("%v holds %d, want 5", n, got)
+		}
+	}
+}
+
+func TestOldViewMessagesAreInert(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(5, 2, 2, 1)
+	m := wire.Replicate{View: cluster.ViewKey{Counter: 4, Proposer: 2, Inc: 1}, Digest: digest(7),
+		Meta: record.Meta{Generation: 1, Version: record.Version{Regime: 4, Stamp: 1, Node: 2}}, Body: body(1)}
+	w.nodes[1].core.Receive(w.now, Origin{Conn: cluster.NodeID(2), ID: 9}, wire.KindReplicate, &m, &wire.Resolve{})
+	a := w.nodes[1].core.Take().Answers
+	if len(a) != 1 || a[0].Status != wire.StatusStaleView || w.stored(1, 7) != -1 {
+		t.Errorf("answers %+v, stored %d; want a refusal and nothing stored", a, w.stored(1, 7))
+	}
+}
+
+func TestMessageOfTheNextViewIsHeldUntilItsCommit(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(1, 2, 2, 1)
+	v := &cluster.View{Key: cluster.ViewKey{Counter: 2, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
+	w.nodes[1].core.Freeze()
+	w.nodes[2].core.Freeze()
+	w.commitOn(v, 2, 2, nil)
+	id := w.request(2, wire.KindPut, 7, body(1))
+	w.deliver()
+	if w.status(id) != 255 || w.stored(1, 7) != -1 {
+		t.Fatalf("status %v, replica %d: the replica has not committed yet", w.status(id), w.stored(1, 7))
+	}
+	w.commitOn(v, 1, 2, nil)
+	w.deliver()
+	if w.status(id) != wire.StatusOK || w.stored(1, 7) != 1 {
+		t.Errorf("status %v, replica %d; want ok and 1", w.status(id), w.stored(1, 7))
+	}
+}
+
+func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
+	w := newWorld(t, 2)
+	put := func(n cluster.NodeID, key, val int, regime uint32) {
+		d := digest(key)
+		m := record.Meta{Generation: 1, Version: record.Version{Regime: regime, Stamp: 1, Node: n}}
+		if err := w.nodes[n].store.Put(&d, m, body(val)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(2, 1, 10, 6) // conflict, the duplicate's is newer
+	put(1, 1, 11, 7)
+	put(1, 2, 20, 3) // only the duplicate has it
+	put(2, 3, 30, 7) // the master's is newer
+	put(1, 3, 31, 3)
+	v := &cluster.View{Key: cluster.ViewKey{Counter: 8, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
+	w.commitOn(v, 1, 2, nil)
+	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Ancestor: 5}})
+	for key, want := range map[int]int{1: 11, 2: 20, 3: 30} {
+		id := w.request(2, wire.KindGet, key, nil)
+		if w.status(id) != 255 {
+			t.Fatalf("key %d answered %v before the duplicate was asked", key, w.status(id))
+		}
+		w.deliver()
+		if w.status(id) != wire.StatusOK || w.stored(2, key) != want {
+			t.Errorf("key %d: %v, master holds %d; want ok, %d", key, w.status(id), w.stored(2, key), want)
+		}
+	}
+	if got := w.nodes[2].core.Stats().ConflictsDiscarded; got != 1 {
+		t.Errorf("%d conflicts counted, want 1: key 1 alone was written on both sides", got)
+	}
+}
+
+func TestLapsedLeaseParksUntilItIsBack(t *testing.T) {
+	w := newWorld(t, 1)
+	w.commit(1, 1, 1)
+	w.now.Lease = w.now.Mono
+	id := w.request(1, wire.KindGet, 7, nil)
+	if w.status(id) != 255 {
+		t.Fatalf("answered %v without a lease", w.status(id))
+	}
+	w.now.Lease = cluster.Never
+	w.tick(time.Millisecond)
+	if w.status(id) != wire.StatusNotFound {
+		t.Errorf("status %v, want not found", w.status(id))
+	}
+}
+
+func TestDrainedPartitionHandsItsRequestsOver(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(1, 2, 2, 1)
+	pid := func() int { d := digest(7); return d.Partition() }()
+	first := w.request(2, wire.KindPut, 7, body(1))
+	w.nodes[2].core.Drain(pid)
+	second := w.request(2, wire.KindPut, 7, body(2))
+	if d := w.nodes[2].core.Take().Drained; len(d) != 0 {
+		t.Fatalf("drained %v while a write is in flight", d)
+	}
+	for len(w.queue) > 0 && w.status(first) == 255 {
+		m := w.queue[0]
+		w.queue = w.queue[1:]
+		m.run()
+		if m.to == 2 {
+			if d := w.nodes[2].core.Take().Drained; !slices.Equal(d, []int{pid}) {
+				t.Fatalf("drained %v, want [%d]", d, pid)
+			}
+		}
+		w.collect(w.nodes[m.to])
+	}
+	w.nodes[1].core.Become(w.now, pid, []cluster.NodeID{2})
+	w.nodes[2].core.SetMaster(w.now, pid, 1)
+	w.collect(w.nodes[2])
+	w.deliver()
+	if w.status(second) != wire.StatusOK || w.stored(1, 7) != 2 || w.stored(2, 7) != 2 {
+		t.Errorf("second write %v, copies %d and %d; want ok and 2 on both", w.status(second), w.stored(1, 7), w.stored(2, 7))
+	}
+}
+
+func TestOverdueRequestsSayWhetherTheyMayHaveHappened(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(1, 2, 2, 1)
+	w.cut[1] = true
+	applied := w.request(2, wire.KindPut, 7, body(1))
+	queued := w.request(2, wire.KindPut, 7, body(2))
+	w.now.Lease = 0
+	parked := w.request(2, wire.KindPut, 8, body(3))
+	w.tick(2 * time.Second)
+	w.deliver()
+	if w.status(applied) != wire.StatusInDoubt {
+		t.Errorf("applied here, unanswered by the replica: %v, want in doubt", w.status(applied))
+	}
+	if w.status(queued) != wire.StatusTimeout || w.status(parked) != wire.StatusTimeout {
+		t.Errorf("queued %v, parked %v; want timeout for both", w.status(queued), w.status(parked))
+	}
+}
+
+func TestGenerationTTLDeleteAndOperate(t *testing.T) {
+	w := newWorld(t, 1)
+	w.commit(1, 1, 1)
+	do := func(q Request, want wire.Status) wire.Reply {
+		t.Helper()
+		w.nextID++
+		q.From.ID, q.Digest = w.nextID, digest(7)
+		w.nodes[1].core.Request(w.now, &q)
+		w.collect(w.nodes[1])
+		if got := w.status(w.nextID); got != want {
+			t.Fatalf("kind %d: %v, want %v", q.Kind, got, want)
+		}
+		return w.replies[w.nextID]
+	}
+	do(Request{Kind: wire.KindDelete}, wire.StatusNotFound)
+	do(Request{Kind: wire.KindPut, Request: wire.Request{Body: body(1), CheckGen: true, Generation: 1}}, wire.StatusGeneration)
+	do(Request{Kind: wire.KindPut, Request: wire.Request{Body: body(1), CheckGen: true}}, wire.StatusOK)
+	do(Request{Kind: wire.KindPut, Request: wire.Request{Body: body(1), CheckGen: true}}, wire.StatusGeneration)
+	do(Request{Kind: wire.KindPut, Request: wire.Request{Body: []byte{0xff, 0xff}}}, wire.StatusBadRequest)
+	ops, err := wire.AppendOps(nil, "", record.Value{}, []record.Op{{Kind: record.OpAdd, Bin: "a", Value: record.Int(4)}, {Kind: record.OpRead, Bin: "a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := do(Request{Kind: wire.KindOperate, Request: wire.Request{Body: ops}}, wire.StatusOK)
+	bins, err := wire.ParseResults(r.Bins)
+	if err != nil || len(bins) != 1 || r.Generation != 2 {
+		t.Fatalf("results %v (%v), generation %d", bins, err, r.Generation)
+	}
+	if v, _ := bins[0].Value.Int(); v != 5 {
+		t.Errorf("1 + 4 = %d", v)
+	}
+	do(Request{Kind: wire.KindTouch, Request: wire.Request{TTL: 10}}, wire.StatusOK)
+	w.now.WallMS += 11_000
+	do(Request{Kind: wire.KindGet}, wire.StatusNotFound)
+	do(Request{Kind: wire.KindPut, Request: wire.Request{Body: body(2)}}, wire.StatusOK)
+	do(Request{Kind: wire.KindDelete}, wire.StatusOK)
+	do(Request{Kind: wire.KindGet}, wire.StatusNotFound)
+}
+
+// TestRandomHistoriesKeepAcknowledgedWrites loses, repeats and reorders
+// messages and changes Views at random; every acknowledged write must be on
+// every member at the end, unless a later one replaced it.
+func TestRandomHistoriesKeepAcknowledgedWrites(t *testing.T) {
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { randomHistory(t, seed) })
+	}
+}
+
+func randomHistory(t *testing.T, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	w := newWorld(t, 3)
+	counter := uint64(1)
+	master := cluster.NodeID(3)
+	w.commit(counter, master, 3, 2, 1)
+	key := map[uint64]int{}
+	value := map[uint64]int{}
+	for i := range 400 {
+		switch rnd.IntN(10) {
+		case 0:
+			w.tick(time.Duration(rnd.IntN(80)) * time.Millisecond)
+		case 1:
+			if rnd.IntN(8) == 0 {
+				for n := range w.nodes {
+					w.nodes[n].core.Freeze()
+				}
+				counter++
+				master = cluster.NodeID(1 + rnd.IntN(3))
+				w.commit(counter, master, 3, 2, 1)
+			}
+		case 2, 3, 4:
+			k := rnd.IntN(12)
+			id := w.request(cluster.NodeID(1+rnd.IntN(3)), wire.KindPut, k, body(i))
+			key[id], value[id] = k, i
+		default:
+			if n := len(w.queue); n > 0 {
+				at := rnd.IntN(n)
+				m := w.queue[at]
+				w.queue = slices.Delete(w.queue, at, at+1)
+				if rnd.IntN(10) > 0 {
+					m.run()
+					w.collect(w.nodes[m.to])
+				}
+			}
+		}
+	}
+	for range 20 {
+		w.deliver()
+		w.tick(ackRetry)
+	}
+	w.deliver()
+	acked := map[int]int{}
+	for id, k := range key {
+		if w.status(id) == wire.StatusOK {
+			acked[k]++
+			_ = value[id]
+		}
+	}
+	if len(acked) < 5 {
+		t.Fatalf("only %d keys were acknowledged: this history proves nothing", len(acked))
+	}
+	for k := range acked {
+		a, b, c := w.stored(1, k), w.stored(2, k), w.stored(3, k)
+		if a < 0 || a != b || b != c {
+			t.Errorf("key %d: copies hold %d, %d, %d", k, a, b, c)
+		}
+	}
+}
+
+func TestStampNeverGoesBack(t *testing.T) {
+	c := New(Config{Self: 1})
+	c.view = &cluster.View{Key: cluster.ViewKey{Counter: 3}}
+	old := record.Version{Regime: 3, Stamp: hlc.Stamp(1<<62) << 1, Node: 9} // far ahead of any clock
+	if v := c.stamp(Now{WallMS: 1000}, old); !v.Newer(old) {
+		t.Errorf("stamp %v is not newer than %v", v, old)
+	}
+}
