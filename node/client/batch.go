@@ -93,6 +93,7 @@ type batch struct {
 	last     []wire.Status // last retryable answer of each item
 	unsure   []bool        // an attempt of the item may have been applied
 	pending  []int         // items without a result
+	limit    int           // items of a frame
 }
 
 // chunk is the part of a batch that one frame carries.
@@ -124,6 +125,7 @@ func (c *Client) newBatch(ctx context.Context, kind wire.Kind, n int, opts []Opt
 	b.last = make([]wire.Status, n)
 	b.unsure = make([]bool, n)
 	b.pending = make([]int, 0, n)
+	b.limit = batchItems
 	return b, nil
 }
 
@@ -168,7 +170,7 @@ func (b *batch) split(r *routes) []*chunk {
 			continue
 		}
 		ch := open[n]
-		if ch == nil || len(ch.items) >= batchItems || ch.bytes > 0 && ch.bytes+len(it.Body) > batchBytes {
+		if ch == nil || len(ch.items) >= b.limit || ch.bytes > 0 && ch.bytes+len(it.Body) > batchBytes {
 			ch = &chunk{to: n}
 			open[n] = ch
 			all = append(all, ch)
@@ -228,6 +230,9 @@ func (b *batch) absorb(ch *chunk) {
 	st := ch.call.Status
 	switch {
 	case ch.call.Err != nil && st.Retryable():
+		// If the reply was more than a frame holds, the connection is gone, and
+		// smaller frames help.
+		b.limit = max(1, b.limit/4)
 		b.again(ch, st)
 		return
 	case ch.call.Err != nil:

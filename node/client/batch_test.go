@@ -151,3 +151,32 @@ func TestScanResumesWhereItFailed(t *testing.T) {
 		}
 	})
 }
+
+func TestBatchShrinksWhenItsConnectionBreaks(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world, c *Client) {
+		var keys []Key
+		for i := range int64(200) {
+			keys = append(keys, Key{Value: record.Int(i)})
+			if err := c.Put(t.Context(), keys[i], bins(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.take(1, func(l *fakeLink, h wire.Header, p []byte) bool {
+			var q wire.Batch
+			if h.Kind == wire.KindBatchGet && q.Parse(p, false) == nil && len(q.Items) > 40 {
+				l.Close(wire.ErrFrame) // as the transport does with an oversized reply
+				return true
+			}
+			return false
+		})
+		results, err := c.BatchGet(t.Context(), keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if r.Err != nil {
+				t.Errorf("get %d: %v", i, r.Err)
+			}
+		}
+	})
+}

@@ -192,7 +192,11 @@ func statusOf(err error) wire.Status {
 // replied handles the answer of a node to a call taken out of its table.
 func (c *Client) replied(call *Call, r *wire.Reply, now cluster.Instant) {
 	call.Last = r.Status
-	if r.Status.Retryable() && call.raw == nil {
+	again := r.Status.Retryable()
+	if r.Status == wire.StatusInDoubt && call.repeatable() {
+		again, call.unsure = true, true // as if its connection had been lost
+	}
+	if again && call.raw == nil {
 		call.node.stats.retries.Add(1)
 		call.waiting = false
 		n := c.routes.Load().master(call.Namespace, call.Digest.Partition())

@@ -396,3 +396,27 @@ func TestDialWaitsForAClusterThatStartsLater(t *testing.T) {
 		c.Close()
 	})
 }
+
+func TestAnInDoubtAnswerIsRepeatedOnlyIfThatIsSafe(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world, c *Client) {
+		k := w.keyOn(t, 1)
+		doubt := func() {
+			var once atomic.Bool
+			w.take(1, func(l *fakeLink, h wire.Header, p []byte) bool {
+				if once.Swap(true) {
+					return false
+				}
+				l.reply(h.ID, wire.Reply{Status: wire.StatusInDoubt})
+				return true
+			})
+		}
+		doubt()
+		if err := c.Put(t.Context(), k, bins(1)); err != nil {
+			t.Errorf("put: %v, want success at the second attempt", err)
+		}
+		doubt()
+		if err := c.Put(t.Context(), k, bins(1), WithGeneration(1)); !errors.Is(err, ErrInDoubt) {
+			t.Errorf("checked put: %v, want in doubt", err)
+		}
+	})
+}

@@ -21,8 +21,8 @@
 //
 // # Repeated writes
 //
-// A write whose connection died after it was sent may or may not have been
-// applied. A put, delete or touch without a generation check is then sent
+// A write whose connection died after it was sent, or that a node answered as
+// in doubt, may or may not have been applied. A put, delete or touch without a generation check is then sent
 // again inside the same call: it may be applied twice, which bumps the
 // generation twice, but it is one write that takes effect between call and
 // return. An operate or a generation-checked write is never sent twice; it

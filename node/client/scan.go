@@ -120,7 +120,7 @@ func (s *scan) partition(ctx context.Context, p int) error {
 	var at *node
 	var cursor uint64
 	pause := backoff{}
-	giveUp := s.c.Now().Add(scanPatience)
+	giveUp := s.c.patienceOfScan(ctx)
 	for {
 		if err := s.mayGoOn(ctx, giveUp); err != nil {
 			return err
@@ -149,8 +149,16 @@ func (s *scan) partition(ctx context.Context, p int) error {
 			return nil
 		}
 		cursor = reply.Next
-		pause, giveUp = backoff{}, s.c.Now().Add(scanPatience)
+		pause, giveUp = backoff{}, s.c.patienceOfScan(ctx)
 	}
+}
+
+// patienceOfScan returns until when a partition may give no answer.
+func (c *Client) patienceOfScan(ctx context.Context) cluster.Instant {
+	if _, ok := ctx.Deadline(); ok {
+		return cluster.Never
+	}
+	return c.Now().Add(scanPatience)
 }
 
 func (s *scan) mayGoOn(ctx context.Context, giveUp cluster.Instant) error {
