@@ -10,7 +10,7 @@ import (
 // wish is the want of a new View and the quiet period before it is proposed.
 type wish struct {
 	active bool
-	since  cluster.Instant // when it arose
+	since  cluster.Instant // when it arose, or the present burst of evidence began
 	last   cluster.Instant // newest change of evidence
 	coming bool            // somebody is to join, not only to leave
 }
@@ -35,6 +35,9 @@ func (c *Core) reconsider(now cluster.Instant) {
 	c.expireMutes(now)
 	desired := c.desire(now)
 	if !cluster.SameMembers(desired, c.desired) {
+		if now.Sub(c.wish.last) > quietCome {
+			c.wish.since = now // another burst of evidence, with a bound of its own
+		}
 		c.wish.last = now
 		c.desired = desired
 	}

@@ -1,0 +1,248 @@
+package membership
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/wire"
+)
+
+// host reports how often it froze; grants maps a node to the end of its lease.
+type host struct {
+	froze  int
+	grants map[cluster.NodeID]cluster.Instant
+}
+
+func (h *host) Freeze(k cluster.ViewKey, _ []cluster.Member) []byte {
+	h.froze++
+	return []byte(k.String())
+}
+
+func (h *host) GrantedUntil(n cluster.NodeID, _ cluster.Incarnation) cluster.Instant {
+	return h.grants[n]
+}
+
+func member(n cluster.NodeID) cluster.Member {
+	return cluster.Member{Node: n, Inc: 1, Addr: fmt.Sprintf("a%d", n)}
+}
+
+func newCore(n cluster.NodeID) (*Core, *host) {
+	h := &host{grants: map[cluster.NodeID]cluster.Instant{}}
+	return New(0, Config{Self: member(n), Host: h, Rand: rand.New(rand.NewPCG(uint64(n), 1))}), h
+}
+
+// mesh is what n observes when all of ids hear each other.
+func mesh(n cluster.NodeID, ids ...cluster.NodeID) (ps []Peer) {
+	for _, i := range ids {
+		if i != n {
+			ps = append(ps, Peer{Member: member(i), Hears: without(ids, i)})
+		}
+	}
+	return ps
+}
+
+func without(ids []cluster.NodeID, i cluster.NodeID) []cluster.NodeID {
+	return slices.DeleteFunc(slices.Clone(ids), func(x cluster.NodeID) bool { return x == i })
+}
+
+const second = cluster.Instant(time.Second)
+
+// formed returns the cores of nodes 1..n under one View, and the instant.
+func formed(t *testing.T, n int) ([]*Core, []*host, cluster.Instant) {
+	t.Helper()
+	var cs []*Core
+	var hs []*host
+	var ids []cluster.NodeID
+	for i := range n {
+		c, h := newCore(cluster.NodeID(i + 1))
+		cs, hs, ids = append(cs, c), append(hs, h), append(ids, cluster.NodeID(i+1))
+	}
+	for _, c := range cs {
+		c.Observe(second, mesh(c.self.Node, ids...))
+	}
+	now := second.Add(maxQuiet)
+	exchange(now, cs, nil)
+	for _, c := range cs {
+		if c.View() == nil || len(c.View().Members) != n || c.Frozen() {
+			t.Fatalf("node%d holds %v", c.self.Node, c.View())
+		}
+	}
+	return cs, hs, now
+}
+
+// exchange ticks the cores and carries messages until none are left. drop
+// says which get lost.
+func exchange(now cluster.Instant, cs []*Core, drop func(from cluster.NodeID, e Envelope) bool) {
+	for _, c := range cs {
+		c.Tick(now)
+	}
+	for moved := true; moved; {
+		moved = false
+		for _, c := range cs {
+			for _, e := range c.Take().Send {
+				if drop != nil && drop(c.self.Node, e) {
+					continue
+				}
+				moved = true
+				for _, d := range cs {
+					if d.self.Node == e.To {
+						d.Receive(now, c.self.Node, e.Msg)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestPersistComesWithThePromise(t *testing.T) {
+	c, _ := newCore(1)
+	c.Observe(second, mesh(1, 1, 2))
+	k := cluster.ViewKey{Counter: 5, Proposer: 2, Inc: 1}
+	c.Receive(second, 2, &wire.Prepare{Ballot: k, Members: []cluster.Member{member(2), member(1)}})
+	e := c.Take()
+	if e.Persist == nil || e.Persist.Promised != k {
+		t.Fatalf("promise without persisting it: %+v", e)
+	}
+	again := New(0, Config{Self: member(1), State: *e.Persist, Host: &host{}, Rand: rand.New(rand.NewPCG(1, 1))})
+	again.Observe(second, mesh(1, 1, 2))
+	again.Receive(second, 2, &wire.Prepare{Ballot: k, Members: []cluster.Member{member(2), member(1)}})
+	if m, ok := again.Take().Send[0].Msg.(*wire.Nack); !ok || m.Promised != k {
+		t.Errorf("after a restart the same ballot is answered by %+v, want Nack", m)
+	}
+}
+
+func TestAcceptOfABallotBelowThePromiseIsRefused(t *testing.T) {
+	c, h := newCore(1)
+	c.Observe(second, mesh(1, 1, 2, 3))
+	ms := []cluster.Member{member(3), member(2), member(1)}
+	low, high := cluster.ViewKey{Counter: 5, Proposer: 2, Inc: 1}, cluster.ViewKey{Counter: 5, Proposer: 3, Inc: 1}
+	c.Receive(second, 2, &wire.Prepare{Ballot: low, Members: ms})
+	c.Receive(second, 3, &wire.Prepare{Ballot: high, Members: ms})
+	c.Take()
+	c.Receive(second, 2, &wire.Accept{Ballot: low, Members: ms})
+	if m, ok := c.Take().Send[0].Msg.(*wire.Nack); !ok || m.Promised != high || h.froze != 0 {
+		t.Errorf("answer %+v after freezing %d times, want Nack and none", m, h.froze)
+	}
+}
+
+func TestProposalWithoutThisIncarnationIsInert(t *testing.T) {
+	c, _ := newCore(1)
+	c.Observe(second, mesh(1, 1, 2))
+	old := member(1)
+	old.Inc = 9
+	k := cluster.ViewKey{Counter: 5, Proposer: 2, Inc: 1}
+	c.Receive(second, 2, &wire.Prepare{Ballot: k, Members: []cluster.Member{member(2), old}})
+	c.Receive(second, 3, &wire.Prepare{Ballot: k, Members: []cluster.Member{member(3), member(1)}}) // not by its proposer
+	if e := c.Take(); len(e.Send) != 0 || e.Persist != nil || c.Stats().Inert != 2 {
+		t.Errorf("effects %+v, want none", e)
+	}
+}
+
+func TestMemberStaysFrozenUntilTheCommitOfThatBallot(t *testing.T) {
+	cs, _, now := formed(t, 3)
+	for _, c := range cs[:2] {
+		c.Observe(now, mesh(c.self.Node, 1, 2))
+	}
+	now = now.Add(quietGone)
+	exchange(now, cs[:2], func(_ cluster.NodeID, e Envelope) bool {
+		_, lost := e.Msg.(*wire.Commit)
+		return lost
+	})
+	if !cs[0].Frozen() || cs[1].Frozen() {
+		t.Fatalf("frozen: node1 %v, node2 %v; want true, false", cs[0].Frozen(), cs[1].Frozen())
+	}
+	old := *cs[2].commit
+	cs[0].Receive(now, 3, &old)
+	if !cs[0].Frozen() {
+		t.Error("the commit of the old View ends the freeze")
+	}
+	// Node 2 sees it show an older View, and sends the commit again.
+	ps := mesh(2, 1, 2)
+	ps[0].View, ps[0].Frozen = old.View.Key, true
+	cs[1].Observe(now, ps)
+	exchange(now.Add(resendGap), cs[:2], nil)
+	if cs[0].Frozen() || cs[0].View().Key != cs[1].View().Key {
+		t.Errorf("not healed: frozen %v under %v", cs[0].Frozen(), cs[0].View())
+	}
+}
+
+func TestCommitWaitsForLeasesOfThoseLeftOut(t *testing.T) {
+	cs, hs, now := formed(t, 4)
+	end := now.Add(300 * time.Millisecond)
+	for i := range 3 { // node 1 is evicted for a broken link: nodes 2 and 3 heard it just now, node 4 some time ago
+		hs[i].grants[1] = end
+	}
+	hs[3].grants[1] = end.Add(-100 * time.Millisecond)
+	rest := cs[1:]
+	for _, c := range rest {
+		c.Observe(now, mesh(c.self.Node, 2, 3, 4))
+	}
+	exchange(now.Add(quietGone), rest, nil)
+	if len(cs[3].View().Members) != 4 || !cs[3].Frozen() {
+		t.Fatal("committed while node 1 may hold a lease")
+	}
+	exchange(end.Add(-101*time.Millisecond), rest, nil)
+	if len(cs[3].View().Members) != 4 {
+		t.Fatal("committed before the fence of node 4 passed")
+	}
+	exchange(end.Add(-100*time.Millisecond+fenceMargin), rest, nil)
+	for _, c := range rest {
+		if len(c.View().Members) != 3 || c.Frozen() {
+			t.Errorf("node%d holds %v, frozen %v", c.self.Node, c.View(), c.Frozen())
+		}
+	}
+}
+
+func TestDepartureOfANodeThatIsNotProposedDoesNotAbort(t *testing.T) {
+	cs, _, now := formed(t, 3)
+	p := cs[2]
+	p.Observe(now, mesh(3, 1, 3))
+	p.Tick(now.Add(quietGone))
+	p.Take()
+	p.Observe(now.Add(quietGone), append(mesh(3, 1, 3), Peer{Member: member(9)}))
+	p.Observe(now.Add(quietGone), mesh(3, 1, 3))
+	if p.round == nil || p.Stats().Aborted != 0 {
+		t.Error("the round was given up")
+	}
+	p.Observe(now.Add(quietGone), mesh(3, 3))
+	if p.Stats().Aborted != 1 {
+		t.Error("the round goes on although a proposed member is gone")
+	}
+}
+
+func TestLargestMutualKeepsTheMostAndThenTheHigher(t *testing.T) {
+	f := func(want []cluster.NodeID, n cluster.NodeID, broken ...[2]cluster.NodeID) {
+		t.Helper()
+		var ids []cluster.NodeID
+		for i := range n {
+			ids = append(ids, i+1)
+		}
+		ps := mesh(0, ids...)
+		for _, l := range broken { // one way: from does not hear to
+			ps[l[0]-1].Hears = without(ps[l[0]-1].Hears, l[1])
+		}
+		var in []*Peer
+		for i := range ps {
+			in = append(in, &ps[i])
+		}
+		var got []cluster.NodeID
+		for _, p := range largestMutual(in) {
+			got = append(got, p.Member.Node)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%d nodes, broken %v: kept %v, want %v", n, broken, got, want)
+		}
+	}
+	type l = [2]cluster.NodeID
+	f([]cluster.NodeID{1, 2, 3}, 3)
+	f([]cluster.NodeID{2, 3}, 3, l{1, 3})
+	f([]cluster.NodeID{2, 3}, 3, l{3, 1}, l{1, 3})
+	f([]cluster.NodeID{1, 2, 4}, 4, l{3, 1}, l{3, 2})
+	f([]cluster.NodeID{3, 4}, 4, l{1, 3}, l{1, 4}, l{2, 3}, l{2, 4})
+	f([]cluster.NodeID{2, 3, 4, 5}, 5, l{1, 5})
+}
