@@ -14,17 +14,17 @@ import (
 func (c *Core) question(from uint16, m *wire.Migrate) bool {
 	part := &c.plan.Parts[m.Partition]
 	fromHub := part.Available && from == part.Master && from != c.self
-	replica := slices.Contains(part.Replicas, c.self)
+	written := slices.Contains(part.WriteSet, c.self)
 	switch m.Step {
 	case wire.StepSummaryAsk, wire.StepListAsk, wire.StepFetch:
-		if fromHub && (replica || slices.Contains(part.Duplicates, c.self)) {
+		if fromHub && (written || slices.Contains(part.Duplicates, c.self)) {
 			c.tell(from, m)
 			return true
 		}
 	case wire.StepRecords:
-		return fromHub && replica && c.apply(from, m)
+		return fromHub && written && c.apply(from, m)
 	case wire.StepFilled:
-		return fromHub && replica && c.filled(from, m)
+		return fromHub && written && c.filled(from, m)
 	case wire.StepAbsorbed:
 		if fromHub && (slices.Contains(part.Duplicates, c.self) || slices.Contains(part.Represented, c.self)) {
 			pid := int(m.Partition)
@@ -37,7 +37,7 @@ func (c *Core) question(from uint16, m *wire.Migrate) bool {
 	case wire.StepMastered:
 		return part.Available && from == part.Final && from != c.self && c.mastered(from, m)
 	case wire.StepAllDone:
-		return part.Available && from == part.Final && !replica && c.allDone(from, m)
+		return part.Available && from == part.Final && !slices.Contains(part.Replicas, c.self) && c.allDone(from, m)
 	}
 	return false
 }
@@ -163,8 +163,11 @@ func (c *Core) mastered(from uint16, m *wire.Migrate) bool {
 func (c *Core) allDone(from uint16, m *wire.Migrate) bool {
 	pid := int(m.Partition)
 	k := c.report.Copies[pid]
-	handed := c.plan.Parts[pid].Master == c.self && c.master[pid] == from
-	if k.State != partition.None && k.State != partition.Spare && !handed {
+	if hub := c.plan.Parts[pid].Master == c.self; hub && c.master[pid] != from {
+		return false // we still serve it
+	}
+	inSync := k.State == partition.Full && k.Key == c.view.Key
+	if k.State != partition.None && k.State != partition.Spare && !inSync {
 		return false
 	}
 	if k.State != partition.None {

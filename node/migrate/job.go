@@ -17,7 +17,7 @@ const (
 	absorbing stage = iota + 1 // take what each duplicate has and we lack
 	filling                    // make each replica Full
 	telling                    // Absorbed to duplicates and represented outside the replicas
-	draining                   // wait for txn to stop serving
+	draining                   // wait for txn to end the writes in flight: master or write set change next
 	handing                    // Handoff to the final master
 	mastering                  // as the new master: Mastered to all members
 	dropping                   // as the final master: AllDone to holders outside the replicas
@@ -79,15 +79,15 @@ func (c *Core) skip(j *job) {
 	}
 }
 
-// fills are the replicas to be filled: those not Full, and after absorbing
-// all, because even those in sync lack what was absorbed. These come first and
-// duplicates last: were a duplicate Full before them, a View change now would
+// fills are the members to be filled: replicas that are not Full, and after
+// absorbing the whole write set, because even those in sync lack what was
+// absorbed. These come first and duplicates last: were a duplicate Full before them, a View change now would
 // leave copies that count as equal and are not.
 func (c *Core) fills(part *partition.Part) []uint16 {
 	if len(part.Duplicates) == 0 {
 		return part.Fill
 	}
-	all := slices.DeleteFunc(slices.Clone(part.Replicas), func(m uint16) bool { return m == c.self })
+	all := slices.DeleteFunc(slices.Clone(part.WriteSet), func(m uint16) bool { return m == c.self })
 	slices.SortStableFunc(all, func(a, b uint16) int { return cmp.Compare(fillRank(part, a), fillRank(part, b)) })
 	return all
 }
@@ -113,7 +113,9 @@ func (c *Core) targets(j *job) []uint16 {
 	case j.stage == telling && hub:
 		return slices.DeleteFunc(slices.Concat(part.Duplicates, part.Represented),
 			func(m uint16) bool { return slices.Contains(part.Replicas, m) })
-	case (j.stage == draining || j.stage == handing) && hub && part.Final != c.self:
+	case j.stage == draining && hub && (part.Final != c.self || len(part.WriteSet) > len(part.Replicas)):
+		return []uint16{part.Final}
+	case j.stage == handing && hub && part.Final != c.self:
 		return []uint16{part.Final}
 	case j.stage == mastering && !hub:
 		return c.others()
@@ -243,9 +245,14 @@ func (c *Core) finish(j *job) {
 // ones wait: the answer to Effects.Drain.
 func (c *Core) Drained(now cluster.Instant, pid int) {
 	c.now = max(c.now, now)
-	if j := c.jobs[pid]; j != nil && j.stage == draining && !c.frozen {
-		c.next(j)
+	j := c.jobs[pid]
+	if j == nil || j.stage != draining || c.frozen {
+		return
 	}
+	if j.part.Final == c.self { // no handoff: only the write set shrinks
+		c.out.Master = append(c.out.Master, Mastership{j.pid, c.cfg.Self})
+	}
+	c.next(j)
 }
 
 // ask puts a question to members and repeats it until all have answered.

@@ -73,8 +73,9 @@ type node struct {
 	core    *Core
 	engine  *storage.Engine
 	history []cluster.ViewKey
-	next    cluster.Instant // no Tick before
-	pending bool            // frozen until a scheduled commit
+	next    cluster.Instant            // no Tick before
+	pending bool                       // frozen until a scheduled commit
+	shrunk  map[uint16]cluster.ViewKey // View in which writes go to the Replicas only
 }
 
 type pair struct{ from, to cluster.NodeID }
@@ -125,7 +126,7 @@ func (w *world) erase(n *node) {
 	if n.engine, err = storage.Open(storage.Config{}); err != nil {
 		w.t.Fatal(err)
 	}
-	n.history, n.pending = nil, false
+	n.history, n.pending, n.shrunk = nil, false, map[uint16]cluster.ViewKey{}
 	n.core = New(Config{Self: n.id, Store: engineStore{n.engine, func() bool { return w.rng.Float64() < w.full }}, Rand: rand.New(rand.NewPCG(uint64(n.id), 2))})
 }
 
@@ -176,6 +177,9 @@ func (w *world) commit(ids ...int) {
 func (w *world) take(n *node) {
 	e := n.core.Take()
 	w.checkEffects(n, e)
+	for _, x := range e.Master {
+		n.shrunk[x.Partition] = n.core.view.Key
+	}
 	for _, s := range e.Sends {
 		w.send(n, s)
 	}
@@ -319,7 +323,7 @@ func (w *world) master(pid int, group []int) (*node, []*node) {
 		}
 		part := &c.plan.Parts[pid]
 		set := part.WriteSet
-		if part.Master != c.self {
+		if n.shrunk[uint16(pid)] == c.view.Key {
 			set = part.Replicas
 		}
 		var all []*node
