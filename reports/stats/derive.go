@@ -93,7 +93,6 @@ func seconds(run *result.Run) []Second {
 // steady part and the curves.
 func (f *Facts) latencies() {
 	steady, healthy := f.steadySeconds()
-	infinite := f.Total.Failed + f.Total.InDoubt
 	index := map[int]int{}
 	for i, s := range f.Seconds {
 		index[s.T] = i
@@ -101,7 +100,7 @@ func (f *Facts) latencies() {
 	calm := result.NewHistogram()
 	for _, kind := range result.Kinds {
 		sum := result.NewHistogram()
-		logs, problems := merge(f.Run, kind, func(t int, h *hdr.Histogram) {
+		m := merge(f.Run, kind, func(t int, h *hdr.Histogram) {
 			sum.Merge(h)
 			if kind != result.Response {
 				return
@@ -113,20 +112,37 @@ func (f *Facts) latencies() {
 				f.Seconds[i].latencies(h)
 			}
 		})
-		f.Problems = append(f.Problems, problems...)
-		if logs == 0 {
+		f.Problems = append(f.Problems, m.problems...)
+		if len(m.ops) == 0 {
 			continue
 		}
-		lost := infinite
-		if kind == result.Lateness {
-			lost = 0 // an operation that failed was still submitted, late or not
-		}
-		f.Curves = append(f.Curves, curve(kind, sum, lost))
+		f.Curves = append(f.Curves, curve(kind, sum, f.infinite(kind, m)))
 	}
 	if len(f.Curves) == 0 || f.Curves[0].Kind != result.Response {
 		f.fallback()
 	}
 	f.Steady = f.steady(steady, healthy, calm)
+}
+
+// infinite counts the operations that never completed beside the histograms
+// that m went through.
+func (f *Facts) infinite(kind result.Kind, m merged) (n int64) {
+	if kind == result.Lateness {
+		return 0 // an operation that failed was still submitted, late or not
+	}
+	if m.until == math.MaxInt {
+		for op := range m.ops {
+			o := f.Run.Summary.Operations[op]
+			n += o.Failed + o.InDoubt
+		}
+		return n
+	}
+	for _, r := range f.Run.Series {
+		if m.ops[r.Op] && r.TSec >= 0 && r.TSec < m.until {
+			n += r.Failed + r.InDoubt
+		}
+	}
+	return n
 }
 
 // latencies fills in the second's percentiles over all operations.

@@ -53,15 +53,32 @@ func (l *log) advance(zero time.Time) (err error) {
 	return nil
 }
 
+// merged is what merge went through.
+type merged struct {
+	ops      map[string]bool // operations whose log was there
+	until    int             // the second before which it ended, MaxInt at the logs' own end
+	problems []string
+}
+
+func (m *merged) problem(format string, args ...any) {
+	if len(m.problems) < maxProblems {
+		m.problems = append(m.problems, fmt.Sprintf(format, args...))
+	}
+}
+
 // merge reads the logs of a kind of all operations side by side and calls
 // visit with each second's histogram over them, in rising order of time. It
-// holds one histogram per operation, however long the run was. It returns how
-// many logs it read and what was wrong with the others.
-func merge(run *result.Run, kind result.Kind, visit func(t int, h *hdr.Histogram)) (logs int, problems []string) {
+// holds one histogram per operation, however long the run was. It ends before
+// the second at which a log is damaged: what follows would be percentiles of
+// the other operations only.
+func merge(run *result.Run, kind result.Kind, visit func(t int, h *hdr.Histogram)) merged {
+	m := merged{ops: map[string]bool{}, until: math.MaxInt}
 	var open []*log
 	step := func(l *log) {
+		last := l.t
 		if err := l.advance(run.Summary.MeasuredFrom); err != nil {
-			problems = append(problems, fmt.Sprintf("%s is damaged from its interval %d on, the rest is left out: %v.", filepath.Base(l.file.Name()), l.n, err))
+			m.until = min(m.until, last+1)
+			m.problem("%s is damaged from its interval %d on: latencies from second %d on are left out: %v.", filepath.Base(l.file.Name()), l.n, last+1, err)
 		}
 	}
 	for _, op := range Operations(run) {
@@ -70,10 +87,10 @@ func merge(run *result.Run, kind result.Kind, visit func(t int, h *hdr.Histogram
 			continue // Load has named it
 		}
 		defer f.Close()
-		l := &log{file: f, r: hdr.NewHistogramLogReader(f), want: run.Summary.Operations[op].OK}
+		l := &log{file: f, r: hdr.NewHistogramLogReader(f), want: run.Summary.Operations[op].OK, t: -1}
 		step(l)
 		open = append(open, l)
-		logs++
+		m.ops[op] = true
 	}
 	sum := result.NewHistogram()
 	for {
@@ -83,14 +100,15 @@ func merge(run *result.Run, kind result.Kind, visit func(t int, h *hdr.Histogram
 				t, any = min(t, l.t), true
 			}
 		}
-		if !any {
-			return logs, append(problems, short(open)...)
+		if !any || t >= m.until {
+			m.short(open)
+			return m
 		}
 		sum.Reset()
 		for _, l := range open {
 			if l.next != nil && l.t == t {
 				if dropped := sum.Merge(l.next); dropped > 0 {
-					problems = append(problems, fmt.Sprintf("%s: %d samples at %d s lie beyond %v and are left out.", filepath.Base(l.file.Name()), dropped, t, result.MaxLatency))
+					m.problem("%s: %d samples at %d s lie beyond %v and are left out.", filepath.Base(l.file.Name()), dropped, t, result.MaxLatency)
 				}
 				step(l)
 			}
@@ -104,14 +122,13 @@ func merge(run *result.Run, kind result.Kind, visit func(t int, h *hdr.Histogram
 const wholeLog = 0.99
 
 // short names the logs that hold fewer samples than their operations completed.
-func short(logs []*log) (problems []string) {
+func (m *merged) short(logs []*log) {
 	for _, l := range logs {
-		if float64(l.got) < wholeLog*float64(l.want) {
-			problems = append(problems, fmt.Sprintf("%s holds %s of %s samples: curves and percentiles per second rest on these.",
-				filepath.Base(l.file.Name()), Count(l.got), Count(l.want)))
+		if m.until == math.MaxInt && float64(l.got) < wholeLog*float64(l.want) {
+			m.problem("%s holds %s of %s samples: curves and percentiles per second rest on these.",
+				filepath.Base(l.file.Name()), Count(l.got), Count(l.want))
 		}
 	}
-	return problems
 }
 
 // curvePitch is the distance of points on a percentile curve in nines: 50
