@@ -25,8 +25,7 @@ type control struct {
 	hb     *heartbeat.Core
 	ms     *membership.Core
 	meta   meta
-	peers  map[cluster.NodeID]string // as given to the mesh
-	left   bool                      // goodbye has been said
+	left   bool // goodbye has been said
 }
 
 // heard is a snapshot of what heartbeat hears, for status.

@@ -35,8 +35,6 @@ type Request struct {
 	Body       []byte // aliases the frame when parsed
 }
 
-const requestFixed = 1 + 20 + 4 + 4 + 1 + 2
-
 // Append appends the payload to b.
 func (q *Request) Append(b []byte) []byte {
 	b = append(b, q.Namespace)

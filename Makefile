@@ -1,0 +1,55 @@
+# Headroom. Needs Go and make, nothing else. `make` lists the targets.
+
+BIN      := bin
+PROGRAMS := node loadgen reports
+SEEDS    ?= 200
+GO       ?= go
+
+.DEFAULT_GOAL := help
+.PHONY: help build test check race sim soak bench e2e demo fmt lint clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## write bin/headroom-*
+	@mkdir -p $(BIN)
+	@for p in $(PROGRAMS); do CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/headroom-$$p ./$$p || exit 1; done
+
+test: ## unit tests, simulation seeds, virtual networks, a short real run (under 3 minutes)
+	$(GO) vet ./...
+	$(GO) test ./...
+
+check: fmt-check lint test ## what every commit passes
+
+race: ## the packages with goroutines under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./node/transport/... ./node/storage ./node/client ./node/server ./loadgen/...
+
+sim: ## simulation seeds: make sim SEEDS=2000
+	$(GO) test ./node/sim -run TestSeeds -seeds $(SEEDS) -v | tail -n 12
+
+soak: ## simulation seeds until told to stop; failing seeds are printed
+	$(GO) test ./node/sim -run TestSeeds -seeds 1000000 -timeout 0 -v
+
+bench: ## benchmarks of the hot paths, ready for benchstat
+	$(GO) test -run '^$$' -bench . -benchtime 1s -count $(or $(COUNT),3) ./node/storage ./node/transport ./node/partition ./node/record ./loadgen/...
+
+e2e: build ## real processes: kill, stop, rejoin under load, audited
+	$(GO) test ./hack/e2e -count 1 -e2e -timeout 15m
+
+demo: build ## four nodes, load, a kill, a report in out/demo (under two minutes)
+	@hack/demo.sh
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: fmt-check
+fmt-check:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not formatted (make fmt):"; echo "$$out"; exit 1; }
+
+lint: ## vet, staticcheck, and the rules of the house (hack)
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test ./hack -count 1
+
+clean: ## remove what make wrote
+	rm -rf $(BIN) out
