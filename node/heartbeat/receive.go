@@ -35,10 +35,10 @@ func (c *Core) Receive(now cluster.Instant, m *wire.Pulse, from string) {
 	c.renew(now, p, m)
 	c.gossip(now, m)
 	c.seedAnswered(p, m)
-	if m.Ask || m.Called != "" {
+	if m.Ask {
 		p.due(now)
 	}
-	if m.Called != "" {
+	if m.Seq == 0 { // a call to a seed: the answer tells which one this node is
 		p.called = m.Called
 	}
 	if m.Goodbye {
@@ -51,7 +51,7 @@ func (c *Core) Receive(now cluster.Instant, m *wire.Pulse, from string) {
 // accept decides whether m is news of p, and makes p heard.
 func (c *Core) accept(now cluster.Instant, p *peer, m *wire.Pulse) bool {
 	moved := p.member.Inc != 0 && m.Addr != p.member.Addr
-	fresh := p.heard && now.Sub(p.heardAt) < c.cfg.Interval*askAfter2/2
+	fresh := p.heard && now.Sub(p.heardAt) < c.cfg.Lease // a lease of the old process may hold
 	switch {
 	case moved && (fresh || m.Inc < p.member.Inc && p.heard):
 		// While p is heard where it was, this is a second process with its

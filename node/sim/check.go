@@ -24,7 +24,8 @@ func (w *World) fail(format string, args ...any) {
 
 // checkCommit asserts on each adoption of a View: the same key means the same
 // members in the same order and the same reports; the node adopts exactly the
-// ballot it froze for last; keys only grow within a life.
+// ballot it froze for last; the keys of a node only grow, in all its lives (they
+// are the regimes of its writes).
 func (w *World) checkCommit(n *Node, m *wire.Commit) {
 	if first := w.check.commits[m.View.Key]; first == nil {
 		w.check.commits[m.View.Key] = m
@@ -37,9 +38,10 @@ func (w *World) checkCommit(n *Node, m *wire.Commit) {
 	if !m.View.Has(n.ID, n.Inc) {
 		w.fail("node%d.%d adopts %v without it", n.ID, n.Inc, &m.View)
 	}
-	if k := len(n.Commits); k > 1 && !n.Commits[k-2].View.Key.Less(m.View.Key) {
-		w.fail("node%d goes back from %v to %v", n.ID, n.Commits[k-2].View.Key, m.View.Key)
+	if !n.newest.Less(m.View.Key) {
+		w.fail("node%d goes back from %v to %v", n.ID, n.newest, m.View.Key)
 	}
+	n.newest = m.View.Key
 }
 
 func samePayloads(a, b [][]byte) bool {
@@ -64,7 +66,8 @@ func (w *World) checkAll() {
 }
 
 // checkLease asserts that no member of m's View has gone on to a later View
-// without m while m may still answer reads.
+// while m may still answer reads: if the later View has m, then m accepted it
+// and was frozen; if not, then m's lease has ended.
 func (w *World) checkLease(m *Node) {
 	v := m.View()
 	for _, q := range v.Members {
@@ -72,7 +75,7 @@ func (w *World) checkLease(m *Node) {
 		if o == m || !o.Up || o.Inc != q.Inc || o.View() == nil {
 			continue
 		}
-		if ov := o.View(); v.Key.Less(ov.Key) && !ov.Has(m.ID, m.Inc) {
+		if ov := o.View(); v.Key.Less(ov.Key) {
 			w.fail("node%d may serve under %v until %v while node%d holds %v", m.ID, v,
 				m.Heartbeat.LeaseUntil(v).Sub(m.Now()), o.ID, ov)
 		}

@@ -140,3 +140,16 @@ func TestLossJitterAndShortPausesMakeNoVerdict(t *testing.T) {
 		t.Errorf("%d false verdicts", verdicts)
 	}
 }
+
+func TestSteadyClusterSendsOnePulsePerIntervalAndPeer(t *testing.T) {
+	w := form(t, Config{Nodes: 4, Seed: 1, Seeds: 2})
+	before, bytes := w.Net.Pulses, w.Net.Bytes
+	if err := w.Run(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	perSecond := (w.Net.Pulses - before) / 10
+	t.Logf("4 nodes: %d pulses/s of %d bytes", perSecond, (w.Net.Bytes-bytes)/(w.Net.Pulses-before))
+	if perSecond > 130 { // 4 nodes · 3 peers · 10/s, ±10 %
+		t.Errorf("%d pulses/s, want about 120", perSecond)
+	}
+}

@@ -1,8 +1,8 @@
 package sim
 
 import (
-	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"headroom/node/cluster"
@@ -47,6 +47,7 @@ type Node struct {
 	inbox   []func() // arrivals while paused
 	tickSeq uint64   // the newest scheduled tick; older ones are void
 	frozen  cluster.ViewKey
+	newest  cluster.ViewKey // ever committed, in all lives
 	// Lost counts verdicts by kind, Duplicate is set by heartbeat.
 	Lost      map[heartbeat.EventKind]int
 	Duplicate string
@@ -64,7 +65,7 @@ type Committed struct {
 // connection holds the sender back.
 const maxInbox = 4096
 
-func (n *Node) addr() string { return fmt.Sprintf("10.0.0.%d:3000", n.ID) }
+func (n *Node) addr() string { return n.w.addrs[n.ID-1] }
 
 // Now is the node's own monotonic clock.
 func (n *Node) Now() cluster.Instant { return cluster.Instant(n.w.now.Sub(n.Started)) + 1 }
@@ -287,10 +288,8 @@ func (n *Node) note(e heartbeat.Event) {
 }
 
 func (n *Node) sendPulse(o heartbeat.Outgoing) {
-	for _, to := range n.w.Nodes {
-		if to.addr() == o.Addr {
-			n.w.Net.sendPulse(n, to, o.Node, o.Pulse.Append(nil))
-		}
+	if i := slices.Index(n.w.addrs, o.Addr); i >= 0 {
+		n.w.Net.sendPulse(n, n.w.Nodes[i], o.Node, o.Pulse.Append(nil))
 	}
 }
 

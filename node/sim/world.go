@@ -44,6 +44,7 @@ type World struct {
 	queue eventHeap
 	order uint64
 	Nodes []*Node // by id − 1
+	addrs []string
 	Net   *Network
 	check checker
 	trace uint64
@@ -59,6 +60,7 @@ func NewWorld(cfg Config) *World {
 	w := &World{cfg: cfg, rand: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), check: newChecker(), trace: fnvOffset}
 	w.Net = newNetwork(w, cfg.Net.withDefaults())
 	for i := range cfg.Nodes {
+		w.addrs = append(w.addrs, fmt.Sprintf("10.0.0.%d:3000", i+1))
 		w.Nodes = append(w.Nodes, &Node{w: w, ID: cluster.NodeID(i + 1)})
 	}
 	return w
