@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"headroom/node/record"
@@ -51,6 +52,9 @@ type Config struct {
 	// MaxInFlight bounds the requests in flight on one connection; beyond it
 	// Submit gives ErrBusy. Zero means DefaultMaxInFlight.
 	MaxInFlight int
+	// PacketConn replaces the UDP socket, for simulated networks. The Client
+	// closes it.
+	PacketConn net.PacketConn
 }
 
 func (c Config) withDefaults() Config {

@@ -14,7 +14,7 @@ import (
 type quicDialer struct{ d *transport.Dialer }
 
 func newQUIC(cfg *Config) (dialer, error) {
-	tc := transport.DialerConfig{Insecure: cfg.Insecure, Credentials: cfg.Identity}
+	tc := transport.DialerConfig{Insecure: cfg.Insecure, Credentials: cfg.Identity, PacketConn: cfg.PacketConn}
 	if !cfg.Insecure && cfg.Identity.Roots == nil && cfg.Credentials != "" {
 		var err error
 		if tc.Credentials, err = certs.Load(cfg.Credentials); err != nil {

@@ -35,6 +35,10 @@ type Config struct {
 
 	Namespaces []NamespaceConfig // empty: one, "default"
 	Log        *slog.Logger      // nil: discards
+
+	// PacketConn replaces the UDP socket, for simulated networks; the node
+	// closes it. Refused ports go unseen then.
+	PacketConn net.PacketConn
 }
 
 // NamespaceConfig configures one namespace. All nodes of a cluster must agree

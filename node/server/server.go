@@ -183,7 +183,7 @@ func (n *Node) listen() error {
 	if err != nil {
 		return err
 	}
-	n.ep, err = transport.Listen(transport.Config{Node: n.id, Credentials: creds, Insecure: n.cfg.Insecure, Addr: n.cfg.Listen,
+	n.ep, err = transport.Listen(transport.Config{Node: n.id, Credentials: creds, Insecure: n.cfg.Insecure, Addr: n.cfg.Listen, PacketConn: n.cfg.PacketConn,
 		Handler: handler{n}, Log: n.log,
 		Pulse: func(p []byte, from net.Addr) { n.pulse(p, from.String()) },
 		Refused: func(node cluster.NodeID, _ string) {
