@@ -17,6 +17,7 @@
 package drive
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -270,3 +271,34 @@ func (d *Driver) Audit() result.Audit { return d.audit.summary() }
 // Findings returns the violations listed since the last call, at most 1000 in
 // a driver's life; Run passes those of its time to its progress function.
 func (d *Driver) Findings() []Finding { return d.audit.takeFindings() }
+
+// SetRate changes the driver to an open loop of the given rate for the runs to
+// come.
+func (d *Driver) SetRate(rate units.Rate) {
+	d.cfg.Rate, d.cfg.Closed, d.cfg.InFlight = rate, 0, 0
+	d.cfg.Lanes = 0
+	d.cfg = d.cfg.withDefaults()
+}
+
+// Calibrate runs a closed loop of the given number of clients for a short time
+// and returns the rate at which operations succeeded. The driver's own load is
+// as before afterwards.
+func (d *Driver) Calibrate(ctx context.Context, clients int, length time.Duration) (units.Rate, error) {
+	saved := d.cfg
+	defer func() { d.cfg = saved }()
+	d.cfg.Rate, d.cfg.Closed, d.cfg.Faults = 0, clients, nil
+	// The first third warms up connections and code.
+	d.cfg.Warmup, d.cfg.Duration = length/3, length-length/3
+	d.cfg = d.cfg.withDefaults()
+	r, err := d.Run(ctx, nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	if r.Interrupted {
+		return 0, context.Cause(ctx)
+	}
+	if r.Achieved == 0 {
+		return 0, fmt.Errorf("no operation succeeded in %v with %d clients", length, clients)
+	}
+	return units.Rate(float64(r.Achieved) / r.Duration.Seconds()), nil
+}

@@ -1,0 +1,392 @@
+// Package local owns clusters of real node processes on this machine: starting
+// them, injecting faults into them, watching what they say of themselves, and
+// ending them. It knows the node only by its command line and its HTTP status;
+// it sends no load and writes no result.
+//
+// The invariant to know: no node outlives this process. Close ends them all,
+// and a crash of this process ends them by the kernel (parent-death signal).
+//
+// Start reading at Start; faults are in fault.go, the observation of views and
+// migrations in watch.go.
+package local
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// MaxNodes bounds a local cluster: beyond it a machine only swaps.
+	MaxNodes = 64
+	// readyTimeout is how long Start waits for one View of all nodes. A quiet
+	// machine takes under a second.
+	readyTimeout = 60 * time.Second
+	// termTimeout is how long Close waits after SIGTERM; there is nothing left
+	// to save, the directory goes too.
+	termTimeout = 2 * time.Second
+	// logTail is how much of a node's log an error shows.
+	logTail = 2000
+)
+
+// Config says what to start. Zero values mean the defaults.
+type Config struct {
+	Nodes  int
+	Binary string // default: FindNode
+	// Dir holds the nodes' data, logs and certificates. Default: a temporary
+	// directory that Close removes.
+	Dir  string
+	Name string // of the cluster, default "local"
+	// Flags are further flags of every node, without dashes: replication-factor.
+	Flags map[string]string
+}
+
+// Cluster is a set of node processes. Its methods may be called from any
+// goroutine.
+type Cluster struct {
+	cfg   Config
+	temp  bool
+	nodes []*node
+}
+
+// node is one node over all its lives.
+type node struct {
+	name       string // node1, …
+	addr, http string // host:port
+	args       []string
+	log        string // path
+
+	mu      sync.Mutex // guards all below
+	cmd     *exec.Cmd  // nil when down
+	exited  chan struct{}
+	stopped bool // by SIGSTOP
+	told    bool // its end was asked for
+}
+
+// FindNode returns the path of headroom-node: beside this program, then on
+// PATH.
+func FindNode() (string, error) {
+	const name = "headroom-node"
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), name)
+		if info, err := os.Stat(beside); err == nil && info.Mode()&0o111 != 0 {
+			return beside, nil
+		}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("no %s beside this program nor on PATH: build it with `make build`", name)
+}
+
+// Start starts the nodes and returns when all are ready in one View. On an
+// error everything is ended again.
+func Start(ctx context.Context, cfg Config) (*Cluster, error) {
+	if cfg.Nodes < 1 || cfg.Nodes > MaxNodes {
+		return nil, fmt.Errorf("%d local nodes, want 1 to %d", cfg.Nodes, MaxNodes)
+	}
+	if cfg.Name == "" {
+		cfg.Name = "local"
+	}
+	var err error
+	if cfg.Binary == "" {
+		if cfg.Binary, err = FindNode(); err != nil {
+			return nil, err
+		}
+	}
+	c := &Cluster{cfg: cfg}
+	if cfg.Dir == "" {
+		c.temp = true
+		if c.cfg.Dir, err = os.MkdirTemp("", "headroom-"); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.start(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context) error {
+	addrs, err := freeAddrs("udp", c.cfg.Nodes)
+	if err != nil {
+		return err
+	}
+	https, err := freeAddrs("tcp", c.cfg.Nodes)
+	if err != nil {
+		return err
+	}
+	for i := range c.cfg.Nodes {
+		n := &node{name: "node" + strconv.Itoa(i+1), addr: addrs[i], http: https[i]}
+		dir := filepath.Join(c.cfg.Dir, n.name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		n.log = filepath.Join(c.cfg.Dir, n.name+".log")
+		n.args = []string{"run", "--node-id", strconv.Itoa(i + 1), "--cluster-name", c.cfg.Name, "--listen", n.addr,
+			"--seed", strings.Join(addrs, ","), "--http", n.http, "--data-dir", dir, "--credentials", c.Credentials()}
+		for _, key := range sortedKeys(c.cfg.Flags) {
+			n.args = append(n.args, "--"+key+"="+c.cfg.Flags[key])
+		}
+		c.nodes = append(c.nodes, n)
+	}
+	for _, n := range c.nodes {
+		if err := c.launch(n); err != nil {
+			return err
+		}
+	}
+	return c.awaitView(ctx)
+}
+
+// launch starts one process of n, which must be down.
+func (c *Cluster) launch(n *node) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the child has its own descriptor
+	cmd := exec.Command(c.cfg.Binary, n.args...)
+	// Measured +20 to 57 % on two cores over one scheduler thread per core and node.
+	procs := max(1, runtime.NumCPU()/c.cfg.Nodes)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
+	cmd.Stdout, cmd.Stderr = log, log
+	// Its own process group: a Ctrl-C at the terminal ends the run, not the nodes under it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	started := make(chan error)
+	n.exited = make(chan struct{})
+	exited := n.exited
+	go func() {
+		// The parent-death signal follows the thread that forked: hold it until
+		// the child is gone.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended does not matter, that it did does
+		}
+		close(exited)
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start %s: %w", c.cfg.Binary, err)
+	}
+	n.cmd, n.stopped, n.told = cmd, false, false
+	return nil
+}
+
+// freeAddrs returns loopback addresses whose ports are free at this moment.
+func freeAddrs(network string, n int) ([]string, error) {
+	var out []string
+	var open []interface{ Close() error }
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}()
+	for range n {
+		if network == "udp" {
+			c, err := net.ListenPacket("udp", "127.0.0.1:0")
+			if err != nil {
+				return nil, err
+			}
+			open, out = append(open, c), append(out, c.LocalAddr().String())
+			continue
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		open, out = append(open, l), append(out, l.Addr().String())
+	}
+	return out, nil
+}
+
+// awaitView waits until every node is ready and sees the same View of all.
+func (c *Cluster) awaitView(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	why := errors.New("not asked yet")
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the nodes did not form a cluster of %d: %w%s", len(c.nodes), why, c.tails())
+		case <-tick.C:
+		}
+		if why = c.oneView(ctx); why == nil {
+			return nil
+		}
+		for _, n := range c.nodes {
+			if !n.running() {
+				return fmt.Errorf("%s ended while starting%s", n.name, tail(n.log))
+			}
+		}
+	}
+}
+
+// oneView returns nil when all nodes are ready in one View, else why not.
+func (c *Cluster) oneView(ctx context.Context) error {
+	key := ""
+	for _, n := range c.nodes {
+		if err := ready(ctx, n.http); err != nil {
+			return fmt.Errorf("%s: %w", n.name, err)
+		}
+		s, err := FetchStatus(ctx, n.http)
+		if err != nil {
+			return fmt.Errorf("%s: %w", n.name, err)
+		}
+		if len(s.Members) != len(c.nodes) || key != "" && s.ViewKey != key {
+			return fmt.Errorf("%s is in View %q with %d members", n.name, s.ViewKey, len(s.Members))
+		}
+		key = s.ViewKey
+	}
+	return nil
+}
+
+func (c *Cluster) tails() string {
+	var b strings.Builder
+	for _, n := range c.nodes {
+		b.WriteString(tail(n.log))
+	}
+	return b.String()
+}
+
+// tail returns the end of a node's log for an error.
+func tail(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+		return ""
+	}
+	if len(text) > logTail {
+		text = text[len(text)-logTail:]
+		text = text[bytes.IndexByte(text, '\n')+1:]
+	}
+	return fmt.Sprintf("\n--- %s\n%s", filepath.Base(path), bytes.TrimSpace(text))
+}
+
+// Addrs returns the nodes' addresses, in order of their ids.
+func (c *Cluster) Addrs() []string {
+	var out []string
+	for _, n := range c.nodes {
+		out = append(out, n.addr)
+	}
+	return out
+}
+
+// Names returns the nodes' names, "node1" first.
+func (c *Cluster) Names() []string {
+	var out []string
+	for _, n := range c.nodes {
+		out = append(out, n.name)
+	}
+	return out
+}
+
+// Credentials is the directory of the cluster's certificates, which the nodes
+// make on their first start; a client's are among them.
+func (c *Cluster) Credentials() string { return filepath.Join(c.cfg.Dir, "certs") }
+
+// Dir is the directory of data and logs.
+func (c *Cluster) Dir() string { return c.cfg.Dir }
+
+// Close ends all nodes, SIGTERM first, and removes a temporary directory. It
+// returns when they are gone.
+func (c *Cluster) Close() error {
+	var wg sync.WaitGroup
+	for _, n := range c.nodes {
+		wg.Go(n.end)
+	}
+	wg.Wait()
+	if c.temp {
+		return os.RemoveAll(c.cfg.Dir)
+	}
+	return nil
+}
+
+// end terminates the node, if it runs, and waits for its end.
+func (n *node) end() {
+	n.mu.Lock()
+	exited := n.exited
+	n.mu.Unlock()
+	if exited == nil {
+		return
+	}
+	// All at once: draining to nodes that are leaving too would only time out.
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} {
+		_ = n.signal(sig) // it may be gone already
+	}
+	select {
+	case <-exited:
+	case <-time.After(termTimeout):
+		_ = n.signal(syscall.SIGKILL)
+		<-exited
+	}
+}
+
+// running reports whether the process lives, stopped or not.
+func (n *node) running() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return false
+	}
+	select {
+	case <-n.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// signal sends sig to the living process.
+func (n *node) signal(sig syscall.Signal) error {
+	if !n.running() {
+		return fmt.Errorf("%s is not running", n.name)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch sig {
+	case syscall.SIGSTOP:
+		n.stopped = true
+	case syscall.SIGCONT:
+		n.stopped = false
+	case syscall.SIGKILL, syscall.SIGTERM:
+		n.told = true
+	}
+	return n.cmd.Process.Signal(sig)
+}
+
+// pid returns the process id, zero when down.
+func (n *node) pid() int {
+	if !n.running() {
+		return 0
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cmd.Process.Pid
+}
+
+func sortedKeys(m map[string]string) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,98 @@
+// Command headroom-loadgen runs load tests against a Headroom cluster, one
+// that runs or one it starts itself, and writes each as a run folder. It owns
+// the command line and the course of a run; lanes and the audit are package
+// drive's, node processes package local's, files package result's.
+//
+// The invariant to know: whatever ends a run, an error, Ctrl-C or its
+// duration, the folder is written with what was measured.
+//
+// Start reading at session.run in run.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"headroom/workloads"
+)
+
+// Exit codes of all Headroom programs.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitMissed = 3
+)
+
+// usageError is an error in how the program was called.
+type usageError struct{ err error }
+
+func (u usageError) Error() string { return u.err.Error() }
+func (u usageError) Unwrap() error { return u.err }
+
+// errMissed ends a run that was done and whose figures must not be used.
+var errMissed = errors.New("the run has a verdict of level fail")
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+const usage = `usage: headroom-loadgen run WORKLOAD (--local-nodes N | --target quic://HOST:PORT,…) [flags]
+
+commands:
+  run    run a load test and write a run folder; 'run --help' lists the flags
+
+workloads: a file, or one of `
+
+func main() {
+	// The first signal ends the run in order; the second ends the program.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(command(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// command runs the program and returns its exit code.
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := dispatch(ctx, args, stdout, stderr)
+	var u usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, pflag.ErrHelp):
+		return exitDone
+	case errors.As(err, &u):
+		fmt.Fprintf(stderr, "headroom-loadgen: %v\n", err)
+		return exitUsage
+	case errors.Is(err, errMissed):
+		fmt.Fprintf(stderr, "headroom-loadgen: %v\n", err)
+		return exitMissed
+	}
+	fmt.Fprintf(stderr, "headroom-loadgen: %v\n", err)
+	return exitFailed
+}
+
+func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	help := usage + strings.Join(workloads.Names(), ", ")
+	if len(args) < 2 {
+		return usagef("no command\n%s", help)
+	}
+	switch args[1] {
+	case "run":
+		o, err := parseRun(args, stdout)
+		if err != nil {
+			return err
+		}
+		s := &session{o: o, stdout: stdout, out: newProgress(stderr)}
+		return s.run(ctx)
+	case "help", "-h", "--help":
+		fmt.Fprintln(stdout, help)
+		return nil
+	}
+	return usagef("unknown command %q\n%s", args[1], help)
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"headroom/loadgen/local"
+	"headroom/loadgen/result"
+)
+
+// flushEvery and the two limits bound what a crash loses and what a run keeps
+// in memory: events and samples wait for the zero of the time axis.
+const (
+	eventsMax  = 200_000
+	samplesMax = 2_000_000
+)
+
+// recorder gathers what several goroutines see and gives it to the folder's
+// writer in order of time. It is the drive.Sink and the local.Observer of a run.
+type recorder struct {
+	mu      sync.Mutex // guards all below and calls of w
+	w       *result.Writer
+	events  []local.Event
+	samples []local.Sample
+}
+
+func newRecorder(w *result.Writer) *recorder { return &recorder{w: w} }
+
+// Interval implements drive.Sink.
+func (r *recorder) Interval(op string, kind result.Kind, h *hdr.Histogram, from, to time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.w.Interval(op, kind, h, from, to)
+}
+
+// Sample implements local.Observer.
+func (r *recorder) Sample(s local.Sample) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.samples) < samplesMax {
+		r.samples = append(r.samples, s)
+	}
+}
+
+// Event implements local.Observer.
+func (r *recorder) Event(e local.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.events) < eventsMax {
+		r.events = append(r.events, e)
+	}
+}
+
+func (r *recorder) event(at time.Time, kind result.EventKind, node, what string) {
+	r.Event(local.Event{At: at, Kind: kind, Node: node, What: what})
+}
+
+// flush writes events and samples with zero as their t_s = 0.
+func (r *recorder) flush(zero time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	slices.SortStableFunc(r.events, func(a, b local.Event) int { return a.At.Compare(b.At) })
+	for _, e := range r.events {
+		r.w.Event(result.Event{TSec: e.At.Sub(zero).Seconds(), Kind: e.Kind, Node: e.Node, What: e.What})
+	}
+	for _, s := range r.samples {
+		s.TSec = s.At.Sub(zero).Seconds()
+		r.w.Node(s.Node, s.NodeSample)
+	}
+	r.events, r.samples = nil, nil
+	r.w.Flush()
+}
