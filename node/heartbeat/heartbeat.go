@@ -169,8 +169,8 @@ func New(now cluster.Instant, cfg Config) *Core {
 
 // SetView tells the View that membership committed last (nil: none) and
 // whether the node is frozen between an acceptance and its commit. Call it
-// before any later message of membership leaves the node: a frozen node must
-// not grant leases. A new View is told to everybody at once.
+// after each call of membership, before its messages leave the node. A new
+// View is told to everybody at once.
 func (c *Core) SetView(now cluster.Instant, v *cluster.View, frozen bool) {
 	changed := keyOf(v) != keyOf(c.view)
 	c.view, c.frozen = v, frozen
@@ -185,6 +185,11 @@ func (c *Core) SetView(now cluster.Instant, v *cluster.View, frozen bool) {
 	}
 	c.flush(now)
 }
+
+// Freeze tells at once that the node is about to answer an acceptance: from
+// here on no pulse grants a lease. Call it from membership's Host.Freeze,
+// because GrantedUntil is read right after; SetView tells when it is over.
+func (c *Core) Freeze() { c.frozen = true }
 
 // SetQuiesced tells whether the node wants to master nothing.
 func (c *Core) SetQuiesced(now cluster.Instant, quiesced bool) {

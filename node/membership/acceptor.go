@@ -92,6 +92,7 @@ func (c *Core) adopt(now cluster.Instant, m *wire.Commit) {
 	c.stats.Commits++
 	c.out.Commit = m
 	c.persist()
+	c.out.Durable = true
 	c.reconsider(now)
 }
 

@@ -41,6 +41,11 @@ func (c *Core) reconsider(now cluster.Instant) {
 		c.wish.last = now
 		c.desired = desired
 	}
+	c.review(now)
+}
+
+// review decides whether the desired members need a new View.
+func (c *Core) review(now cluster.Instant) {
 	c.noteStale(now)
 	need := c.view == nil || !cluster.SameMembers(c.view.Members, c.desired) || c.stuck(now)
 	if need && !c.wish.active {
@@ -53,6 +58,14 @@ func (c *Core) reconsider(now cluster.Instant) {
 			c.wish.coming = true
 		}
 	}
+}
+
+// sameLinks reports whether two observations differ in nothing that desire
+// looks at.
+func sameLinks(a, b []Peer) bool {
+	return slices.EqualFunc(a, b, func(p, q Peer) bool {
+		return p.Member == q.Member && p.Partial == q.Partial && slices.Equal(p.Hears, q.Hears)
+	})
 }
 
 // wants reports whether n is in the desired set.

@@ -69,15 +69,22 @@ const (
 type Host interface {
 	// Freeze freezes partition versions and migrations under ballot, which
 	// proposes members, and returns the report of them (opaque; it is not
-	// kept by the Host). It is called again for each higher ballot.
+	// kept by the Host). It must tell heartbeat before it returns, so that
+	// no pulse grants a lease any more. It is called again for each higher
+	// ballot.
 	Freeze(ballot cluster.ViewKey, members []cluster.Member) []byte
 	// GrantedUntil is heartbeat's upper bound on leases granted to a node.
 	GrantedUntil(n cluster.NodeID, inc cluster.Incarnation) cluster.Instant
 }
 
-// State is what a durable node writes before it answers, and gives to New
-// when it starts again. A node that lost it must come back in a greater
-// incarnation, which makes every key it proposes a new one.
+// State is what a durable node writes, and gives to New when it starts again.
+//
+// Only a committed View must be on the device before it is published
+// (Effects.Durable): its counter is the regime of the writes that follow, and
+// must not be used again for earlier ones. Promised and Accepted bind this
+// incarnation alone, which does not survive a restart: a ballot names its
+// members with their incarnations, so the next life is asked by none of them.
+// They are kept so that the next life starts with a higher ballot at once.
 type State struct {
 	Promised cluster.ViewKey   // no lower ballot is promised or accepted any more
 	Accepted cluster.ViewKey   // newest ballot accepted
@@ -134,6 +141,7 @@ type Core struct {
 // tell heartbeat the View and whether it is Frozen; publish Commit; send.
 type Effects struct {
 	Persist *State // nil: nothing changed
+	Durable bool   // Persist must be on the device (synced) before anything below; else it may be written later or not at all
 	Commit  *wire.Commit
 	Send    []Envelope
 }
@@ -194,8 +202,13 @@ func (c *Core) SetSelf(now cluster.Instant, m cluster.Member) {
 
 // Observe tells what heartbeat hears now. The Core keeps the slice.
 func (c *Core) Observe(now cluster.Instant, peers []Peer) {
+	same := sameLinks(c.peers, peers)
 	c.peers = peers
-	c.reconsider(now)
+	if same {
+		c.review(now) // only what members report of their View changed
+	} else {
+		c.reconsider(now)
+	}
 	c.act(now)
 }
 

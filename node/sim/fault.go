@@ -26,6 +26,12 @@ func RandomNet(r *rand.Rand) NetConfig {
 		c.SpikeMax = time.Duration(1+r.IntN(60)) * time.Millisecond
 		c.Jitter = time.Duration(r.IntN(5_000)) * time.Microsecond
 	}
+	if r.IntN(2) == 0 {
+		c.Batch = 0.5
+	}
+	if r.IntN(8) == 0 { // between continents
+		c.Latency = time.Duration(r.IntN(30)) * time.Millisecond
+	}
 	return c
 }
 

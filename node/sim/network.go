@@ -29,6 +29,7 @@ type NetConfig struct {
 	Duplicate float64       // of pulses [0]
 	Spike     float64       // probability that a pulse or frame is late by up to SpikeMax [0]
 	SpikeMax  time.Duration // [20 ms]
+	Batch     float64       // probability that a node waits for more events before it acts [0]
 	// Refuse says that a crashed node's host answers that the port is
 	// closed (a killed process); a silent crash is a lost host.
 	Refuse bool

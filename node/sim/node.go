@@ -183,13 +183,13 @@ func (n *Node) receivePulse(b []byte, from string) {
 	}
 	n.w.record("pulse", uint64(n.ID), uint64(p.Node), p.Seq)
 	n.Heartbeat.Receive(n.Now(), p, from)
-	n.pump()
+	n.settle()
 }
 
 func (n *Node) refused(to cluster.NodeID) {
 	n.w.record("refused", uint64(n.ID), uint64(to))
 	n.Heartbeat.Refused(n.Now(), to)
-	n.pump()
+	n.settle()
 }
 
 // receiveFrame is the dispatch by kind.
@@ -205,7 +205,7 @@ func (n *Node) receiveFrame(from cluster.NodeID, class Class, kind wire.Kind, pa
 	} else if n.App != nil {
 		n.App.Receive(n.Now(), from, class, kind, payload)
 	}
-	n.pump()
+	n.settle()
 }
 
 // Send sends a frame to another node.
@@ -218,6 +218,7 @@ func (n *Node) Send(to cluster.NodeID, class Class, kind wire.Kind, payload []by
 // Freeze implements membership.Host.
 func (n *Node) Freeze(ballot cluster.ViewKey, members []cluster.Member) []byte {
 	n.frozen = ballot
+	n.Heartbeat.Freeze()
 	if n.App != nil {
 		return n.App.Freeze(n.Now(), ballot, members)
 	}
@@ -228,6 +229,24 @@ func (n *Node) Freeze(ballot cluster.ViewKey, members []cluster.Member) []byte {
 func (n *Node) GrantedUntil(m cluster.NodeID, inc cluster.Incarnation) cluster.Instant {
 	return n.Heartbeat.GrantedUntil(m, inc)
 }
+
+// settle applies effects, or lets more arrive first, as a node does that
+// takes a burst of events from its queue before it acts on them.
+func (n *Node) settle() {
+	if !n.w.Net.chance(n.w.Net.cfg.Batch) {
+		n.pump()
+		return
+	}
+	inc := n.Inc
+	n.w.After(time.Duration(n.w.rand.Int64N(int64(maxBatch))), func() {
+		if n.Up && n.Inc == inc && !n.Paused {
+			n.pump()
+		}
+	})
+}
+
+// maxBatch is how long effects wait at most in a batch.
+const maxBatch = 3 * time.Millisecond
 
 // pump applies effects until there are none, then plans the next tick.
 func (n *Node) pump() {

@@ -7,6 +7,13 @@ import (
 	"headroom/node/cluster"
 )
 
+// MaxReport bounds the payload of one member's Accepted when members take
+// part, so that the Commit with all of them fits a frame.
+func MaxReport(members int) int {
+	const perMember = MaxAddr + 64 // its description and lengths
+	return (MaxPayload-64)/max(members, 1) - perMember
+}
+
 // ViewMessage is a message of the membership core. They travel on the
 // control connection, whose peer is authenticated; none carries its sender.
 type ViewMessage interface {
