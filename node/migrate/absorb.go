@@ -28,16 +28,62 @@ func (c *Core) queueWanted(j *job, mine, theirs []wire.DigestVersion) {
 	}
 }
 
-// conflict counts loser as a discarded acknowledged version if it and the
-// winner were both written after the lineages of hub and duplicate parted. A
-// version of this View has been through txn, which asked the duplicate and
-// counted what lost then. A loser is counted once, though other duplicates or
-// the same one after a View change show it again.
+// merger is one duplicate of one partition.
+type merger struct {
+	pid  uint16
+	node cluster.NodeID
+}
+
+// noteMergers keeps, for each duplicate, the View in which its merge began. A
+// View change interrupts merges, and from then on the histories say that both
+// sides agree, though some of their records have not met yet. Nodes that are
+// away keep their entry.
+func (c *Core) noteMergers() {
+	old := c.mergers
+	c.mergers = map[merger]uint64{}
+	for k, began := range old {
+		if c.view.Index(k.node) < 0 {
+			c.mergers[k] = began
+		}
+	}
+	for pid := range c.plan.Parts {
+		part := &c.plan.Parts[pid]
+		for _, list := range [2][]uint16{part.Duplicates, part.Represented} {
+			for _, m := range list {
+				k := merger{uint16(pid), c.view.Members[m].Node}
+				c.mergers[k] = c.view.Key.Counter
+				if began, ok := old[k]; ok {
+					c.mergers[k] = began
+				}
+			}
+		}
+	}
+}
+
+// window sets between which regimes two versions conflict when this node
+// merges a duplicate: after the last View that both were in, and before the
+// View in which the merge began, because since then txn has asked the
+// duplicate before each write and counted what lost.
+func (c *Core) window(j *job) (parted, began uint64) {
+	began = c.view.Key.Counter
+	if v, ok := c.mergers[merger{j.pid, c.view.Members[j.leg.to].Node}]; ok {
+		began = v
+	}
+	if int(max(j.leg.to, c.self)) >= len(c.histories) {
+		return 0, began
+	}
+	before := func(member uint16) []cluster.ViewKey {
+		return slices.DeleteFunc(slices.Clone(c.histories[member]), func(k cluster.ViewKey) bool { return k.Counter >= began })
+	}
+	return partition.CommonAncestor(before(c.self), before(j.leg.to)).Counter, began
+}
+
+// conflict counts loser as a discarded acknowledged version if both versions
+// are of the window. A loser is counted once, though other duplicates or the
+// same one after a View change show it again.
 func (c *Core) conflict(j *job, d *record.Digest, loser, winner record.Version) {
-	parted := c.ancestor(j.leg.to).Counter
-	old := min(loser.Regime, winner.Regime)
-	current := max(loser.Regime, winner.Regime)
-	if uint64(old) <= parted || uint64(current) >= c.view.Key.Counter {
+	first, last := min(loser.Regime, winner.Regime), max(loser.Regime, winner.Regime)
+	if uint64(first) <= j.leg.parted || uint64(last) >= j.leg.began {
 		return
 	}
 	seen := c.counted[j.pid]
@@ -53,14 +99,6 @@ func (c *Core) conflict(j *job, d *record.Digest, loser, winner record.Version) 
 	if len(seen) < maxCounted {
 		seen[key] = struct{}{}
 	}
-}
-
-// ancestor is the newest View that this node and the member both were in.
-func (c *Core) ancestor(member uint16) cluster.ViewKey {
-	if int(max(member, c.self)) >= len(c.histories) {
-		return cluster.ViewKey{}
-	}
-	return partition.CommonAncestor(c.histories[c.self], c.histories[member])
 }
 
 // fetched stores the records that a duplicate sent, in answer to the digests

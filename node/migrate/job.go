@@ -238,7 +238,6 @@ func (c *Core) finish(j *job) {
 	c.jobs[j.pid] = nil
 	c.setLeft(j, 0)
 	c.progress.Partitions--
-	delete(c.counted, j.pid)
 }
 
 // Drained tells that no write of the partition is in flight any more and new

@@ -15,6 +15,8 @@ type leg struct {
 	mask  uint64          // sub-buckets that differ and are not yet compared
 	queue []record.Digest // filling: to send; absorbing: to fetch
 
+	parted, began uint64 // absorbing: regimes between them conflict, see window
+
 	// Filling only.
 	scan    bool   // the receiver is empty: send everything
 	cursor  uint64 // of the scan
@@ -32,6 +34,9 @@ type sent struct {
 // beginLeg starts with the target j.at.
 func (c *Core) beginLeg(j *job) {
 	j.leg = leg{to: j.targets[j.at]}
+	if j.stage == absorbing {
+		j.leg.parted, j.leg.began = c.window(j)
+	}
 	c.peers[j.leg.to].active++
 	c.ask(j, []uint16{j.leg.to}, &wire.Migrate{Step: wire.StepSummaryAsk})
 }

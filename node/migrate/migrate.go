@@ -46,7 +46,7 @@ const (
 	repeatMost    = 2 * time.Second        // repeats double up to this
 	maxHeld       = 1024                   // messages kept for a View that is not committed yet
 	maxHeldBytes  = 4 << 20                // and their bytes
-	maxCounted    = 1 << 16                // remembered conflicts of one partition; beyond, repeats may count twice
+	maxCounted    = 1 << 12                // remembered conflicts of one partition (48 bytes each); beyond, repeats may count twice
 )
 
 // recordOverhead is what one record takes in a StepRecords besides its body:
@@ -133,7 +133,8 @@ type Core struct {
 	limit    limiter
 	meter    meter
 	left     int64
-	counted  map[uint16]map[loss]struct{}
+	counted  map[uint16]map[loss]struct{} // conflicts counted since the partition last had no duplicates
+	mergers  map[merger]uint64            // counter of the View in which the merge of a duplicate began
 	progress Progress
 	mine     []wire.DigestVersion // reused by comparisons
 }
@@ -196,6 +197,7 @@ func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan
 	c.now = max(c.now, now)
 	c.frozen, c.view, c.plan, c.histories = false, v, plan, histories
 	c.abandon()
+	c.noteMergers()
 	c.takeHeld()
 	if i := v.Index(c.cfg.Self); i >= 0 {
 		c.self = uint16(i)
