@@ -45,6 +45,7 @@ type namespace struct {
 	plan    atomic.Pointer[committed]
 
 	fastReads atomic.Uint64
+	mortal    atomic.Bool // some record had a TTL or was deleted: the reaper has work
 }
 
 // committed is what a View means for one namespace.
@@ -181,8 +182,33 @@ func (ns *namespace) master(pid int) (uint16, bool) {
 	return uint16(m), m < wire.NoMaster
 }
 
+// records is the storage engine as the transaction cores see it. It notes
+// when a record that may die is stored.
+type records struct {
+	*storage.Engine
+	mortal *atomic.Bool
+}
+
+func (s records) note(m *record.Meta) {
+	if (m.Expiry != 0 || m.Tombstone) && !s.mortal.Load() {
+		s.mortal.Store(true)
+	}
+}
+
+// Put implements txn.Store.
+func (s records) Put(d *record.Digest, m record.Meta, body []byte) error {
+	s.note(&m)
+	return s.Engine.Put(d, m, body)
+}
+
+// PutNewer implements txn.Store and migrate.Store.
+func (s records) PutNewer(d *record.Digest, m record.Meta, body []byte) (bool, record.Meta, bool, error) {
+	s.note(&m)
+	return s.Engine.PutNewer(d, m, body)
+}
+
 // copies is the storage engine as the migration core wants to see it.
-type copies struct{ *storage.Engine }
+type copies struct{ records }
 
 // Partition implements migrate.Store.
 func (s copies) Partition(p int) migrate.Size {

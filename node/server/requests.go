@@ -193,6 +193,6 @@ func (n *Node) inView() bool {
 
 // now reads the node's clocks once.
 func (n *Node) now() txn.Now {
-	mono, wall := n.clock()
+	mono, wall := n.wall.read()
 	return txn.Now{Mono: mono, WallMS: wall, Lease: cluster.Instant(n.lease.Load())}
 }

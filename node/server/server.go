@@ -53,6 +53,7 @@ type Node struct {
 	addr  string
 	pid   int
 	start time.Time
+	wall  wallClock
 
 	namespaces []*namespace
 	ep         *transport.Endpoint
@@ -87,6 +88,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, pid: os.Getpid(), start: time.Now(), failed: make(chan error, 1)}
+	n.wall.start = n.start
 	n.forwards.byID = map[uint64]forwarded{}
 	n.clients = clients{conns: map[*transport.Conn]bool{}, soon: make(chan struct{}, 1), now: make(chan struct{}, 1)}
 	n.ctl = control{events: make(chan func(cluster.Instant), maxEvents)}
@@ -158,10 +160,10 @@ func (n *Node) openNamespaces() error {
 		}
 		ns := &namespace{id: uint8(i), cfg: c, store: store}
 		ns.mig.wake = make(chan struct{}, 1)
-		ns.mig.core = migrate.New(migrate.Config{Self: n.id, Namespace: ns.id, Store: copies{store}, Rand: seeded(),
+		ns.mig.core = migrate.New(migrate.Config{Self: n.id, Namespace: ns.id, Store: copies{records{store, &ns.mortal}}, Rand: seeded(),
 			Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
 		for j := range ns.shards {
-			ns.shards[j].core = txn.New(txn.Config{Self: n.id, Namespace: ns.id, Store: store,
+			ns.shards[j].core = txn.New(txn.Config{Self: n.id, Namespace: ns.id, Store: records{store, &ns.mortal},
 				CommitMaster: c.CommitMaster, DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline})
 		}
 		for pid := range ns.masters {
@@ -239,6 +241,7 @@ func (n *Node) startCores() {
 	n.wg.Go(func() { n.controlLoop(ctx) })
 	n.wg.Go(func() { n.pushMaps(ctx) })
 	n.wg.Go(func() { n.sweep(ctx) })
+	n.wg.Go(func() { n.reap(ctx) })
 	for _, ns := range n.namespaces {
 		n.wg.Go(func() { n.migration(ctx, ns) })
 	}
@@ -246,12 +249,6 @@ func (n *Node) startCores() {
 
 // mono is monotonic time since the node started.
 func (n *Node) mono() cluster.Instant { return cluster.Instant(time.Since(n.start)) }
-
-// clock reads the monotonic and the wall clock at once.
-func (n *Node) clock() (cluster.Instant, int64) {
-	t := time.Now()
-	return cluster.Instant(t.Sub(n.start)), t.UnixMilli()
-}
 
 // ID returns the node's id.
 func (n *Node) ID() cluster.NodeID { return n.id }

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/record"
+	"headroom/node/storage"
+)
+
+const (
+	// tombstoneHorizon is how long a delete is remembered. A node that was
+	// away longer could bring deleted records back.
+	tombstoneHorizon = 24 * time.Hour
+	// reapLap is how long one look at all partitions takes: expired records
+	// are invisible at once, their memory comes back within a lap.
+	reapLap   = 60 * time.Second
+	reapBatch = 256 // records visited under one lock of the engine
+)
+
+// reap removes what has expired and tombstones beyond their horizon, a few
+// partitions at a time, for ever. It also looks after the wall clock.
+func (n *Node) reap(ctx context.Context) {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	next := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if jump := n.wall.look(time.Since(n.start), time.Now().UnixMilli()); jump != 0 {
+			n.log.Warn("the machine's clock jumped; ignored for expiry until it has stayed", "jump", jump, "for", jumpTrust)
+		}
+		for range int(cluster.Partitions * lookEvery / reapLap) {
+			for _, ns := range n.namespaces {
+				if ns.mortal.Load() {
+					ns.reap(next, n.now().WallMS)
+				}
+			}
+			next = (next + 1) % cluster.Partitions
+		}
+	}
+}
+
+// reap removes the dead records of one partition.
+func (ns *namespace) reap(pid int, wallMS int64) {
+	sec := uint32(wallMS / 1000)
+	horizon := wallMS - tombstoneHorizon.Milliseconds()
+	var dead []record.DigestVersion
+	var cursor storage.Cursor
+	for done := false; !done; {
+		dead = dead[:0]
+		cursor, done = ns.store.Scan(pid, cursor, reapBatch, func(d *record.Digest, m *record.Meta, _ []byte) {
+			if m.Expired(sec) || m.Tombstone && m.Version.Stamp.Millis() < horizon {
+				dead = append(dead, record.DigestVersion{Digest: *d, Version: m.Version})
+			}
+		})
+		for i := range dead {
+			ns.store.Remove(&dead[i].Digest, dead[i].Version)
+		}
+	}
+}
