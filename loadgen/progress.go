@@ -77,8 +77,11 @@ func (p *progress) bulk(verb string) func(drive.BulkProgress) {
 
 // second shows a second of the run.
 func (p *progress) second(r drive.Progress) {
-	if r.Elapsed < 0 {
-		p.show("warm-up, %s to go", round(-r.Elapsed))
+	switch {
+	case r.Second < 0:
+		p.show("warm-up, %s to go", round(max(0, -r.Elapsed)))
+		return
+	case r.Left == 0 && r.OK+r.Failed+r.InDoubt == 0:
 		return
 	}
 	extra := ""
@@ -88,7 +91,7 @@ func (p *progress) second(r drive.Progress) {
 	if a := r.Audit; a.StaleReads+a.Corrupt+a.FalseNotFound > 0 {
 		extra += fmt.Sprintf(", AUDIT: %d stale, %d corrupt, %d falsely not found", a.StaleReads, a.Corrupt, a.FalseNotFound)
 	}
-	p.show("%4.0fs %9v  p50 %s  p99 %s%s  in flight %d, %s left", r.Elapsed.Seconds(), units.Rate(r.OK), micros(r.P50US),
+	p.show("%4ds %9v  p50 %s  p99 %s%s  in flight %d, %s left", r.Second+1, units.Rate(r.OK), micros(r.P50US),
 		micros(r.P99US), extra, r.InFlight, round(r.Left))
 }
 

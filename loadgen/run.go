@@ -136,7 +136,8 @@ func (s *session) connect(ctx context.Context) error {
 		began := time.Now()
 		s.phase("starting %d nodes", o.nodes)
 		var err error
-		if s.cluster, err = local.Start(ctx, local.Config{Nodes: o.nodes, Binary: o.binary, Flags: o.nodeFlags}); err != nil {
+		if s.cluster, err = local.Start(ctx, local.Config{Nodes: o.nodes, Binary: o.binary, Namespace: o.namespace,
+			Flags: o.nodeFlags}); err != nil {
 			return fmt.Errorf("start local nodes: %w", err)
 		}
 		s.out.say("%d nodes agree on one view after %v", o.nodes, time.Since(began).Round(10*time.Millisecond))
@@ -217,7 +218,7 @@ func (s *session) measure(ctx context.Context) (*drive.Report, error) {
 	}()
 	measured := false
 	report, err := s.driver.Run(ctx, s.rec, func(p drive.Progress) {
-		if p.Elapsed >= 0 && !measured {
+		if p.Second >= 0 && !measured {
 			measured = true
 			s.rec.event(s.driver.Clock().Wall(start), result.EventPhase, "", "measured phase")
 		}

@@ -23,8 +23,11 @@ type Sink interface {
 
 // Progress is what a Run has done so far, once a second.
 type Progress struct {
-	// Elapsed is since the start of the measured phase, negative in the warm-up.
-	Elapsed, Left time.Duration
+	// Second is the second of the measured phase that ended, negative in the
+	// warm-up; beyond the end only stragglers come in.
+	Second  int
+	Elapsed time.Duration // since the start of the measured phase, negative before
+	Left    time.Duration
 	// Of the last second, all operations together. P99US is NaN without any
 	// and +Inf when failed operations reach it; of the warm-up, nothing is known.
 	OK, Failed, InDoubt int64
@@ -167,7 +170,7 @@ func (c *collector) tick(k int) {
 	}
 	if c.progress != nil {
 		at := c.d.clock.Now()
-		c.progress(Progress{Elapsed: at - c.w.measured, Left: max(0, c.w.end-at), OK: all.ok, Failed: all.failed,
+		c.progress(Progress{Second: k, Elapsed: at - c.w.measured, Left: max(0, c.w.end-at), OK: all.ok, Failed: all.failed,
 			InDoubt: all.inDoubt, P50US: all.micros(response, .5), P99US: all.micros(response, .99), InFlight: inFlight,
 			Audit: c.d.audit.summary(), Findings: c.d.audit.takeFindings()})
 	}

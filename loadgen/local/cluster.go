@@ -34,9 +34,6 @@ const (
 	// readyTimeout is how long Start waits for one View of all nodes. A quiet
 	// machine takes under a second.
 	readyTimeout = 60 * time.Second
-	// termTimeout is how long Close waits after SIGTERM; there is nothing left
-	// to save, the directory goes too.
-	termTimeout = 2 * time.Second
 	// logTail is how much of a node's log an error shows.
 	logTail = 2000
 )
@@ -49,6 +46,8 @@ type Config struct {
 	// directory that Close removes.
 	Dir  string
 	Name string // of the cluster, default "local"
+	// Namespace is the name of the nodes' one namespace, default the node's own default.
+	Namespace string
 	// Flags are further flags of every node, without dashes: replication-factor.
 	Flags map[string]string
 }
@@ -138,6 +137,9 @@ func (c *Cluster) start(ctx context.Context) error {
 		n.log = filepath.Join(c.cfg.Dir, n.name+".log")
 		n.args = []string{"run", "--node-id", strconv.Itoa(i + 1), "--cluster-name", c.cfg.Name, "--listen", n.addr,
 			"--seed", strings.Join(addrs, ","), "--http", n.http, "--data-dir", dir, "--credentials", c.Credentials()}
+		if c.cfg.Namespace != "" {
+			n.args = append(n.args, "--namespace", c.cfg.Namespace)
+		}
 		for _, key := range sortedKeys(c.cfg.Flags) {
 			n.args = append(n.args, "--"+key+"="+c.cfg.Flags[key])
 		}
@@ -305,8 +307,8 @@ func (c *Cluster) Credentials() string { return filepath.Join(c.cfg.Dir, "certs"
 // Dir is the directory of data and logs.
 func (c *Cluster) Dir() string { return c.cfg.Dir }
 
-// Close ends all nodes, SIGTERM first, and removes a temporary directory. It
-// returns when they are gone.
+// Close kills all nodes and removes a temporary directory. It returns when
+// they are gone.
 func (c *Cluster) Close() error {
 	var wg sync.WaitGroup
 	for _, n := range c.nodes {
@@ -319,7 +321,8 @@ func (c *Cluster) Close() error {
 	return nil
 }
 
-// end terminates the node, if it runs, and waits for its end.
+// end kills the node, if it runs, and waits until it is gone. Nothing of it is
+// needed any more; a drain to nodes that are leaving too would only time out.
 func (n *node) end() {
 	n.mu.Lock()
 	exited := n.exited
@@ -327,16 +330,8 @@ func (n *node) end() {
 	if exited == nil {
 		return
 	}
-	// All at once: draining to nodes that are leaving too would only time out.
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} {
-		_ = n.signal(sig) // it may be gone already
-	}
-	select {
-	case <-exited:
-	case <-time.After(termTimeout):
-		_ = n.signal(syscall.SIGKILL)
-		<-exited
-	}
+	_ = n.signal(syscall.SIGKILL) // it may be gone already
+	<-exited
 }
 
 // running reports whether the process lives, stopped or not.

@@ -103,7 +103,8 @@ func (t CPUTicks) StealPct(earlier CPUTicks) float64 {
 }
 
 // managed are the node flags that the launcher itself sets.
-var managed = []string{"node-id", "cluster-name", "listen", "seed", "http", "data-dir", "credentials", "config", "help"}
+var managed = []string{"node-id", "cluster-name", "listen", "seed", "http", "data-dir", "credentials", "config", "help",
+	"advertise", "insecure", "namespace"}
 
 var flagName = regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z0-9-]+)`)
 
