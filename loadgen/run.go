@@ -135,6 +135,7 @@ func (s *session) connect(ctx context.Context) error {
 	if o.nodes > 0 {
 		began := time.Now()
 		s.phase("starting %d nodes", o.nodes)
+		s.out.show("starting %d nodes", o.nodes)
 		var err error
 		if s.cluster, err = local.Start(ctx, local.Config{Nodes: o.nodes, Binary: o.binary, Namespace: o.namespace,
 			Flags: o.nodeFlags}); err != nil {
@@ -187,6 +188,7 @@ func (s *session) choose(ctx context.Context) error {
 		return nil
 	}
 	s.phase("calibration")
+	s.out.show("calibrating, %v", calibrateFor)
 	rate, err := s.driver.Calibrate(ctx, calibrateClients, calibrateFor)
 	if err != nil {
 		return fmt.Errorf("calibration: %w", err)

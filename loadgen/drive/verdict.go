@@ -83,7 +83,9 @@ func (v *verdicts) audit() {
 		return
 	}
 	part := ""
-	if a.ReadBack < a.KeysWritten {
+	if a.ReadBack == 0 {
+		part = "; there was no final read-back, so lost writes were not looked for"
+	} else if a.ReadBack < a.KeysWritten {
 		part = fmt.Sprintf(" (%d of %d written keys were read back)", a.ReadBack, a.KeysWritten)
 	}
 	if a.Lost+a.StaleReads+a.Corrupt+a.FalseNotFound == 0 {

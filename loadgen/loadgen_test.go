@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"headroom/loadgen/result"
+	"headroom/workloads"
+)
+
+func runCommand(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	code = command(ctx, append([]string{"headroom-loadgen"}, args...), &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestARunFolderHoldsItsOwnNumbers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	code, stdout, stderr := runCommand(context.Background(), "run", "ycsb-b", "--target", "null", "--rate", "20k/s", "--duration", "2s",
+		"--warmup", "0s", "--set", "records=1000", "--set", "workload.value-size=64B", "--out", dir, "--json")
+	if code != exitDone {
+		t.Fatalf("exit %d\n%s", code, stderr)
+	}
+	var printed result.Summary
+	if err := json.Unmarshal([]byte(stdout), &printed); err != nil {
+		t.Fatalf("--json: %v\n%s", err, stdout)
+	}
+	r, err := result.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if printed.ID != r.Summary.ID || r.Summary.Format != result.Format || r.Summary.Loop != "open" {
+		t.Errorf("run.json %+v differs from what was printed", r.Summary)
+	}
+	w, err := workloads.Parse("workload.yaml", []byte(r.Workload))
+	if err != nil || w.SHA256() != r.Summary.Workload.SHA256 || w.ValueSize != 64 {
+		t.Errorf("workload.yaml: %v, %+v", err, w)
+	}
+	var rows int64
+	for _, s := range r.Series {
+		rows += s.OK
+	}
+	var count int64
+	for name, op := range r.Summary.Operations {
+		count += op.OK
+		h, err := r.Histogram(name, result.Response)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := result.Summarize(h, op.Failed+op.InDoubt)
+		if h.TotalCount() != op.Count || again.P50 == nil || math.Abs(*again.P50-*op.Response.P50) > 0.01 {
+			t.Errorf("%s: %d samples in the interval logs, %d in run.json; p50 %v and %v", name, h.TotalCount(), op.Count, again.P50, op.Response.P50)
+		}
+	}
+	if rows != count || count < 35_000 {
+		t.Errorf("series.csv counts %d operations, run.json %d, want equal and about 40,000", rows, count)
+	}
+}
+
+func TestAStoppedRunIsWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	code, stdout, stderr := runCommand(ctx, "run", "ycsb-a", "--target", "null", "--rate", "1k/s", "--duration", "1h", "--warmup", "0s",
+		"--set", "records=100", "--out", dir)
+	r, err := result.Open(dir)
+	if err != nil {
+		t.Fatalf("exit %d: %v\n%s", code, err, stderr)
+	}
+	if code != exitDone || !r.Summary.Interrupted || r.Summary.DurationSec > 2 || r.Summary.Operations["get"].Count == 0 {
+		t.Errorf("exit %d, summary %+v", code, r.Summary)
+	}
+	if !strings.Contains(stdout, "INTERRUPTED") {
+		t.Errorf("the table does not say that the run was stopped:\n%s", stdout)
+	}
+}
+
+func TestAnUnreachableTargetIsAClearError(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	code, _, stderr := runCommand(ctx, "run", "ycsb-a", "--target", "quic://127.0.0.1:1", "--insecure", "--rate", "1k/s", "--out", filepath.Join(t.TempDir(), "x"))
+	if code != exitFailed || !strings.Contains(stderr, "127.0.0.1:1") && !strings.Contains(stderr, "stopped before") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestWrongUsageSaysWhatIsRight(t *testing.T) {
+	f := func(want string, args ...string) {
+		t.Helper()
+		code, _, stderr := runCommand(context.Background(), args...)
+		if code != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit %d, %q, want 2 and %q", args, code, stderr, want)
+		}
+	}
+	null := func(more ...string) []string { return append([]string{"run", "ycsb-a", "--target", "null"}, more...) }
+	f("no command")
+	f("unknown command", "fly")
+	f(`did you mean "ycsb-a"`, "run", "ycbs-a", "--target", "null")
+	f("--local-nodes N", "run", "ycsb-a")
+	f("above zero", null("--rate", "0/s")...)
+	f("give one of them", null("--rate", "1k/s", "--closed", "3")...)
+	f(`did you mean "records"`, null("--set", "record=5")...)
+	f("node keys need --local-nodes", null("--set", "node.commit=all")...)
+	f("sum to 150", null("--set", "mix.get=100")...)
+	f("records", null("--set", "records=0")...)
+	f("--local-nodes only", null("--fault", "kill node1 @1s")...)
+	f("number with a unit", null("--duration", "30")...)
+	f("unknown flag", null("--durration", "30s")...)
+	f("quic://", "run", "ycsb-a", "--target", "tcp://x:1")
+	f("poisson or constant", null("--arrivals", "bursts")...)
+}
+
+func TestMicrosPrintsThreeDigits(t *testing.T) {
+	for in, want := range map[float64]string{0.4: "0 us", 850: "850 us", 999.7: "1 ms", 2100: "2.1 ms", 1_234_000: "1.23 s", math.Inf(1): "inf"} {
+		if got := micros(in); got != want {
+			t.Errorf("micros(%v) = %q, want %q", in, got, want)
+		}
+	}
+}
