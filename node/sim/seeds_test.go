@@ -29,11 +29,12 @@ func runSeed(seed uint64, log func(string)) (*World, error) {
 		return w, err
 	}
 	w.Recover()
-	const bound = 5 * time.Second
-	if !w.RunUntil(w.Now().Add(bound), w.OneView) {
-		if w.Err == nil {
-			w.fail("no View of all %v after the faults ended: %s", bound, w.describe())
-		}
+	const bound = 3 * time.Second
+	if err := w.Run(bound); err != nil {
+		return w, err
+	}
+	if !w.OneView() {
+		w.fail("no View of all %v after the faults ended: %s", bound, w.describe())
 		return w, w.Err
 	}
 	// It stays.
