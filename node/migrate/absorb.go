@@ -60,22 +60,25 @@ func (c *Core) noteMergers() {
 	}
 }
 
-// window sets between which regimes two versions conflict when this node
-// merges a duplicate: after the last View that both were in, and before the
-// View in which the merge began, because since then txn has asked the
-// duplicate before each write and counted what lost.
-func (c *Core) window(j *job) (parted, began uint64) {
+// ConflictWindow returns the counters between which (both exclusive) the
+// regimes of two versions must lie for them to conflict when this node, as
+// working master, merges the copy of a duplicate: after the last View that
+// both were in, and before the View in which the merge began, because since
+// then txn has asked the duplicate before each write and counted what lost.
+// It is valid after Commit; txn counts by it too.
+func (c *Core) ConflictWindow(pid int, duplicate cluster.NodeID) (parted, began uint64) {
 	began = c.view.Key.Counter
-	if v, ok := c.mergers[merger{j.pid, c.view.Members[j.leg.to].Node}]; ok {
+	if v, ok := c.mergers[merger{uint16(pid), duplicate}]; ok {
 		began = v
 	}
-	if int(max(j.leg.to, c.self)) >= len(c.histories) {
+	other := c.view.Index(duplicate)
+	if other < 0 || max(other, int(c.self)) >= len(c.histories) {
 		return 0, began
 	}
-	before := func(member uint16) []cluster.ViewKey {
-		return slices.DeleteFunc(slices.Clone(c.histories[member]), func(k cluster.ViewKey) bool { return k.Counter >= began })
+	before := func(history []cluster.ViewKey) []cluster.ViewKey {
+		return slices.DeleteFunc(slices.Clone(history), func(k cluster.ViewKey) bool { return k.Counter >= began })
 	}
-	return partition.CommonAncestor(before(c.self), before(j.leg.to)).Counter, began
+	return partition.CommonAncestor(before(c.histories[c.self]), before(c.histories[other])).Counter, began
 }
 
 // conflict counts loser as a discarded acknowledged version if both versions

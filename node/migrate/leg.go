@@ -15,7 +15,7 @@ type leg struct {
 	mask  uint64          // sub-buckets that differ and are not yet compared
 	queue []record.Digest // filling: to send; absorbing: to fetch
 
-	parted, began uint64 // absorbing: regimes between them conflict, see window
+	parted, began uint64 // absorbing: regimes between them conflict, see ConflictWindow
 
 	// Filling only.
 	scan    bool   // the receiver is empty: send everything
@@ -35,7 +35,7 @@ type sent struct {
 func (c *Core) beginLeg(j *job) {
 	j.leg = leg{to: j.targets[j.at]}
 	if j.stage == absorbing {
-		j.leg.parted, j.leg.began = c.window(j)
+		j.leg.parted, j.leg.began = c.ConflictWindow(int(j.pid), c.view.Members[j.leg.to].Node)
 	}
 	c.peers[j.leg.to].active++
 	c.ask(j, []uint16{j.leg.to}, &wire.Migrate{Step: wire.StepSummaryAsk})

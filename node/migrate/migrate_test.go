@@ -52,6 +52,9 @@ func TestReturningNodeGetsOnlyTheDifference(t *testing.T) {
 	w.commit(1, 2, 3, 4)
 	w.settle(10 * time.Second)
 	w.check(1, 2, 3, 4)
+	if n := w.conflicts(); n != 0 {
+		t.Errorf("%d conflicts counted with a node that was only away", n)
+	}
 	if moved := w.sent() - before; moved > 2000 {
 		t.Errorf("%d records moved for 128 changed ones and a few copies that had been dropped, want far below 51,200", moved)
 	}
