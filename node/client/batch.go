@@ -144,7 +144,7 @@ func (b *batch) run(ctx context.Context) {
 	pause := backoff{}
 	for len(b.pending) > 0 {
 		if b.c.closing.Load() || ctx.Err() != nil || b.c.Now() >= b.deadline {
-			b.giveUp()
+			b.giveUp(causeOf(ctx))
 			return
 		}
 		r := b.c.routes.Load()
@@ -290,7 +290,7 @@ func (b *batch) settle(i int, r *wire.Reply) {
 }
 
 // giveUp gives the items that are left the reason why they have no answer.
-func (b *batch) giveUp() {
+func (b *batch) giveUp(cause error) {
 	for _, i := range b.pending {
 		switch {
 		case b.unsure[i]:
@@ -298,7 +298,11 @@ func (b *batch) giveUp() {
 		case b.c.closing.Load():
 			b.results[i].Err = ErrClosed
 		default:
-			b.results[i].Err = &OpError{Op: "batch", Status: wire.StatusTimeout, Last: b.last[i], Err: ErrTimeout}
+			err := ErrTimeout
+			if cause != nil {
+				err = &contextError{cause, err}
+			}
+			b.results[i].Err = &OpError{Op: "batch", Status: wire.StatusTimeout, Last: b.last[i], Err: err}
 		}
 	}
 	b.pending = nil

@@ -75,6 +75,9 @@ func (c *Client) keep(ctx context.Context, n *node) {
 		cn, err := c.connect(ctx, n.addr, n)
 		if err != nil {
 			n.failures.Add(1)
+			if c.up.Load() == 0 {
+				c.seedError(err) // Dial says why it found nobody
+			}
 			sleep(ctx, pause/2+rand.N(pause/2))
 			pause = min(2*pause, redialMax)
 			continue

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +63,7 @@ func (c *Client) Exists(ctx context.Context, key Key, opts ...Option) (bool, err
 	o := c.options(opts)
 	s := c.newCall(wire.KindGetHeader, &o)
 	_, err := c.do(ctx, "exists", &key, s)
-	if e, ok := err.(*OpError); ok && e.Err == ErrNotFound {
+	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
