@@ -20,7 +20,9 @@ func (c *Core) onPrepare(now cluster.Instant, from cluster.NodeID, m *wire.Prepa
 	}
 	c.seen(m.Ballot)
 	outside := !c.wants(from) && from != c.self.Node
-	if m.Ballot.Compare(c.promised) <= 0 || outside {
+	// The counter is the regime of record versions: of two Views in a row it
+	// must differ, not only the key. What was accepted may yet be committed.
+	if m.Ballot.Compare(c.promised) <= 0 || m.Ballot.Counter <= max(c.viewKey().Counter, c.accepted.Counter) || outside {
 		c.send(from, &wire.Nack{Ballot: m.Ballot, Promised: c.promised, Outside: outside})
 		return
 	}

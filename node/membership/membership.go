@@ -202,6 +202,9 @@ func (c *Core) SetSelf(now cluster.Instant, m cluster.Member) {
 
 // Observe tells what heartbeat hears now. The Core keeps the slice.
 func (c *Core) Observe(now cluster.Instant, peers []Peer) {
+	for i := range peers {
+		c.seen(peers[i].View)
+	}
 	same := sameLinks(c.peers, peers)
 	c.peers = peers
 	if same {
@@ -284,4 +287,10 @@ func (c *Core) persist() {
 	c.out.Persist = st
 }
 
-func (c *Core) seen(k cluster.ViewKey) { c.counter = max(c.counter, k.Counter) }
+// seen keeps the next ballot above k. A counter near the end of its range
+// would leave no higher one, and is not believed.
+func (c *Core) seen(k cluster.ViewKey) {
+	if k.Counter < maxCounter {
+		c.counter = max(c.counter, k.Counter)
+	}
+}

@@ -24,7 +24,7 @@ func (w *World) fail(format string, args ...any) {
 
 // checkCommit asserts on each adoption of a View: the same key means the same
 // members in the same order and the same reports; the node adopts exactly the
-// ballot it froze for last; the keys of a node only grow, in all its lives (they
+// ballot it froze for last; the counters of a node's keys only grow, in all its lives (they
 // are the regimes of its writes).
 func (w *World) checkCommit(n *Node, m *wire.Commit) {
 	if first := w.check.commits[m.View.Key]; first == nil {
@@ -38,7 +38,7 @@ func (w *World) checkCommit(n *Node, m *wire.Commit) {
 	if !m.View.Has(n.ID, n.Inc) {
 		w.fail("node%d.%d adopts %v without it", n.ID, n.Inc, &m.View)
 	}
-	if !n.newest.Less(m.View.Key) {
+	if n.newest.Counter >= m.View.Key.Counter {
 		w.fail("node%d goes back from %v to %v", n.ID, n.newest, m.View.Key)
 	}
 	n.newest = m.View.Key

@@ -63,6 +63,9 @@ type Network struct {
 	w   *World
 	cfg NetConfig
 	cut map[[2]cluster.NodeID]bool // from, to
+	// reject are directions in which a firewall answers pulses with "port
+	// closed" and stops everything else.
+	reject map[[2]cluster.NodeID]bool
 	// conns holds, per direction and class, when the last frame arrives.
 	conns map[connKey]*conn
 	// Bytes and Pulses count what was sent.
@@ -88,17 +91,31 @@ type frame struct {
 }
 
 func newNetwork(w *World, cfg NetConfig) *Network {
-	return &Network{w: w, cfg: cfg, cut: map[[2]cluster.NodeID]bool{}, conns: map[connKey]*conn{}}
+	return &Network{w: w, cfg: cfg, cut: map[[2]cluster.NodeID]bool{}, reject: map[[2]cluster.NodeID]bool{},
+		conns: map[connKey]*conn{}}
 }
 
 // Cut stops what goes from one node to the other; the way back stays open.
 func (n *Network) Cut(from, to cluster.NodeID) { n.cut[[2]cluster.NodeID{from, to}] = true }
 
 // Heal undoes Cut.
-func (n *Network) Heal(from, to cluster.NodeID) { delete(n.cut, [2]cluster.NodeID{from, to}) }
+func (n *Network) Heal(from, to cluster.NodeID) {
+	delete(n.cut, [2]cluster.NodeID{from, to})
+	delete(n.reject, [2]cluster.NodeID{from, to})
+}
+
+// Reject is Cut by a firewall that answers: the sender's port probes are
+// refused although the node lives.
+func (n *Network) Reject(from, to cluster.NodeID) {
+	n.Cut(from, to)
+	n.reject[[2]cluster.NodeID{from, to}] = true
+}
 
 // HealAll undoes all cuts.
-func (n *Network) HealAll() { clear(n.cut) }
+func (n *Network) HealAll() {
+	clear(n.cut)
+	clear(n.reject)
+}
 
 // Quiet stops loss, duplication and lateness.
 func (n *Network) Quiet() { n.cfg.Loss, n.cfg.Duplicate, n.cfg.Spike = 0, 0, 0 }
@@ -133,15 +150,14 @@ func (n *Network) sendPulse(from *Node, to *Node, known cluster.NodeID, b []byte
 }
 
 func (n *Network) arrive(from, to *Node, known cluster.NodeID, b []byte) {
-	if n.IsCut(from.ID, to.ID) {
-		return
-	}
-	if to.Up {
+	cut := n.IsCut(from.ID, to.ID)
+	if to.Up && !cut {
 		addr := from.addr()
 		to.deliver(func() { to.receivePulse(b, addr) })
 		return
 	}
-	if n.cfg.Refuse && !to.HostDown && known != 0 && !n.IsCut(to.ID, from.ID) {
+	closed := !cut && !to.Up && n.cfg.Refuse && !to.HostDown && !n.IsCut(to.ID, from.ID)
+	if known != 0 && (closed || n.reject[[2]cluster.NodeID{from.ID, to.ID}]) {
 		n.w.After(n.latency(), func() {
 			if from.Up {
 				from.deliver(func() { from.refused(known) })

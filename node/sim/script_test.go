@@ -20,7 +20,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts print into tes
 //
 //	cluster N [refuse] [seed=S]   start of every script
 //	start|crash|lose|pause|resume|leave all|ID…   lose: with its host
-//	cut|heal A B, oneway A B, split A,B C,D, heal all
+//	cut|reject|heal A B, oneway A B, split A,B C,D, heal all
 //	run DURATION, until-one-view DURATION, show
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -105,7 +105,7 @@ func command(t *testing.T, w *World, f []string, log func(string)) {
 		each((*Node).Resume)
 	case "leave":
 		each(func(n *Node) { n.Leave(500 * time.Millisecond) })
-	case "cut", "split", "oneway", "heal":
+	case "cut", "reject", "split", "oneway", "heal":
 		links(t, w, f)
 	case "run":
 		_ = w.Run(duration(t, f[1])) // an error shows in w.Err
@@ -134,8 +134,11 @@ func links(t *testing.T, w *World, f []string) {
 	for _, a := range nodesOf(t, w, f[1]) {
 		for _, b := range nodesOf(t, w, f[2]) {
 			change := w.Net.Cut
-			if f[0] == "heal" {
+			switch f[0] {
+			case "heal":
 				change = w.Net.Heal
+			case "reject":
+				change = w.Net.Reject
 			}
 			change(a.ID, b.ID)
 			if f[0] != "oneway" {
