@@ -178,7 +178,7 @@ func (s *session) load(ctx context.Context) error {
 	}
 	took := time.Since(began).Seconds()
 	s.summary.Generator.LoadSec = took
-	s.out.say("loaded %d records in %.1f s (%v)", s.o.workload.Records, took, units.Rate(float64(s.o.workload.Records)/took))
+	s.out.say("loaded %d records in %.1f s (%v)", s.o.workload.Records, took, twoDigits(float64(s.o.workload.Records)/took))
 	return nil
 }
 

@@ -234,7 +234,7 @@ func (w *Watcher) process(l *look, pid int, s *result.NodeSample) {
 
 // changes reports a new View and the begin and end of migrations.
 func (w *Watcher) changes(name string, l *look, s *Status, partitions, bytes int64) {
-	if s.ViewKey != l.viewKey {
+	if s.ViewKey != l.viewKey && s.ViewKey != "" { // empty: it is joining
 		var members []string
 		for _, m := range s.Members {
 			members = append(members, m.Node)
