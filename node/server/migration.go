@@ -82,6 +82,9 @@ func (n *Node) carryOutMigrationLocked(ns *namespace) {
 	for _, m := range out.Master {
 		n.newMaster(ns, m)
 	}
+	for _, pid := range out.Dropped {
+		n.route(ns, int(pid), func(core *txn.Core) { core.Dropped(int(pid)) })
+	}
 	for i := range out.Sends {
 		n.sendMigrate(&out.Sends[i])
 	}

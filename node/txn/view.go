@@ -114,26 +114,16 @@ func (c *Core) Drain(pid int) {
 	}
 }
 
-// Become makes this node the working master of a partition that has been
-// handed to it; writeSet are the other members that get every write.
+// Become makes this node the working master of a partition, or tells the
+// working master that its replicas are all full: writeSet are the other
+// members that get every write from now on. Writes in flight no longer wait
+// for members outside it, which are about to drop their copies.
 func (c *Core) Become(now Now, pid int, writeSet []cluster.NodeID) {
 	p := c.parts[pid]
 	if p == nil {
 		return
 	}
 	p.Master, p.WriteSet, p.Duplicates, p.draining, p.Replica = c.cfg.Self, writeSet, nil, false, true
-	c.unpark(now)
-}
-
-// Shrink makes the replicas the whole write set once they are all full: the
-// members outside them are about to drop their copies and answer no more.
-// writeSet are the other members that still get every write.
-func (c *Core) Shrink(now Now, pid int, writeSet []cluster.NodeID) {
-	p := c.parts[pid]
-	if p == nil || p.Master != c.cfg.Self {
-		return
-	}
-	p.WriteSet = writeSet
 	for _, o := range slices.Clone(c.order) {
 		if o.phase != replicating || o.req.Digest.Partition() != pid {
 			continue
@@ -143,6 +133,7 @@ func (c *Core) Shrink(now Now, pid int, writeSet []cluster.NodeID) {
 			c.finish(now, o)
 		}
 	}
+	c.unpark(now)
 }
 
 // Dropped records that this node's copy is gone: it takes no more writes of
