@@ -46,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	case <-ctx.Done():
 	}
 	stop() // a second signal ends the process at once
-	log.Info("told to stop; handing partitions over", "timeout", cfg.DrainTimeout)
+	log.Info("told to stop; handing partitions over")
 	n.Leave(context.Background())
 	return nil
 }
