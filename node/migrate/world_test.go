@@ -285,19 +285,31 @@ func (w *world) run(d time.Duration) {
 // settle runs until nothing is left to do, which must come within limit.
 func (w *world) settle(limit time.Duration) {
 	w.t.Helper()
-	end := w.now.Add(limit)
-	for w.step() {
+	for end := w.now.Add(limit); w.step(); {
 		if w.now > end {
-			for _, n := range w.nodes {
-				for _, j := range n.core.jobs {
-					if j != nil {
-						w.t.Logf("%v: partition %d stage %d target %v asking %+v", n.id, j.pid, j.stage, j.targets, j.asking)
-					}
-				}
-			}
-			w.t.Fatalf("migrations did not end in %v", limit)
+			w.t.Fatalf("migrations did not end in %v; left are %d", limit, w.left(1, 2, 3, 4))
 		}
 	}
+}
+
+// settleGroup runs until the group is done; nodes outside it may go on asking.
+func (w *world) settleGroup(limit time.Duration, group ...int) {
+	w.t.Helper()
+	for end := w.now.Add(limit); w.left(group...) > 0 && w.step(); {
+		if w.now > end {
+			w.t.Fatalf("migrations did not end in %v; left are %d", limit, w.left(group...))
+		}
+	}
+}
+
+// left counts the jobs of a group.
+func (w *world) left(group ...int) (n int) {
+	for _, id := range group {
+		if id <= len(w.nodes) {
+			n += w.nodes[id-1].core.progress.Partitions
+		}
+	}
+	return n
 }
 
 // digest makes the digest of the i-th record of a partition.
