@@ -68,8 +68,8 @@ func (a *audit) count(f finding, key uint64, before entry, beforeMS uint32, r *t
 			old = a.staleAgeMaxMS.Load()
 		}
 		h, _ := parse(r.Value)
-		a.list(now, fmt.Sprintf("stale read: key %d has write %d, write %d was acknowledged %d ms before", key, h.seq,
-			before.acked(), age))
+		a.list(now, fmt.Sprintf("stale read: key %d has write %d, intended %d ms before; write %d was acknowledged %d ms before", key,
+			h.seq, time.Since(time.Unix(0, h.intended)).Milliseconds(), before.acked(), age))
 	case corrupt:
 		a.corrupt.Add(1)
 		a.list(now, fmt.Sprintf("corrupt value: key %d, %d bytes", key, len(r.Value)))
