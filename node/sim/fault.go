@@ -29,6 +29,9 @@ func RandomNet(r *rand.Rand) NetConfig {
 	if r.IntN(2) == 0 {
 		c.Batch = 0.5
 	}
+	if r.IntN(3) == 0 {
+		c.SlowFrame = r.Float64() * 0.6
+	}
 	if r.IntN(8) == 0 { // between continents
 		c.Latency = time.Duration(r.IntN(30)) * time.Millisecond
 	}

@@ -29,6 +29,7 @@ type NetConfig struct {
 	Duplicate float64       // of pulses [0]
 	Spike     float64       // probability that a pulse or frame is late by up to SpikeMax [0]
 	SpikeMax  time.Duration // [20 ms]
+	SlowFrame float64       // probability that a frame is late by up to 100 ms, which spreads rounds [0]
 	Batch     float64       // probability that a node waits for more events before it acts [0]
 	// Refuse says that a crashed node's host answers that the port is
 	// closed (a killed process); a silent crash is a lost host.
@@ -52,6 +53,8 @@ const (
 	// retransmit is the delay of a frame of which a packet was lost, or that
 	// met a cut link: a QUIC probe timeout, roughly.
 	retransmit = 15 * time.Millisecond
+	// slowFrameMax is as long as a phase of a round may take.
+	slowFrameMax = 100 * time.Millisecond
 	// connTimeout is how long a connection survives a cut link. Frames sent
 	// on it are lost when it breaks.
 	connTimeout = 1500 * time.Millisecond
@@ -118,7 +121,7 @@ func (n *Network) HealAll() {
 }
 
 // Quiet stops loss, duplication and lateness.
-func (n *Network) Quiet() { n.cfg.Loss, n.cfg.Duplicate, n.cfg.Spike = 0, 0, 0 }
+func (n *Network) Quiet() { n.cfg.Loss, n.cfg.Duplicate, n.cfg.Spike, n.cfg.SlowFrame = 0, 0, 0, 0 }
 
 // IsCut reports whether that direction is cut.
 func (n *Network) IsCut(from, to cluster.NodeID) bool { return n.cut[[2]cluster.NodeID{from, to}] }
@@ -191,6 +194,9 @@ func (n *Network) next(k connKey, c *conn) {
 	d := n.latency()
 	for i := 0; i < 5 && n.chance(n.cfg.Loss); i++ {
 		d += retransmit
+	}
+	if n.chance(n.cfg.SlowFrame) {
+		d += time.Duration(n.w.rand.Int64N(int64(slowFrameMax)))
 	}
 	// Frames follow each other without waiting for a round trip, but do not
 	// overtake: the next may arrive at the same instant at the earliest.
