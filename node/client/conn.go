@@ -117,6 +117,7 @@ func (cn *conn) appendFrame(b []byte) []byte {
 	} else {
 		q := wire.Request{
 			Namespace: call.Namespace, Digest: call.Digest, TTL: call.TTL,
+			View:       cn.c.routes.Load().m.View.Tag(),
 			DeadlineMS: leftMS(call.deadline, cn.now),
 			CheckGen:   call.CheckGen, Generation: call.Generation, Body: call.Body,
 		}

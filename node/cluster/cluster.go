@@ -118,6 +118,17 @@ func (k ViewKey) Compare(o ViewKey) int {
 // Less reports whether k precedes o.
 func (k ViewKey) Less(o ViewKey) bool { return k.Compare(o) < 0 }
 
+// Tag folds the key into the eight bytes that a client's write carries: the
+// counter, then a hash of the rest. Tags of different Views are different but
+// for one chance in four billion, and compare by counter.
+func (k ViewKey) Tag() uint64 {
+	if k.IsZero() {
+		return 0
+	}
+	h := uint64(k.Proposer)*0x9E3779B97F4A7C15 ^ uint64(k.Inc)*0xC2B2AE3D27D4EB4F
+	return k.Counter<<32 | h>>32
+}
+
 // IsZero reports whether k is the key of no View.
 func (k ViewKey) IsZero() bool { return k == ViewKey{} }
 

@@ -18,6 +18,7 @@ type join struct {
 	id      uint64
 	mu      sync.Mutex // guards all below
 	replies [][]byte   // encoded wire.Reply per item
+	bytes   int        // of replies
 	left    int
 }
 
@@ -27,6 +28,9 @@ func (j *join) set(item int, r *wire.Reply) {
 	defer j.mu.Unlock()
 	if j.replies[item] != nil {
 		return
+	}
+	if j.bytes += len(r.Bins); j.bytes > batchReplyRoom {
+		r = &wire.Reply{Status: wire.StatusTooBig} // for this reply: the client reads it alone
 	}
 	j.replies[item] = r.Append(nil)
 	if j.left--; j.left == 0 {
@@ -70,7 +74,7 @@ func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []
 	for i := range q.Items {
 		it := &q.Items[i]
 		st.req = txn.Request{Kind: kind, From: txn.Origin{Conn: j, ID: uint64(i)},
-			Request: wire.Request{Namespace: q.Namespace, Digest: it.Digest, DeadlineMS: q.DeadlineMS, TTL: q.TTL, Body: it.Body}}
+			Request: wire.Request{Namespace: q.Namespace, Digest: it.Digest, View: q.View, DeadlineMS: q.DeadlineMS, TTL: q.TTL, Body: it.Body}}
 		n.run(ns, it.Digest.Partition(), func(core *txn.Core) { core.Request(n.now(), &st.req) })
 	}
 }

@@ -285,7 +285,7 @@ func (n *Node) commitNamespace(ns *namespace, v *cluster.View, self uint16, memb
 	ns.mig.core.Commit(n.mono(), v, plan, histories)
 	for i := range ns.shards {
 		sh := &ns.shards[i]
-		list := assignments(i, self, v, plan, histories)
+		list := assignments(i, self, v, plan, ns.mig.core)
 		sh.mu.Lock()
 		sh.core.Commit(n.now(), v, list)
 		ns.publishLocked(i)

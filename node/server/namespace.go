@@ -89,8 +89,9 @@ func (ns *namespace) publishOneLocked(pid int) {
 	ns.routes[pid].Store(next)
 }
 
-// assignments are this node's parts in a plan, for one shard.
-func assignments(index int, self uint16, v *cluster.View, plan *partition.Plan, histories [][]cluster.ViewKey) []txn.Assignment {
+// assignments are this node's parts in a plan, for one shard; mig has
+// committed the plan already.
+func assignments(index int, self uint16, v *cluster.View, plan *partition.Plan, mig *migrate.Core) []txn.Assignment {
 	list := make([]txn.Assignment, 0, cluster.Partitions/shardCount)
 	for pid := index; pid < cluster.Partitions; pid += shardCount {
 		p := &plan.Parts[pid]
@@ -105,7 +106,7 @@ func assignments(index int, self uint16, v *cluster.View, plan *partition.Plan, 
 				}
 			}
 			if p.Master == self {
-				a.Duplicates = duplicates(v, p, self, histories)
+				a.Duplicates = duplicates(v, pid, p, mig)
 			}
 		}
 		list = append(list, a)
@@ -113,11 +114,12 @@ func assignments(index int, self uint16, v *cluster.View, plan *partition.Plan, 
 	return list
 }
 
-func duplicates(v *cluster.View, p *partition.Part, self uint16, histories [][]cluster.ViewKey) []txn.Duplicate {
+func duplicates(v *cluster.View, pid int, p *partition.Part, mig *migrate.Core) []txn.Duplicate {
 	var list []txn.Duplicate
 	for _, m := range p.Duplicates {
-		s := partition.CommonAncestor(histories[self], histories[m])
-		list = append(list, txn.Duplicate{Node: v.Members[m].Node, Ancestor: s.Counter})
+		d := txn.Duplicate{Node: v.Members[m].Node}
+		d.Parted, d.Began = mig.ConflictWindow(pid, d.Node)
+		list = append(list, d)
 	}
 	return list
 }

@@ -16,6 +16,7 @@ type Core struct {
 	cfg    Config
 	clock  hlc.Clock
 	view   *cluster.View
+	tag    uint64 // of view's key
 	frozen bool
 	parts  [cluster.Partitions]*part // nil: not of this shard, or before the first Commit
 	busy   map[record.Digest]*op     // the write in flight per key
@@ -96,11 +97,26 @@ func (c *Core) Request(now Now, q *Request) {
 		c.out.Forwards = append(c.out.Forwards, Forward{To: p.Master, Req: q})
 	case now.Mono >= now.Lease:
 		c.park(q)
+	case !q.isRead() && q.View != 0 && q.View != c.tag:
+		c.fenced(q)
 	case q.isRead() && len(p.Duplicates) == 0:
 		c.read(now, q)
 	default:
 		c.start(now, p, q)
 	}
+}
+
+// fenced handles a write that was sent by the map of another View. One of an
+// older View may be a ghost: it lay in the buffers of a paused node while its
+// client sent it again elsewhere and went on, so it must not be applied now.
+// One of a newer View waits for this node to commit it.
+func (c *Core) fenced(q *Request) {
+	if q.View>>32 > c.tag>>32 {
+		c.park(q)
+		return
+	}
+	c.stats.Fenced++
+	c.reply(q.From, wire.StatusNotMaster)
 }
 
 // start makes an op of a write, or of a read that must resolve duplicates,
@@ -198,8 +214,7 @@ func (c *Core) keep(b []byte) []byte {
 	return c.bins[at:len(c.bins):len(c.bins)]
 }
 
-// change computes the record that a write leaves behind. It reports the
-// status to answer at once, or StatusOK with changed true when the record
+// change computes the record that a write leaves behind. It reports the status to answer at once, or StatusOK with changed true when the record
 // must be stored.
 func (c *Core) change(now Now, q *Request) (m record.Meta, body []byte, bins []byte, changed bool, s wire.Status) {
 	var old record.Meta

@@ -34,6 +34,12 @@ type op struct {
 	adopted []*op      // later adoptions of the same record
 }
 
+// repeatable reports whether a client may send the write again without
+// knowing whether it took effect.
+func (o *op) repeatable() bool {
+	return !o.req.CheckGen && o.req.Kind != wire.KindOperate
+}
+
 func (c *Core) newOp(q *Request) *op {
 	var o *op
 	if n := len(c.free); n > 0 {
@@ -114,21 +120,22 @@ func (c *Core) execute(now Now, p *part, o *op) {
 }
 
 // executeAdopted applies a write that the former master had applied but not
-// acknowledged. If this master has written the record since the View began,
-// the adopted write lies before that one and needs no copy of its own; else
-// it is applied under a version of this View, so that nothing from before the
-// View can win against it once it is acknowledged.
+// acknowledged, under a version of this View, so that nothing from before the
+// View can win against it once it is acknowledged. If the record is newer
+// here, the former master may have been away while its client sent the write
+// again and others after it: then the newer record goes to all members, which
+// replaces the write where it was applied, and the client is told to repeat.
 func (c *Core) executeAdopted(now Now, p *part, o *op) {
-	c.stats.Adopted++
-	o.reply = wire.Reply{Status: wire.StatusOK}
-	cur, ok := c.cfg.Store.Meta(&o.req.Digest)
-	if ok && uint64(cur.Version.Regime) >= c.view.Key.Counter && cur.Version != o.meta.Version {
-		c.finish(now, o)
+	cur, body, ok := c.cfg.Store.Get(&o.req.Digest, c.body[:0])
+	c.body = body[:0]
+	if ok && cur.Version.Newer(o.meta.Version) {
+		o.reply = wire.Reply{Status: wire.StatusNotMaster}
+		o.meta, o.body = cur, append(o.body[:0], body...)
+		c.replicate(now, p, o)
 		return
 	}
-	if ok && cur.Version.Newer(o.meta.Version) {
-		o.meta.Version = cur.Version
-	}
+	c.stats.Adopted++
+	o.reply = wire.Reply{Status: wire.StatusOK}
 	o.meta.Version = c.stamp(now, o.meta.Version)
 	if err := c.cfg.Store.Put(&o.req.Digest, o.meta, o.req.Body); err != nil {
 		o.reply.Status = wire.StatusStopWrites
@@ -137,6 +144,14 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	}
 	o.body = append(o.body[:0], o.req.Body...)
 	c.replicate(now, p, o)
+}
+
+// superseded ends an applied write whose record has moved on without it.
+func (o *op) superseded() wire.Reply {
+	if o.repeatable() {
+		return wire.Reply{Status: wire.StatusNotMaster}
+	}
+	return wire.Reply{Status: wire.StatusInDoubt}
 }
 
 func (c *Core) replicate(now Now, p *part, o *op) {
@@ -298,7 +313,9 @@ func (c *Core) Replicated(now Now, from cluster.NodeID, id uint64, s wire.Status
 	if i < 0 {
 		return
 	}
-	if s != wire.StatusOK {
+	if s == wire.StatusNotMaster && o.phase == handing {
+		o.reply = o.superseded()
+	} else if s != wire.StatusOK {
 		// A member without room: the write stays on the others, but it is
 		// not as redundant as promised, and the caller is told.
 		o.reply = wire.Reply{Status: wire.StatusInDoubt}
@@ -322,7 +339,7 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 		return
 	}
 	if m.Status == wire.StatusOK {
-		c.merge(p, from, &o.req.Digest, m)
+		c.merge(p, from, o, m)
 	}
 	o.await = slices.Delete(o.await, i, i+1)
 	if len(o.await) == 0 {
@@ -330,15 +347,17 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 	}
 }
 
-// merge takes a duplicate's record if it is newer, and counts the version it
-// replaces if both were written after the lineages parted.
-func (c *Core) merge(p *part, from cluster.NodeID, d *record.Digest, m *wire.Resolved) {
-	applied, old, existed, err := c.cfg.Store.PutNewer(d, m.Meta, m.Body)
-	if err != nil || !applied || !existed {
+// merge takes a duplicate's record if it is newer, and counts the version
+// that it replaces if both were written after the lineages parted. The other
+// way round, migration counts, unless the op is a write that is about to
+// replace this node's version: then it counts here.
+func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
+	applied, old, existed, err := c.cfg.Store.PutNewer(&o.req.Digest, m.Meta, m.Body)
+	if err != nil || !existed || old.Version == m.Meta.Version || !applied && o.req.isRead() {
 		return
 	}
 	i := slices.IndexFunc(p.Duplicates, func(x Duplicate) bool { return x.Node == from })
-	if i >= 0 && uint64(old.Version.Regime) > p.Duplicates[i].Ancestor && uint64(m.Meta.Version.Regime) > p.Duplicates[i].Ancestor {
+	if i >= 0 && p.Duplicates[i].conflict(old.Version, m.Meta.Version) {
 		c.stats.ConflictsDiscarded++
 	}
 }

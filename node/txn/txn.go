@@ -124,6 +124,7 @@ type Stats struct {
 	Parked, Forwarded, Busy  uint64
 	Resolves, Rerun, Adopted uint64
 	InDoubt, Timeouts, Stale uint64
+	Fenced                   uint64 // writes sent by the map of an older View, refused
 	ConflictsDiscarded       uint64 // acknowledged versions that lost against the other side of a split
 	Refused                  uint64 // parked or held beyond the limit
 }
@@ -131,9 +132,15 @@ type Stats struct {
 // Duplicate is a holder whose records the working master may lack.
 type Duplicate struct {
 	Node cluster.NodeID
-	// Ancestor is the counter of the newest View both lineages went
-	// through; records written after it on both sides conflict.
-	Ancestor uint64
+	// Two versions conflict when the View counters they were written in
+	// both lie between Parted, the newest View both lineages went through,
+	// and Began, the View in which the merge began; both exclusive.
+	Parted, Began uint64
+}
+
+func (d *Duplicate) conflict(a, b record.Version) bool {
+	first, last := min(a.Regime, b.Regime), max(a.Regime, b.Regime)
+	return uint64(first) > d.Parted && uint64(last) < d.Began
 }
 
 // Assignment is this node's part in one partition for the View being

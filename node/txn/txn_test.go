@@ -325,7 +325,7 @@ func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
 	put(1, 3, 31, 3)
 	v := &cluster.View{Key: cluster.ViewKey{Counter: 8, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
 	w.commitOn(v, 1, 2, nil)
-	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Ancestor: 5}})
+	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Parted: 5, Began: 8}})
 	for key, want := range map[int]int{1: 11, 2: 20, 3: 30} {
 		id := w.request(2, wire.KindGet, key, nil)
 		if w.status(id) != 255 {
@@ -338,6 +338,49 @@ func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
 	}
 	if got := w.nodes[2].core.Stats().ConflictsDiscarded; got != 1 {
 		t.Errorf("%d conflicts counted, want 1: key 1 alone was written on both sides", got)
+	}
+}
+
+// A paused master comes back with writes in its buffers that their clients
+// have long sent again elsewhere, and one applied and never replicated.
+func TestGhostWritesOfAPausedMasterAreNotApplied(t *testing.T) {
+	w := newWorld(t, 3)
+	w.commit(1, 3, 3, 2, 1)
+	old := w.nodes[3].core.view.Key.Tag()
+	w.cut[3] = true // paused: nothing leaves it
+	applied := w.request(3, wire.KindPut, 7, body(1))
+	w.queue = nil
+	w.commit(2, 2, 2, 1)
+	for v := 1; v <= 2; v++ { // sent again, then a newer one
+		id := w.request(2, wire.KindPut, 7, body(v))
+		w.deliver()
+		if w.status(id) != wire.StatusOK {
+			t.Fatalf("write %d: %v", v, w.status(id))
+		}
+	}
+	w.cut[3] = false
+	w.now.Lease = 0
+	w.nextID++
+	ghost := w.nextID
+	w.nodes[3].core.Request(w.now, &Request{Kind: wire.KindPut, From: Origin{ID: ghost}, Request: wire.Request{Digest: digest(7), View: old, Body: body(1)}})
+	w.collect(w.nodes[3])
+	w.now.Lease = cluster.Never
+	for n := cluster.NodeID(1); n <= 3; n++ {
+		w.nodes[n].core.Freeze()
+	}
+	w.commit(3, 2, 3, 2, 1)
+	w.deliver()
+	w.tick(ackRetry)
+	w.deliver()
+	for n := cluster.NodeID(1); n <= 3; n++ {
+		if got := w.stored(n, 7); got != 2 {
+			t.Errorf("%v holds %d, want 2: an acknowledged write was undone", n, got)
+		}
+	}
+	for what, id := range map[string]uint64{"queued": ghost, "applied": applied} {
+		if w.status(id) == wire.StatusOK {
+			t.Errorf("the %s ghost was acknowledged", what)
+		}
 	}
 }
 

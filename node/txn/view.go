@@ -15,7 +15,7 @@ func (c *Core) Freeze() { c.frozen = true }
 // in flight again on their new write sets, and then everything that waited.
 // Partitions without an assignment are served by nobody known.
 func (c *Core) Commit(now Now, v *cluster.View, list []Assignment) {
-	c.view, c.frozen = v, false
+	c.view, c.tag, c.frozen = v, v.Key.Tag(), false
 	c.parts = [cluster.Partitions]*part{}
 	slab := make([]part, len(list))
 	for i := range list {
@@ -49,7 +49,7 @@ func (c *Core) rerun(now Now, o *op) {
 	case o.phase == resolving: // nothing applied: begin again
 		q := o.req.clone()
 		c.end(now, o)
-		c.Request(now, q)
+		c.Request(now, q) // which may be fenced
 	case p == nil || p.Master == 0:
 		o.reply = wire.Reply{Status: wire.StatusInDoubt}
 		c.stats.InDoubt++
@@ -78,7 +78,8 @@ func (c *Core) runOrRefuse(now Now, p *part, o *op) {
 func (c *Core) replicateAgain(now Now, p *part, o *op) {
 	cur, ok := c.cfg.Store.Meta(&o.req.Digest)
 	if ok && cur.Version.Newer(o.meta.Version) {
-		c.finish(now, o) // replaced while it was in flight: it lies before the newer one
+		o.reply = o.superseded()
+		c.finish(now, o)
 		return
 	}
 	o.meta.Version = c.stamp(now, o.meta.Version)

@@ -9,9 +9,7 @@ import (
 // AppendMeta appends a record's metadata: regime u32, stamp u64, node u64,
 // generation u16, expiry u32, tombstone bool: 27 bytes.
 func AppendMeta(b []byte, m *record.Meta) []byte {
-	b = AppendU32(b, m.Version.Regime)
-	b = AppendU64(b, uint64(m.Version.Stamp))
-	b = AppendU64(b, uint64(m.Version.Node))
+	b = appendVersion(b, m.Version)
 	b = AppendU16(b, m.Generation)
 	b = AppendU32(b, m.Expiry)
 	return AppendBool(b, m.Tombstone)
@@ -20,9 +18,19 @@ func AppendMeta(b []byte, m *record.Meta) []byte {
 // Meta reads what AppendMeta wrote.
 func (r *Reader) Meta() record.Meta {
 	return record.Meta{
-		Version:    record.Version{Regime: r.U32(), Stamp: hlc.Stamp(r.U64()), Node: cluster.NodeID(r.U64())},
+		Version:    r.version(),
 		Generation: r.U16(), Expiry: r.U32(), Tombstone: r.Bool(),
 	}
+}
+
+func appendVersion(b []byte, v record.Version) []byte {
+	b = AppendU32(b, v.Regime)
+	b = AppendU64(b, uint64(v.Stamp))
+	return AppendU64(b, uint64(v.Node))
+}
+
+func (r *Reader) version() record.Version {
+	return record.Version{Regime: r.U32(), Stamp: hlc.Stamp(r.U64()), Node: cluster.NodeID(r.U64())}
 }
 
 // Replicate carries one record from a master to a member of the write set,
@@ -178,9 +186,7 @@ func (m *Migrate) Append(b []byte) []byte {
 		for i := range m.Versions {
 			v := &m.Versions[i]
 			b = append(b, v.Digest[:]...)
-			b = AppendU32(b, v.Version.Regime)
-			b = AppendU64(b, uint64(v.Version.Stamp))
-			b = AppendU64(b, uint64(v.Version.Node))
+			b = appendVersion(b, v.Version)
 		}
 	case StepFetch:
 		for i := range m.Digests {
@@ -241,7 +247,7 @@ func (m *Migrate) parseVersions(r *Reader) {
 	for r.Len() > 0 && len(m.Versions) < MaxList {
 		var v DigestVersion
 		r.Fixed(v.Digest[:])
-		v.Version = record.Version{Regime: r.U32(), Stamp: hlc.Stamp(r.U64()), Node: cluster.NodeID(r.U64())}
+		v.Version = r.version()
 		m.Versions = append(m.Versions, v)
 	}
 }

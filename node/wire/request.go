@@ -22,12 +22,18 @@ const (
 	TTLKeep    uint32 = 0xFFFFFFFE // keep the record's expiry
 )
 
-// Request is a single-record request. Layout: namespace u8, digest 20 B,
-// deadline u32 (milliseconds left), ttl u32, generation check u8 + u16, then
-// Body: the flat record of a put, or AppendOps of an operate; empty else.
+// Request is a single-record request. Layout: namespace u8, digest 20 B, view
+// tag u64, deadline u32 (milliseconds left), ttl u32, generation check u8 +
+// u16, then Body: the flat record of a put, or AppendOps of an operate; empty
+// else.
 type Request struct {
-	Namespace  uint8
-	Digest     record.Digest
+	Namespace uint8
+	Digest    record.Digest
+	// View is the Tag of the View by whose map the client sent the request. A
+	// master of a later View refuses a write with it: while the request was
+	// on its way, or in the buffers of a paused node, the client may have
+	// sent it again elsewhere and gone on. Zero: not fenced.
+	View       uint64
 	DeadlineMS uint32 // milliseconds the caller still waits; zero means the node's default
 	TTL        uint32 // seconds, or TTLDefault, TTLNever, TTLKeep
 	CheckGen   bool   // apply only if the record's generation is Generation (zero: only if there is none)
@@ -39,6 +45,7 @@ type Request struct {
 func (q *Request) Append(b []byte) []byte {
 	b = append(b, q.Namespace)
 	b = append(b, q.Digest[:]...)
+	b = AppendU64(b, q.View)
 	b = AppendU32(b, q.DeadlineMS)
 	b = AppendU32(b, q.TTL)
 	b = AppendBool(b, q.CheckGen)
@@ -51,6 +58,7 @@ func (q *Request) Parse(p []byte) error {
 	r := NewReader(p)
 	q.Namespace = r.U8()
 	r.Fixed(q.Digest[:])
+	q.View = r.U64()
 	q.DeadlineMS = r.U32()
 	q.TTL = r.U32()
 	q.CheckGen = r.Bool()
@@ -86,11 +94,12 @@ func (p *Reply) Parse(b []byte) error {
 	return r.Done()
 }
 
-// Batch is a batch request: namespace u8, deadline u32, ttl u32, count
-// uvarint, then per record the digest and, for puts, the flat record as a
+// Batch is a batch request: namespace u8, view tag u64 (as in Request),
+// deadline u32, ttl u32, count uvarint, then per record the digest and, for puts, the flat record as a
 // byte string. Items are answered in order.
 type Batch struct {
 	Namespace  uint8
+	View       uint64
 	DeadlineMS uint32
 	TTL        uint32
 	Items      []BatchItem
@@ -105,6 +114,7 @@ type BatchItem struct {
 // Append appends the payload to b; puts says whether bodies travel.
 func (q *Batch) Append(b []byte, puts bool) []byte {
 	b = append(b, q.Namespace)
+	b = AppendU64(b, q.View)
 	b = AppendU32(b, q.DeadlineMS)
 	b = AppendU32(b, q.TTL)
 	b = AppendUvarint(b, uint64(len(q.Items)))
@@ -121,6 +131,7 @@ func (q *Batch) Append(b []byte, puts bool) []byte {
 func (q *Batch) Parse(p []byte, puts bool) error {
 	r := NewReader(p)
 	q.Namespace = r.U8()
+	q.View = r.U64()
 	q.DeadlineMS = r.U32()
 	q.TTL = r.U32()
 	n := r.Count(MaxBatch, 20)
