@@ -60,6 +60,9 @@ func samePayloads(a, b [][]byte) bool {
 func (w *World) checkAll() {
 	for _, m := range w.Nodes {
 		if m.Serves() {
+			if v := m.View(); v.Key.Less(m.frozen) {
+				w.fail("node%d serves under %v although it has accepted %v", m.ID, v.Key, m.frozen)
+			}
 			w.checkLease(m)
 		}
 	}
@@ -79,6 +82,13 @@ func (w *World) checkLease(m *Node) {
 			w.fail("node%d may serve under %v until %v while node%d holds %v", m.ID, v,
 				m.Heartbeat.LeaseUntil(v).Sub(m.Now()), o.ID, ov)
 		}
+	}
+}
+
+// checkPulse asserts that no pulse made after an acceptance grants a lease.
+func (w *World) checkPulse(n *Node, p *wire.Pulse) {
+	if v := n.View(); v != nil && v.Key.Less(n.frozen) && p.Sent > n.frozenAt && !p.Frozen {
+		w.fail("node%d grants a lease under %v although it has accepted %v", n.ID, p.View, n.frozen)
 	}
 }
 

@@ -44,10 +44,11 @@ type Node struct {
 
 	Disk membership.State // survives crashes
 
-	inbox   []func() // arrivals while paused
-	tickSeq uint64   // the newest scheduled tick; older ones are void
-	frozen  cluster.ViewKey
-	newest  cluster.ViewKey // ever committed, in all lives
+	inbox    []func()        // arrivals while paused
+	tickSeq  uint64          // the newest scheduled tick; older ones are void
+	frozen   cluster.ViewKey // the newest ballot accepted in this life
+	frozenAt cluster.Instant // on its own clock
+	newest   cluster.ViewKey // ever committed, in all lives
 	// Lost counts verdicts by kind, Duplicate is set by heartbeat.
 	Lost      map[heartbeat.EventKind]int
 	Duplicate string
@@ -217,7 +218,7 @@ func (n *Node) Send(to cluster.NodeID, class Class, kind wire.Kind, payload []by
 
 // Freeze implements membership.Host.
 func (n *Node) Freeze(ballot cluster.ViewKey, members []cluster.Member) []byte {
-	n.frozen = ballot
+	n.frozen, n.frozenAt = ballot, n.Now()
 	n.Heartbeat.Freeze()
 	if n.App != nil {
 		return n.App.Freeze(n.Now(), ballot, members)
@@ -307,6 +308,7 @@ func (n *Node) note(e heartbeat.Event) {
 }
 
 func (n *Node) sendPulse(o heartbeat.Outgoing) {
+	n.w.checkPulse(n, o.Pulse)
 	if i := slices.Index(n.w.addrs, o.Addr); i >= 0 {
 		n.w.Net.sendPulse(n, n.w.Nodes[i], o.Node, o.Pulse.Append(nil))
 	}
