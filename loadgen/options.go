@@ -16,7 +16,7 @@ import (
 	"headroom/workloads/units"
 )
 
-// rateAuto as --rate means: half of what a short closed loop reaches.
+// rateAuto as --rate means: a quarter of what a short closed loop reaches.
 const rateAuto = "auto"
 
 // options is a parsed and checked `run` command line.
@@ -60,7 +60,7 @@ func flags(o *options, r *raw) *pflag.FlagSet {
 	f.SortFlags = false
 	f.StringVar(&o.target, "target", "", "cluster to load, `quic://HOST:PORT,…`; null: measures the generator alone")
 	f.IntVar(&o.nodes, "local-nodes", 0, "start this many node processes on this machine instead")
-	f.StringVar(&r.rate, "rate", "", "open loop, for example 20k/s; auto takes half of what a 3 s closed loop reaches (default auto)")
+	f.StringVar(&r.rate, "rate", "", "open loop, for example 20k/s; auto takes a quarter of what a 3 s closed loop reaches (default auto)")
 	f.IntVar(&o.closed, "closed", 0, "closed loop with this many operations in flight instead of --rate")
 	f.StringVar(&r.arrivals, "arrivals", string(drive.ArrivePoisson), "poisson or constant")
 	f.StringVar(&r.duration, "duration", "30s", "length of the measured phase")

@@ -22,7 +22,7 @@ const (
 	// short enough for a demo; as many clients as keep two cores busy.
 	calibrateFor     = 3 * time.Second
 	calibrateClients = 64
-	calibrateShare   = 0.5
+	calibrateShare   = 0.25 // room for a lost node and for a migration beside the load
 	dialTimeout      = 10 * time.Second
 	// settleFor is how long a run with faults waits after its measured phase
 	// for redundancy to be restored.
@@ -194,9 +194,9 @@ func (s *session) choose(ctx context.Context) error {
 		return fmt.Errorf("calibration: %w", err)
 	}
 	s.summary.Generator.CalibratedOpsPerSec = float64(rate)
-	half := twoDigits(calibrateShare * float64(rate))
-	s.driver.SetRate(half)
-	s.out.say("calibration: %v with %d clients; the load is %v", units.Rate(twoDigits(float64(rate))), calibrateClients, half)
+	share := twoDigits(calibrateShare * float64(rate))
+	s.driver.SetRate(share)
+	s.out.say("calibration: %v with %d clients; the load is %v", units.Rate(twoDigits(float64(rate))), calibrateClients, share)
 	return nil
 }
 
