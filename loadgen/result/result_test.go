@@ -45,9 +45,7 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 	}
 	h := NewHistogram()
 	for v := int64(1000); v < 2_000_000; v += 997 {
-		if err := h.RecordValue(v); err != nil {
-			t.Fatal(err)
-		}
+		_ = h.RecordValue(v) // in range; the count below would tell
 	}
 	for i := range 3 {
 		w.Interval("get", Response, h, began.Add(time.Duration(i)*time.Second), began.Add(time.Duration(i+1)*time.Second))
