@@ -88,6 +88,8 @@ wait_for "the cluster does not settle" 20 settled 1 2 3
 
 say headroom-node status --addr "$net.2:4300" --credentials node2
 on 2 "$bin/headroom-node" status --addr "$net.2:4300" --credentials node2
+say headroom-node safe-to-stop --addr "$net.2:4300" --credentials node2
+on 2 "$bin/headroom-node" safe-to-stop --addr "$net.2:4300" --credentials node2
 
 # A client has a certificate of its own; without one it is turned away.
 "$bin/headroom-node" certs client --name ada --out ada >/dev/null
