@@ -58,7 +58,7 @@ var layers = map[string][]string{
 	"hack":            {},
 	"hack/e2e":        {"loadgen/...", "node/...", "reports/..."},
 	"hack/figures":    {"loadgen/...", "node/...", "workloads/..."},
-	"hack/batchbench": {"node/client", "node/record", "node/cluster", "workloads/units"},
+	"hack/batchbench": {"node/client", "node/record", "node/wire"},
 }
 
 // pure lists the cores, and what a core must not import: it has no clock,
