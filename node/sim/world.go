@@ -48,6 +48,7 @@ type World struct {
 	Net   *Network
 	check checker
 	trace uint64
+	still int  // events at the present instant
 	calm  bool // Recover was called: faults under way do nothing more
 	// Events counts dispatched events.
 	Events int
@@ -81,6 +82,9 @@ func (w *World) at(t cluster.Instant, fn func()) {
 	heap.Push(&w.queue, event{at: t, order: w.order, fn: fn})
 }
 
+// maxStill bounds the events at one instant: a burst is some hundreds.
+const maxStill = 100_000
+
 // Run lets d of virtual time pass, or stops at the first violation, which it
 // returns.
 func (w *World) Run(d time.Duration) error {
@@ -93,8 +97,12 @@ func (w *World) Run(d time.Duration) error {
 func (w *World) RunUntil(end cluster.Instant, done func() bool) bool {
 	for w.Err == nil && len(w.queue) > 0 && w.queue[0].at <= end {
 		e := heap.Pop(&w.queue).(event)
-		w.now = e.at
-		w.Events++
+		if w.Events++; e.at > w.now {
+			w.now, w.still = e.at, 0
+		}
+		if w.still++; w.still > maxStill {
+			w.fail("time stands still: %d events at one instant; a Deadline stays in the past", maxStill)
+		}
 		e.fn()
 		w.checkAll()
 		if done() {
