@@ -39,8 +39,12 @@ const (
 	quietGone = 30 * time.Millisecond
 	quietCome = 50 * time.Millisecond
 	maxQuiet  = 200 * time.Millisecond
-	// roundTimeout is for each of the two phases.
+	// roundTimeout is for each of the two phases of a first try. It doubles
+	// with each round in a row that timed out, maxSlow times at most: on
+	// starved machines 100 ms is not enough, and rounds that never end leave
+	// everybody out in turn.
 	roundTimeout = 100 * time.Millisecond
+	maxSlow      = 3
 	// backoffMin to backoffMax, seeded, separate a failed round from the
 	// next, so that two proposers do not keep defeating each other.
 	backoffMin = 10 * time.Millisecond
@@ -51,12 +55,14 @@ const (
 	// muteAfter rounds in a row without an answer from a node that is heard
 	// leave it out for muteFor: its process hangs or its control connection
 	// is stuck. Nobody freezes meanwhile, as the prepare phase fails.
-	muteAfter = 3
+	// With the doubling that is 2.3 s.
+	muteAfter = 5
 	muteFor   = time.Second
 	// resendGap separates commits sent again to a member that shows an
-	// older View; staleAfter is when a new round heals it instead.
+	// older View; staleAfter is when a new round heals it instead: later than
+	// several commits sent again take on a starved machine.
 	resendGap  = 50 * time.Millisecond
-	staleAfter = 150 * time.Millisecond
+	staleAfter = 400 * time.Millisecond
 	// fenceMargin covers clock granularity and rate differences between
 	// nodes: 1 % of a lease of 400 ms.
 	fenceMargin = 4 * time.Millisecond
@@ -129,6 +135,7 @@ type Core struct {
 	wish    wish
 	round   *round
 	retryAt cluster.Instant
+	slow    int // rounds in a row that timed out, at most maxSlow
 	stale   []staleMember
 	mutes   []mute
 	frozeAt cluster.Instant

@@ -26,12 +26,15 @@ type mute struct {
 	until cluster.Instant // left out until then; zero: not yet
 }
 
+// phaseTimeout is how long the members have to answer one phase.
+func (c *Core) phaseTimeout() time.Duration { return roundTimeout << c.slow }
+
 // propose starts a round for the desired members.
 func (c *Core) propose(now cluster.Instant) {
 	c.counter++
 	n := len(c.desired)
 	r := &round{members: c.desired, promised: make([]bool, n), accepted: make([]*wire.Accepted, n),
-		acceptedA: make([]cluster.Instant, n), deadline: now.Add(roundTimeout),
+		acceptedA: make([]cluster.Instant, n), deadline: now.Add(c.phaseTimeout()),
 		ballot: cluster.ViewKey{Counter: c.counter, Proposer: c.self.Node, Inc: c.self.Inc}}
 	c.round = r
 	c.promised = r.ballot
@@ -65,7 +68,7 @@ func (c *Core) promisedAll(now cluster.Instant) {
 		return
 	}
 	r.accepting = true
-	r.deadline = now.Add(roundTimeout)
+	r.deadline = now.Add(c.phaseTimeout())
 	for i, m := range r.members {
 		if m.Node != c.self.Node {
 			c.send(m.Node, &wire.Accept{Ballot: r.ballot, Members: r.members})
@@ -121,7 +124,7 @@ func (c *Core) acceptedAll(now cluster.Instant) {
 		at = max(at, end)
 	}
 	r.fenceAt = at
-	r.deadline = at.Add(roundTimeout)
+	r.deadline = at.Add(c.phaseTimeout())
 	c.finish(now)
 }
 
@@ -168,6 +171,7 @@ func (c *Core) expireRound(now cluster.Instant) {
 		return
 	}
 	c.stats.Timeouts++
+	c.slow = min(c.slow+1, maxSlow)
 	for i, m := range r.members {
 		if m.Node != c.self.Node && (!r.promised[i] || r.accepting && r.accepted[i] == nil) {
 			c.blame(now, m.Node)

@@ -160,7 +160,7 @@ func seedID(addr string) cluster.NodeID {
 // persist, tell heartbeat, publish, send.
 func (n *Node) carryOutMembership(now cluster.Instant, e *membership.Effects) {
 	if e.Persist != nil {
-		n.persist(e.Persist)
+		n.persist(e.Persist, e.Durable)
 	}
 	frozen := n.ctl.ms.Frozen()
 	n.frozen.Store(frozen)
@@ -186,13 +186,15 @@ func (n *Node) carryOutMembership(now cluster.Instant, e *membership.Effects) {
 	}
 }
 
-func (n *Node) persist(st *membership.State) {
+// persist keeps the membership state for a later life; only what must be on
+// the device before the effects that follow is waited for.
+func (n *Node) persist(st *membership.State, durable bool) {
 	m := &n.ctl.meta
 	m.Promised, m.Accepted, m.History = st.Promised, st.Accepted, st.History
 	if !st.View.Key.IsZero() {
 		m.View = st.View
 	}
-	if n.cfg.DataDir == "" {
+	if n.cfg.DataDir == "" || !durable {
 		return
 	}
 	if err := storeMeta(n.cfg.DataDir, m); err != nil {
@@ -208,6 +210,7 @@ func (n *Node) persist(st *membership.State) {
 func (n *Node) Freeze(ballot cluster.ViewKey, _ []cluster.Member) []byte {
 	n.frozen.Store(true)
 	n.lease.Store(0)
+	n.ctl.hb.Freeze() // the fences that go with the report hold only if no pulse grants a lease from here on
 	r := partition.MemberReport{History: n.ctl.ms.History()}
 	for _, ns := range n.namespaces {
 		ns.mig.mu.Lock()
