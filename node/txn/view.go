@@ -39,9 +39,14 @@ func (c *Core) Commit(now Now, v *cluster.View, list []Assignment) {
 	c.replay(now)
 }
 
-// rerun takes an op into a new View.
+// rerun takes an op into a new View, under a new id: an answer that was given
+// in the View before, and is late, must not count in this one.
 func (c *Core) rerun(now Now, o *op) {
 	c.stats.Rerun++
+	delete(c.ops, o.id)
+	c.nextID++
+	o.id = c.nextID
+	c.ops[o.id] = o
 	p := c.parts[o.req.Digest.Partition()]
 	switch {
 	case o.phase == resolving && o.adopt:

@@ -1,0 +1,44 @@
+package txn
+
+import (
+	"testing"
+
+	"headroom/node/wire"
+)
+
+// The replica applied the write in the View before, and its answer comes when
+// that View is over: another member of the new write set lacks the write.
+func TestLateAnswersOfTheViewBeforeDoNotCount(t *testing.T) {
+	w := newWorld(t, 3)
+	w.commit(1, 3, 3, 2, 1)
+	id := w.request(3, wire.KindPut, 7, body(1))
+	w.cut[1] = true
+	replicate := w.queue[0]
+	w.queue = nil
+	replicate.run() // node 2 applies and answers ...
+	w.collect(w.nodes[2])
+	late := w.queue
+	w.queue = nil
+	w.commit(2, 2, 3, 2, 1)
+	w.queue = append(late, w.queue...) // ... and the answer is overtaken by the commit
+	for len(w.queue) > 0 {
+		m := w.queue[0]
+		w.queue = w.queue[1:]
+		if w.cut[m.to] {
+			continue
+		}
+		m.run()
+		w.collect(w.nodes[m.to])
+		if w.status(id) != 255 {
+			t.Fatalf("answered %v while node 1 of the write set holds %d", w.status(id), w.stored(1, 7))
+		}
+	}
+	w.cut[1] = false
+	w.tick(ackRetry)
+	w.deliver()
+	w.tick(ackRetry)
+	w.deliver()
+	if w.status(id) != wire.StatusOK || w.stored(1, 7) != 1 {
+		t.Errorf("status %v, node 1 holds %d; want ok and 1", w.status(id), w.stored(1, 7))
+	}
+}
