@@ -92,8 +92,16 @@ func (c *Core) ask(o *op) {
 	}
 }
 
-// execute applies the op to the store and starts its replication.
+// execute applies the op to the store and starts its replication. Nothing of
+// it is applied yet: if the lease ended while the duplicates were asked, it
+// waits as it would have before.
 func (c *Core) execute(now Now, p *part, o *op) {
+	if !o.adopt && now.Mono >= now.Lease {
+		q := o.req.clone()
+		c.end(now, o)
+		c.park(q)
+		return
+	}
 	if o.req.isRead() {
 		c.read(now, &o.req)
 		c.end(now, o)

@@ -3,6 +3,7 @@ package txn
 import (
 	"testing"
 
+	"headroom/node/cluster"
 	"headroom/node/wire"
 )
 
@@ -40,5 +41,27 @@ func TestLateAnswersOfTheViewBeforeDoNotCount(t *testing.T) {
 	w.deliver()
 	if w.status(id) != wire.StatusOK || w.stored(1, 7) != 1 {
 		t.Errorf("status %v, node 1 holds %d; want ok and 1", w.status(id), w.stored(1, 7))
+	}
+}
+
+// A node that stood still while a duplicate's answer lay in its buffers finds
+// its lease gone: others may have written the record since.
+func TestReadThatAskedADuplicateIsNotAnsweredWithoutALease(t *testing.T) {
+	w := newWorld(t, 2)
+	v := &cluster.View{Key: cluster.ViewKey{Counter: 8, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
+	w.commitOn(v, 1, 2, nil)
+	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Parted: 5, Began: 8}})
+	read := w.request(2, wire.KindGet, 7, nil)
+	write := w.request(2, wire.KindPut, 8, body(1))
+	w.now.Lease = w.now.Mono
+	w.deliver()
+	if w.status(read) != 255 || w.status(write) != 255 || w.stored(2, 8) != -1 {
+		t.Fatalf("read %v, write %v, stored %d without a lease; want both waiting", w.status(read), w.status(write), w.stored(2, 8))
+	}
+	w.now.Lease = cluster.Never
+	w.tick(ackRetry)
+	w.deliver()
+	if w.status(read) != wire.StatusNotFound || w.status(write) != wire.StatusOK {
+		t.Errorf("read %v, write %v; want not found and ok", w.status(read), w.status(write))
 	}
 }
