@@ -246,3 +246,22 @@ func TestLargestMutualKeepsTheMostAndThenTheHigher(t *testing.T) {
 	f([]cluster.NodeID{3, 4}, 4, l{1, 3}, l{1, 4}, l{2, 3}, l{2, 4})
 	f([]cluster.NodeID{2, 3, 4, 5}, 5, l{1, 5})
 }
+
+func TestCommitOfABallotBelowTheNewestAcceptedIsInert(t *testing.T) {
+	c, _ := newCore(1)
+	c.Observe(second, mesh(1, 1, 2, 3))
+	ms := []cluster.Member{member(3), member(2), member(1)}
+	low, high := cluster.ViewKey{Counter: 5, Proposer: 2, Inc: 1}, cluster.ViewKey{Counter: 6, Proposer: 3, Inc: 1}
+	for _, k := range []cluster.ViewKey{low, high} {
+		c.Receive(second, k.Proposer, &wire.Prepare{Ballot: k, Members: ms})
+		c.Receive(second, k.Proposer, &wire.Accept{Ballot: k, Members: ms})
+	}
+	c.Receive(second, 2, &wire.Commit{View: cluster.View{Key: low, Members: ms}, Payloads: make([][]byte, 3)})
+	if c.View() != nil {
+		t.Errorf("adopts %v although it reported for %v since", c.View(), high)
+	}
+	c.Receive(second, 3, &wire.Commit{View: cluster.View{Key: high, Members: ms}, Payloads: make([][]byte, 3)})
+	if c.View() == nil || c.View().Key != high || c.Frozen() {
+		t.Errorf("holds %v, want %v", c.View(), high)
+	}
+}
