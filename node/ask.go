@@ -170,7 +170,11 @@ func printStatus(w io.Writer, s *server.Status) {
 		fmt.Fprintln(w, "no View yet: looking for other nodes")
 		return
 	}
-	fmt.Fprintf(w, "view %s, principal %s\n\n", s.ClusterKey, s.Principal)
+	redundancy := "full redundancy"
+	if !s.Redundant {
+		redundancy = fmt.Sprintf("%d partitions, %.1f MB left to copy", s.PartsLeft, float64(s.BytesLeft)/1e6)
+	}
+	fmt.Fprintf(w, "view %s, principal %s, %s\n\n", s.ClusterKey, s.Principal, redundancy)
 	fmt.Fprintf(w, "%-20s %-24s %5s  %s\n", "node", "address", "rack", "")
 	for _, m := range s.Members {
 		state := "up"

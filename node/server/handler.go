@@ -44,7 +44,9 @@ func (h handler) Frames(c *transport.Conn, f wire.Header, payload []byte) {
 			n.migrateFrame(c, st, payload)
 		}
 	case transport.ClassControl:
-		if ok = f.Kind >= wire.KindPrepare && f.Kind <= wire.KindCommit; ok {
+		if ok = f.Kind == wire.KindProgress; ok {
+			n.heardProgress(c, payload)
+		} else if ok = f.Kind >= wire.KindPrepare && f.Kind <= wire.KindCommit; ok {
 			n.viewMessage(c, f, payload)
 		}
 	}

@@ -62,6 +62,7 @@ type Node struct {
 	ctl        control
 	forwards   forwards
 	clients    clients
+	progress   progress
 	pulseBuf   [wire.MaxPulse]byte // control goroutine's
 
 	view        atomic.Pointer[cluster.View]
@@ -242,6 +243,7 @@ func (n *Node) startCores() {
 	n.wg.Go(func() { n.pushMaps(ctx) })
 	n.wg.Go(func() { n.sweep(ctx) })
 	n.wg.Go(func() { n.reap(ctx) })
+	n.wg.Go(func() { n.tellProgress(ctx) })
 	for _, ns := range n.namespaces {
 		n.wg.Go(func() { n.migration(ctx, ns) })
 	}
@@ -269,8 +271,15 @@ func (n *Node) fail(text string) {
 	}
 }
 
-// leavePoll is how often Leave looks whether everything has been handed over.
-const leavePoll = 20 * time.Millisecond
+const (
+	// leavePoll is how often Leave looks whether everything has been handed
+	// over.
+	leavePoll = 20 * time.Millisecond
+	// goodbyes are sent a little apart: one datagram can be lost, and then
+	// the others would wait for the refused port.
+	goodbyes   = 3
+	goodbyeGap = 10 * time.Millisecond
+)
 
 // Leave hands this node's partitions over, waits until every one of them has
 // its copies elsewhere or the drain timeout or ctx ends, tells the others
@@ -294,17 +303,14 @@ func (n *Node) Leave(ctx context.Context) bool {
 		drained = n.handedOver()
 	}
 	n.log.Info("leaving", "handed_over", drained)
-	said := make(chan struct{})
-	n.post(func(now cluster.Instant) {
-		n.ctl.left = true
-		n.lease.Store(0)
-		n.ctl.hb.Goodbye(now)
-		n.settle(now)
-		close(said)
-	})
-	select {
-	case <-said:
-	case <-time.After(time.Second): // the control goroutine is stuck; the others will notice by silence
+	for range goodbyes {
+		n.post(func(now cluster.Instant) {
+			n.ctl.left = true
+			n.lease.Store(0)
+			n.ctl.hb.Goodbye(now)
+			n.settle(now)
+		})
+		time.Sleep(goodbyeGap)
 	}
 	n.Close()
 	return drained

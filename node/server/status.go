@@ -25,6 +25,9 @@ type Status struct {
 	State       string            `json:"state"` // joining, serving, frozen, leaving, duplicate
 	Problem     string            `json:"problem,omitempty"`
 	Members     []StatusMember    `json:"members"`
+	Redundant   bool              `json:"redundant"`       // no member has anything to migrate, nothing is unavailable
+	PartsLeft   uint32            `json:"partitions_left"` // of all members
+	BytesLeft   uint64            `json:"bytes_left"`      // of all members, estimated
 	BrokenLinks []string          `json:"broken_links"`
 	Namespaces  []StatusNamespace `json:"namespaces"`
 	Devices     []StatusDevice    `json:"devices"`
@@ -103,6 +106,9 @@ func (n *Node) Status() *Status {
 		s.ClusterKey, s.ViewKey, s.CommittedMS = v.Key.String(), v.Key.String(), n.committedMS.Load()
 		s.Principal = v.Principal().String()
 		n.statusMembers(s, v)
+		sum, silent := n.clusterProgress(v)
+		s.Redundant = silent == 0 && sum.Partitions == 0 && sum.Unavailable == 0 && !n.frozen.Load()
+		s.PartsLeft, s.BytesLeft = sum.Partitions, sum.Bytes
 	}
 	for _, ns := range n.namespaces {
 		s.Namespaces = append(s.Namespaces, n.statusNamespace(ns))
@@ -198,31 +204,4 @@ func (n *Node) state() string {
 		return "frozen"
 	}
 	return "serving"
-}
-
-// SafeToStop reports whether this node may be stopped now without losing
-// redundancy, and why not: some partition would be left without a full copy,
-// or the cluster is still rebuilding.
-func (n *Node) SafeToStop() (bool, string) {
-	v := n.view.Load()
-	switch {
-	case v == nil:
-		return true, "this node is in no cluster"
-	case n.frozen.Load():
-		return false, "the cluster is changing its View; ask again in a second"
-	}
-	for _, ns := range n.namespaces {
-		ns.mig.mu.Lock()
-		p := ns.mig.core.Progress()
-		ns.mig.mu.Unlock()
-		switch {
-		case p.Partitions > 0:
-			return false, "namespace " + ns.cfg.Name + ": this node still has partitions to migrate"
-		case p.Unavailable > 0:
-			return false, "namespace " + ns.cfg.Name + ": some partitions are unavailable already"
-		case min(ns.cfg.ReplicationFactor, len(v.Members)) < 2 && ns.holdsAny():
-			return false, "namespace " + ns.cfg.Name + ": it holds the only copy of its partitions"
-		}
-	}
-	return true, "every partition has another full copy"
 }

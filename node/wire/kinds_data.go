@@ -15,6 +15,9 @@ const (
 	// Between nodes, bulk connections: migration, one message a partition.
 	KindMigrate Kind = 40 // Migrate, in both directions; pairs by Migrate.Step
 
+	// Between nodes, control connections.
+	KindProgress Kind = 41 // Progress
+
 	// Client to node.
 	KindHello      Kind = 64 // Hello; the node answers with KindMap and pushes it on change
 	KindMap        Kind = 65 // Map

@@ -1,0 +1,140 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/transport"
+	"headroom/node/wire"
+)
+
+// Every member tells the others how much it has still to migrate: at once
+// when that begins or ends, else each progressEvery. So each can say whether
+// the cluster is redundant, and safe-to-stop does not have to ask around.
+const (
+	progressLook  = 100 * time.Millisecond
+	progressEvery = time.Second
+)
+
+// progress is what the members last told of themselves.
+type progress struct {
+	mu sync.Mutex // guards all below
+	of map[cluster.NodeID]wire.Progress
+}
+
+// own sums up this node's namespaces.
+func (n *Node) ownProgress() wire.Progress {
+	var p wire.Progress
+	if v := n.view.Load(); v != nil {
+		p.View = v.Key
+	}
+	for _, ns := range n.namespaces {
+		ns.mig.mu.Lock()
+		m := ns.mig.core.Progress()
+		ns.mig.mu.Unlock()
+		p.Partitions += uint32(m.Partitions)
+		p.Unavailable += uint32(m.Unavailable)
+		p.Bytes += uint64(m.BytesLeft)
+	}
+	return p
+}
+
+// tellProgress keeps the other members informed until ctx ends.
+func (n *Node) tellProgress(ctx context.Context) {
+	t := time.NewTicker(progressLook)
+	defer t.Stop()
+	var told wire.Progress
+	var at time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		p, v := n.ownProgress(), n.view.Load()
+		news := p.View != told.View || (p.Partitions == 0) != (told.Partitions == 0)
+		if v == nil || !news && time.Since(at) < progressEvery {
+			continue
+		}
+		told, at = p, time.Now()
+		for i := range v.Members {
+			if v.Members[i].Node == n.id {
+				continue
+			}
+			_ = n.mesh.Send(v.Members[i].Node, transport.ClassControl, func(b []byte) []byte { // refused: told again within a second
+				at := len(b)
+				b = p.Append(wire.AppendHeader(b, wire.Header{Kind: wire.KindProgress}))
+				wire.PutLength(b, at)
+				return b
+			})
+		}
+	}
+}
+
+// heardProgress takes in what a member tells of itself.
+func (n *Node) heardProgress(c *transport.Conn, payload []byte) {
+	var p wire.Progress
+	if err := p.Parse(payload); err != nil {
+		c.Close(err)
+		return
+	}
+	n.progress.mu.Lock()
+	defer n.progress.mu.Unlock()
+	if n.progress.of == nil || len(n.progress.of) > 2*cluster.MaxMembers {
+		n.progress.of = map[cluster.NodeID]wire.Progress{}
+	}
+	n.progress.of[c.Peer().Node] = p
+}
+
+// clusterProgress sums up all members; who is a member that has not told of
+// the current View yet, or zero.
+func (n *Node) clusterProgress(v *cluster.View) (sum wire.Progress, who cluster.NodeID) {
+	sum = n.ownProgress()
+	n.progress.mu.Lock()
+	defer n.progress.mu.Unlock()
+	for i := range v.Members {
+		m := v.Members[i].Node
+		if m == n.id {
+			continue
+		}
+		p := n.progress.of[m]
+		if p.View != v.Key {
+			who = m
+			continue
+		}
+		sum.Partitions += p.Partitions
+		sum.Bytes += p.Bytes
+		sum.Unavailable = max(sum.Unavailable, p.Unavailable)
+	}
+	return sum, who
+}
+
+// SafeToStop reports whether this node may be stopped now without losing
+// redundancy for longer than its absence, and why not: some partition would
+// be left without a full copy, or the cluster is still rebuilding.
+func (n *Node) SafeToStop() (bool, string) {
+	v := n.view.Load()
+	switch {
+	case v == nil:
+		return true, "this node is in no cluster"
+	case n.frozen.Load():
+		return false, "the cluster is changing its View; ask again in a second"
+	}
+	sum, silent := n.clusterProgress(v)
+	switch {
+	case silent != 0:
+		return false, silent.String() + " has not said yet how far its migrations are; ask again in a second"
+	case sum.Unavailable > 0:
+		return false, "some partitions are unavailable already"
+	case sum.Partitions > 0:
+		return false, "the cluster is still copying partitions"
+	}
+	for _, ns := range n.namespaces {
+		if min(ns.cfg.ReplicationFactor, len(v.Members)) < 2 && ns.holdsAny() {
+			return false, "namespace " + ns.cfg.Name + ": this node holds the only copy of its partitions"
+		}
+	}
+	return true, "every partition has a full copy elsewhere"
+}
