@@ -7,6 +7,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/migrate"
+	"headroom/node/partition"
 	"headroom/node/transport"
 	"headroom/node/txn"
 	"headroom/node/wire"
@@ -68,8 +69,18 @@ func (n *Node) migrateFrame(c *transport.Conn, st *connState, payload []byte) {
 	ns.mig.mu.Lock()
 	ns.mig.core.Receive(n.now().Mono, c.Peer().Node, &st.migrate)
 	n.carryOutMigrationLocked(ns)
+	n.noteLeft(ns, c.Peer().Node, &st.migrate)
 	ns.mig.mu.Unlock()
 	ns.mig.kick() // its deadline may have moved
+}
+
+// noteLeft takes a member that says that it has dropped its copy out of the
+// write set, so that no write waits for it when it is gone a moment later.
+func (n *Node) noteLeft(ns *namespace, from cluster.NodeID, m *wire.Migrate) {
+	com, pid := ns.plan.Load(), int(m.Partition)
+	if m.Step == wire.StepDone && m.Answers == wire.StepAllDone && com != nil && m.View == com.view.Key && pid < cluster.Partitions {
+		n.run(ns, pid, func(core *txn.Core) { core.Left(pid, from) })
+	}
 }
 
 // carryOutMigrationLocked does what the migration core asked for, in the
@@ -83,7 +94,7 @@ func (n *Node) carryOutMigrationLocked(ns *namespace) {
 		n.newMaster(ns, m)
 	}
 	for _, pid := range out.Dropped {
-		n.route(ns, int(pid), func(core *txn.Core) { core.Dropped(int(pid)) })
+		n.dropped(ns, int(pid))
 	}
 	for i := range out.Sends {
 		n.sendMigrate(&out.Sends[i])
@@ -91,6 +102,17 @@ func (n *Node) carryOutMigrationLocked(ns *namespace) {
 	for _, pid := range out.Drain {
 		n.route(ns, int(pid), func(core *txn.Core) { core.Drain(int(pid)) })
 	}
+}
+
+// dropped tells a partition's transactions that its copy is gone, and removes
+// what they stored between the drop and now.
+func (n *Node) dropped(ns *namespace, pid int) {
+	n.route(ns, pid, func(core *txn.Core) {
+		core.Dropped(pid)
+		if ns.mig.core.Copies().Copies[pid].State == partition.None {
+			ns.store.Drop(pid)
+		}
+	})
 }
 
 // route is run for calls that change who serves a partition: it publishes the
@@ -115,7 +137,7 @@ func (n *Node) newMaster(ns *namespace, m migrate.Mastership) {
 	ns.masters[pid].Store(uint32(i))
 	n.route(ns, pid, func(core *txn.Core) {
 		if m.Node == n.id {
-			core.Become(n.now(), pid, replicasWithout(com, pid, n.id))
+			core.Become(n.now(), pid, writeSetWithout(com, pid, n.id))
 		} else {
 			core.SetMaster(n.now(), pid, m.Node)
 		}

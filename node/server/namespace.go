@@ -124,10 +124,12 @@ func duplicates(v *cluster.View, pid int, p *partition.Part, mig *migrate.Core) 
 	return list
 }
 
-// replicasWithout lists the nodes of a partition's replica set but one.
-func replicasWithout(c *committed, pid int, self cluster.NodeID) []cluster.NodeID {
+// writeSetWithout lists the nodes of a partition's write set but one. It holds
+// for the whole View: a holder outside the replica set leaves by saying that
+// it has dropped its copy.
+func writeSetWithout(c *committed, pid int, self cluster.NodeID) []cluster.NodeID {
 	var list []cluster.NodeID
-	for _, m := range c.plan.Parts[pid].Replicas {
+	for _, m := range c.plan.Parts[pid].WriteSet {
 		if n := c.view.Members[m].Node; n != self {
 			list = append(list, n)
 		}

@@ -263,7 +263,9 @@ func (c *Core) hold(from Origin, kind wire.Kind, rep *wire.Replicate, res *wire.
 func (c *Core) apply(now Now, from Origin, m *wire.Replicate) {
 	p := c.parts[m.Digest.Partition()]
 	a := Answer{To: from, Kind: wire.KindReplicated}
-	if p == nil || !p.Replica {
+	if p != nil && p.dropped {
+		a.Status = wire.StatusNotFound // no copy is needed here any more
+	} else if p == nil || !p.Replica {
 		a.Status = wire.StatusStaleView
 	} else if _, _, _, err := c.cfg.Store.PutNewer(&m.Digest, m.Meta, m.Body); err != nil {
 		a.Status = wire.StatusStopWrites
@@ -323,6 +325,8 @@ func (c *Core) Replicated(now Now, from cluster.NodeID, id uint64, s wire.Status
 	}
 	if s == wire.StatusNotMaster && o.phase == handing {
 		o.reply = o.superseded()
+	} else if s == wire.StatusNotFound && o.phase == replicating {
+		c.Left(o.req.Digest.Partition(), from)
 	} else if s != wire.StatusOK {
 		// A member without room: the write stays on the others, but it is
 		// not as redundant as promised, and the caller is told.

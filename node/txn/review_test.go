@@ -65,3 +65,33 @@ func TestReadThatAskedADuplicateIsNotAnsweredWithoutALease(t *testing.T) {
 		t.Errorf("read %v, write %v; want not found and ok", w.status(read), w.status(write))
 	}
 }
+
+// Node 3 has handed its partition over and keeps a Full copy until it is told
+// to drop it. Should the View change before that, the copy counts as in sync:
+// it must have the new master's writes.
+func TestAFormerMasterGetsWritesUntilItHasDroppedItsCopy(t *testing.T) {
+	w := newWorld(t, 3)
+	w.commit(1, 3, 3, 2, 1)
+	d := digest(7)
+	pid := d.Partition()
+	w.nodes[3].core.Drain(pid)
+	w.nodes[2].core.Become(w.now, pid, []cluster.NodeID{3, 1})
+	id := w.request(2, wire.KindPut, 7, body(1))
+	w.deliver()
+	if w.status(id) != wire.StatusOK || w.stored(3, 7) != 1 {
+		t.Fatalf("write %v, the former master holds %d; want ok and 1", w.status(id), w.stored(3, 7))
+	}
+	w.nodes[3].core.SetMaster(w.now, pid, 2)
+	w.nodes[3].core.Dropped(pid)
+	id = w.request(2, wire.KindPut, 7, body(2))
+	w.deliver()
+	if w.status(id) != wire.StatusOK {
+		t.Fatalf("write %v after the former master dropped its copy, want ok", w.status(id))
+	}
+	w.request(2, wire.KindPut, 7, body(3))
+	for _, m := range w.queue {
+		if m.to == 3 {
+			t.Error("a member without a copy is still sent writes")
+		}
+	}
+}

@@ -156,5 +156,6 @@ type Assignment struct {
 type part struct {
 	Assignment
 	draining bool
-	inflight int // ops of this partition that have applied or are resolving
+	dropped  bool // this node's copy is gone, by the final master's word
+	inflight int  // ops of this partition that have applied or are resolving
 }

@@ -122,8 +122,10 @@ func (c *Core) Drain(pid int) {
 
 // Become makes this node the working master of a partition, or tells the
 // working master that its replicas are all full: writeSet are the other
-// members that get every write from now on. Writes in flight no longer wait
-// for members outside it, which are about to drop their copies.
+// members that get every write from now on. Those that will drop their copies
+// are among them until they say that they have: a copy that reports itself
+// Full at the next View change must have every write. Writes in flight no
+// longer wait for members outside it.
 func (c *Core) Become(now Now, pid int, writeSet []cluster.NodeID) {
 	p := c.parts[pid]
 	if p == nil {
@@ -143,10 +145,17 @@ func (c *Core) Become(now Now, pid int, writeSet []cluster.NodeID) {
 }
 
 // Dropped records that this node's copy is gone: it takes no more writes of
-// the partition in this View.
+// the partition in this View, and tells a master that sends one.
 func (c *Core) Dropped(pid int) {
-	if p := c.parts[pid]; p != nil {
-		p.Replica = false
+	if p := c.parts[pid]; p != nil && p.Replica {
+		p.Replica, p.dropped = false, true
+	}
+}
+
+// Left records that member n has dropped its copy: it leaves the write set.
+func (c *Core) Left(pid int, n cluster.NodeID) {
+	if p := c.parts[pid]; p != nil && slices.Contains(p.WriteSet, n) {
+		p.WriteSet = slices.DeleteFunc(slices.Clone(p.WriteSet), func(m cluster.NodeID) bool { return m == n })
 	}
 }
 
