@@ -95,3 +95,32 @@ func TestAFormerMasterGetsWritesUntilItHasDroppedItsCopy(t *testing.T) {
 		}
 	}
 }
+
+// The hub that a write in flight was given to hands the partition over before
+// the write comes: it refuses it, and so the final master has to take it.
+func TestAHandedWriteFollowsTheMastership(t *testing.T) {
+	d := digest(7)
+	pid := d.Partition()
+	for _, final := range []cluster.NodeID{1, 3} {
+		w := newWorld(t, 3)
+		w.commit(1, 3, 3, 2, 1)
+		id := w.request(3, wire.KindPut, 7, body(5))
+		w.queue = nil           // nobody got it
+		w.commit(2, 2, 3, 2, 1) // node 2 is asked to adopt it ...
+		w.nodes[2].core.Drain(pid)
+		w.deliver() // ... and refuses
+		rest := []cluster.NodeID{2, 4 - final}
+		w.nodes[final].core.Become(w.now, pid, rest)
+		w.collect(w.nodes[final])
+		for _, n := range rest {
+			w.nodes[n].core.SetMaster(w.now, pid, final)
+			w.collect(w.nodes[n])
+		}
+		w.deliver()
+		w.tick(ackRetry)
+		w.deliver()
+		if w.status(id) != wire.StatusOK || w.stored(1, 7) != 5 || w.stored(2, 7) != 5 {
+			t.Errorf("final master %v: write %v, nodes 1 and 2 hold %d and %d; want ok and 5", final, w.status(id), w.stored(1, 7), w.stored(2, 7))
+		}
+	}
+}

@@ -39,8 +39,8 @@ func (c *Core) Commit(now Now, v *cluster.View, list []Assignment) {
 	c.replay(now)
 }
 
-// rerun takes an op into a new View, under a new id: an answer that was given
-// in the View before, and is late, must not count in this one.
+// rerun takes an op into a new View, or to a new master, under a new id: an answer that was given
+// before, and is late, must not count.
 func (c *Core) rerun(now Now, o *op) {
 	c.stats.Rerun++
 	delete(c.ops, o.id)
@@ -133,7 +133,13 @@ func (c *Core) Become(now Now, pid int, writeSet []cluster.NodeID) {
 	}
 	p.Master, p.WriteSet, p.Duplicates, p.draining, p.Replica = c.cfg.Self, writeSet, nil, false, true
 	for _, o := range slices.Clone(c.order) {
-		if o.phase != replicating || o.req.Digest.Partition() != pid {
+		if o.req.Digest.Partition() != pid {
+			continue
+		}
+		if o.phase == handing && !c.frozen { // to the master of a moment ago, which takes it no more
+			c.rerun(now, o)
+		}
+		if o.phase != replicating {
 			continue
 		}
 		o.await = slices.DeleteFunc(o.await, func(n cluster.NodeID) bool { return !slices.Contains(writeSet, n) })
@@ -160,13 +166,19 @@ func (c *Core) Left(pid int, n cluster.NodeID) {
 }
 
 // SetMaster records that another node has become the working master; requests
-// parked here for the partition go to it.
+// parked here for the partition go to it, and so do writes that the master of
+// a moment ago did not take.
 func (c *Core) SetMaster(now Now, pid int, n cluster.NodeID) {
 	p := c.parts[pid]
 	if p == nil || n == c.cfg.Self {
 		return
 	}
 	p.Master, p.Duplicates, p.draining = n, nil, false
+	for _, o := range slices.Clone(c.order) {
+		if o.phase == handing && o.req.Digest.Partition() == pid && !c.frozen {
+			c.rerun(now, o)
+		}
+	}
 	c.unpark(now)
 }
 
