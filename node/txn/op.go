@@ -30,6 +30,7 @@ type op struct {
 	meta    record.Meta // replicating: the applied record
 	body    []byte      //   and its body, reused between ops
 	reply   wire.Reply
+	replied bool       // CommitMaster: the client has its answer, the replicas not yet the record
 	queue   []*Request // later writes of the same record
 	adopted []*op      // later adoptions of the same record
 }
@@ -166,20 +167,29 @@ func (c *Core) replicate(now Now, p *part, o *op) {
 	o.phase, o.sent = replicating, now.Mono
 	o.await = append(o.await[:0], p.WriteSet...)
 	c.ask(o)
-	if len(o.await) == 0 || c.cfg.CommitMaster {
+	if len(o.await) == 0 {
 		c.finish(now, o)
+	} else if c.cfg.CommitMaster && !o.replied {
+		c.answer(o) // it goes on until the replicas have it: they count as equal to this copy
 	}
 }
 
 // finish answers a write and lets the next one of its record begin.
 func (c *Core) finish(now Now, o *op) {
-	if o.adopt {
-		c.out.Answers = append(c.out.Answers, Answer{To: o.req.From, Kind: wire.KindReplicated, Status: o.reply.Status})
-	} else {
-		o.reply.Bins = c.keep(o.reply.Bins)
-		c.out.Replies = append(c.out.Replies, Reply{To: o.req.From, Reply: o.reply})
+	if !o.replied {
+		c.answer(o)
 	}
 	c.end(now, o)
+}
+
+func (c *Core) answer(o *op) {
+	o.replied = true
+	if o.adopt {
+		c.out.Answers = append(c.out.Answers, Answer{To: o.req.From, Kind: wire.KindReplicated, Status: o.reply.Status})
+		return
+	}
+	o.reply.Bins = c.keep(o.reply.Bins)
+	c.out.Replies = append(c.out.Replies, Reply{To: o.req.From, Reply: o.reply})
 }
 
 // end forgets an op and starts the next one queued behind it.

@@ -124,3 +124,28 @@ func TestAHandedWriteFollowsTheMastership(t *testing.T) {
 		}
 	}
 }
+
+func TestCommitMasterGoesOnUntilTheReplicasHaveTheWrite(t *testing.T) {
+	w := newWorld(t, 2)
+	for _, n := range w.nodes {
+		n.core.cfg.CommitMaster = true
+	}
+	w.commit(1, 2, 2, 1)
+	first := w.request(2, wire.KindPut, 7, body(1))
+	if w.status(first) != wire.StatusOK {
+		t.Fatalf("answered %v, want ok at once", w.status(first))
+	}
+	w.queue = nil // lost
+	w.tick(ackRetry)
+	w.deliver()
+	if w.stored(1, 7) != 1 {
+		t.Errorf("the replica holds %d after the repeat, want 1", w.stored(1, 7))
+	}
+	w.request(2, wire.KindPut, 7, body(2))
+	w.queue = nil // lost in a View change
+	w.commit(2, 1, 2, 1)
+	w.deliver()
+	if w.stored(1, 7) != 2 || w.stored(2, 7) != 2 {
+		t.Errorf("after the View change the copies hold %d and %d, want 2 on both", w.stored(1, 7), w.stored(2, 7))
+	}
+}
