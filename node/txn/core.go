@@ -141,7 +141,10 @@ func (c *Core) enqueue(first *op, q *Request) {
 		c.reply(q.From, wire.StatusBusy)
 		return
 	}
-	first.queue = append(first.queue, q.clone())
+	if !q.kept {
+		q = q.clone()
+	}
+	first.queue = append(first.queue, q)
 }
 
 // park keeps a request until the next Commit, SetMaster or Tick.
@@ -151,8 +154,11 @@ func (c *Core) park(q *Request) {
 		c.reply(q.From, wire.StatusUnavailable)
 		return
 	}
-	c.stats.Parked++
-	c.parked = append(c.parked, q.clone())
+	if !q.kept { // else it was parked or queued before: no copy each Tick
+		c.stats.Parked++
+		q = q.clone()
+	}
+	c.parked = append(c.parked, q)
 }
 
 // Park keeps a request that the caller could not answer because the lease
@@ -180,7 +186,7 @@ func (c *Core) unpark(now Now) {
 
 func (q *Request) clone() *Request {
 	r := *q
-	r.Body = slices.Clone(q.Body)
+	r.Body, r.kept = slices.Clone(q.Body), true
 	return &r
 }
 

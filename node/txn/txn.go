@@ -74,6 +74,8 @@ type Request struct {
 	From      Origin
 	Forwarded bool            // already forwarded once by another node
 	Deadline  cluster.Instant // zero: now + DeadlineMS, or the configured one
+
+	kept bool // the Core's own copy
 }
 
 func (q *Request) isRead() bool { return q.Kind == wire.KindGet || q.Kind == wire.KindGetHeader }
