@@ -24,16 +24,18 @@ type progress struct {
 	of map[cluster.NodeID]wire.Progress
 }
 
-// own sums up this node's namespaces.
+// ownProgress sums up this node's namespaces. It speaks of no View while the
+// namespaces have not all committed the same one.
 func (n *Node) ownProgress() wire.Progress {
 	var p wire.Progress
-	if v := n.view.Load(); v != nil {
-		p.View = v.Key
-	}
-	for _, ns := range n.namespaces {
+	for i, ns := range n.namespaces {
 		ns.mig.mu.Lock()
-		m := ns.mig.core.Progress()
+		m, com := ns.mig.core.Progress(), ns.plan.Load()
 		ns.mig.mu.Unlock()
+		if com == nil || i > 0 && com.view.Key != p.View {
+			return wire.Progress{}
+		}
+		p.View = com.view.Key
 		p.Partitions += uint32(m.Partitions)
 		p.Unavailable += uint32(m.Unavailable)
 		p.Bytes += uint64(m.BytesLeft)
@@ -91,7 +93,9 @@ func (n *Node) heardProgress(c *transport.Conn, payload []byte) {
 // clusterProgress sums up all members; who is a member that has not told of
 // the current View yet, or zero.
 func (n *Node) clusterProgress(v *cluster.View) (sum wire.Progress, who cluster.NodeID) {
-	sum = n.ownProgress()
+	if sum = n.ownProgress(); sum.View != v.Key {
+		return sum, n.id
+	}
 	n.progress.mu.Lock()
 	defer n.progress.mu.Unlock()
 	for i := range v.Members {

@@ -316,9 +316,9 @@ func (n *Node) Leave(ctx context.Context) bool {
 	return drained
 }
 
-// handedOver reports whether this node is alone, or quiesced in the View and
-// holds no copy any more: the final masters drop a copy only when redundancy
-// is complete without it.
+// handedOver reports whether this node may leave: it is alone, or it is
+// quiesced in the View, serves nothing any more, and no member has a copy left
+// to make. Then every partition has as many copies as the others can hold.
 func (n *Node) handedOver() bool {
 	v := n.view.Load()
 	if v == nil || len(v.Members) <= 1 {
@@ -328,9 +328,14 @@ func (n *Node) handedOver() bool {
 	if i < 0 || !v.Members[i].Quiesced || n.frozen.Load() {
 		return false
 	}
+	if sum, silent := n.clusterProgress(v); silent != 0 || sum.Partitions > 0 {
+		return false
+	}
 	for _, ns := range n.namespaces {
-		if ns.holdsAny() {
-			return false
+		for pid := range ns.masters {
+			if m, ok := ns.master(pid); ok && int(m) == i {
+				return false
+			}
 		}
 	}
 	return true
