@@ -50,15 +50,17 @@ var layers = map[string][]string{
 	"loadgen/local":  {"loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs"},
 
-	"reports/stats":   {"loadgen/result"},
-	"reports/chart":   {},
-	"reports/page":    {"loadgen/result", "reports/stats", "reports/chart"},
-	"reports/sample":  {"loadgen/result"},
-	"reports":         {"loadgen/result", "reports/..."},
-	"hack":            {},
-	"hack/e2e":        {"loadgen/...", "node/...", "reports/..."},
-	"hack/figures":    {"loadgen/...", "node/...", "workloads/..."},
-	"hack/batchbench": {"node/client", "node/record", "node/wire"},
+	"reports/stats":  {"loadgen/result"},
+	"reports/chart":  {},
+	"reports/page":   {"loadgen/result", "reports/stats", "reports/chart"},
+	"reports/sample": {"loadgen/result"},
+	"reports":        {"loadgen/result", "reports/..."},
+	"hack":           {},
+
+	"hack/figures/rig": {"loadgen/...", "workloads", "workloads/...", "node/client"},
+	"hack/figures":     {"hack/figures/rig", "loadgen/...", "node/client", "node/record", "workloads/..."},
+	"hack/e2e":         {"hack/figures/rig", "loadgen/...", "node/client", "node/record"},
+	"hack/batchbench":  {"node/client", "node/record", "node/wire"},
 }
 
 // pure lists the cores, and what a core must not import: it has no clock,

@@ -113,25 +113,68 @@ func settled(t *testing.T, w *Watcher) []Observed {
 	return w.Faults()
 }
 
+// looked waits until o has n events, 10 s at most.
+func looked(t *testing.T, o *seen, n int) {
+	t.Helper()
+	limit := time.After(10 * time.Second)
+	for tick := time.Tick(10 * time.Millisecond); ; {
+		o.mu.Lock()
+		events := len(o.events)
+		o.mu.Unlock()
+		if events >= n {
+			return
+		}
+		select {
+		case <-tick:
+		case <-limit:
+			t.Fatalf("%d events, want %d", events, n)
+		}
+	}
+}
+
+// A restart before the death was noticed: no View ever lacks the node.
+func TestAKillFollowedAtOnceByARestartEnds(t *testing.T) {
+	c := startFake(t, 3)
+	o := &seen{}
+	w := c.Watch(o)
+	defer w.Close()
+	looked(t, o, 3)
+	for _, a := range []Action{Kill, Restart} {
+		hit, err := c.Inject(context.Background(), Fault{Action: a, Node: "node2"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Faulted(a, hit, time.Now())
+	}
+	for _, f := range settled(t, w) {
+		if f.Restored <= 0 {
+			t.Errorf("%s: never restored", f.Action)
+		}
+	}
+}
+
 func TestAKillAndARestartAreObserved(t *testing.T) {
 	c := startFake(t, 3)
 	o := &seen{}
 	w := c.Watch(o)
 	defer w.Close()
+	looked(t, o, 3) // before the kill: a node that is never seen up has no event
 	kill, err := ParseFault("kill node2 @0s")
 	if err != nil {
 		t.Fatal(err)
 	}
+	at := time.Now()
 	hit, err := c.Inject(context.Background(), kill, nil)
 	if err != nil || len(hit) != 1 || hit[0] != "node2" {
 		t.Fatalf("kill hit %v, %v", hit, err)
 	}
-	w.Faulted(Kill, hit, time.Now())
+	w.Faulted(Kill, hit, at)
 	settled(t, w)
+	at = time.Now()
 	if hit, err = c.Inject(context.Background(), Fault{Action: Restart, Node: "all"}, nil); err != nil || len(hit) != 1 {
 		t.Fatalf("start all hit %v, %v, want the dead one", hit, err)
 	}
-	w.Faulted(Restart, hit, time.Now())
+	w.Faulted(Restart, hit, at)
 	for _, f := range settled(t, w) {
 		if f.OneView <= 0 || f.OneView > 5*time.Second || f.Restored <= 0 {
 			t.Errorf("%s %v: one view after %v, restored after %v", f.Action, f.Nodes, f.OneView, f.Restored)

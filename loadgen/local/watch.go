@@ -195,6 +195,9 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 			out.Copies += ns.Copies[n.name]
 		}
 		w.process(l, pid, &out.NodeSample)
+		if s.ViewKey != l.viewKey {
+			l.calm = 0 // what it said in an earlier View tells nothing of this one
+		}
 		w.changes(n.name, l, s, partitions, bytes)
 		if partitions+unavailable == 0 && s.State == "serving" {
 			if l.calm++; l.calm == 1 {
@@ -260,6 +263,9 @@ func (w *Watcher) changes(name string, l *look, s *Status, partitions, bytes int
 // judge looks whether the View that follows f is committed everywhere, and
 // whether redundancy is back.
 func (w *Watcher) judge(f *Observed) {
+	if w.superseded(f) {
+		return
+	}
 	gone := f.Action != Restart && f.Action != Cont
 	key := ""
 	var last int64
@@ -284,8 +290,8 @@ func (w *Watcher) judge(f *Observed) {
 			calmAt = l.calmAt
 		}
 	}
-	if key == "" {
-		return // nobody is left to agree
+	if key == "" || f.Action == Restart && time.UnixMilli(last).Before(f.At) {
+		return // nobody is left to agree, or this View has the node's earlier life
 	}
 	if d := time.UnixMilli(last).Sub(f.At); f.OneView == 0 && d > 0 {
 		f.OneView = d
@@ -293,4 +299,19 @@ func (w *Watcher) judge(f *Observed) {
 	if restored {
 		f.Restored = max(calmAt.Sub(f.At), time.Millisecond)
 	}
+}
+
+// superseded ends the watch for a View without a node that is started again
+// before there was one: what follows the start follows the fault.
+func (w *Watcher) superseded(f *Observed) bool {
+	if f.Action != Kill && f.Action != Term {
+		return false
+	}
+	for _, later := range w.faults {
+		if later.Action == Restart && later.At.After(f.At) && later.Restored > 0 && slices.Equal(later.Nodes, f.Nodes) {
+			f.Restored = later.At.Add(later.Restored).Sub(f.At)
+			return true
+		}
+	}
+	return false
 }
