@@ -216,7 +216,9 @@ func (b *batch) send(ctx context.Context, chunks []*chunk) {
 
 // encode builds the payload of a chunk.
 func (b *batch) encode(ch *chunk) []byte {
-	q := wire.Batch{Namespace: b.ns, View: b.c.routes.Load().m.View.Tag(), DeadlineMS: leftMS(b.deadline, b.c.Now()), TTL: b.options.ttl,
+	now := b.c.Now()
+	q := wire.Batch{Namespace: b.ns, View: b.c.routes.Load().m.View.Tag(), SentMS: uint32(time.Duration(now).Milliseconds()),
+		DeadlineMS: leftMS(b.deadline, now), TTL: b.options.ttl,
 		Items: make([]wire.BatchItem, len(ch.items))}
 	for j, i := range ch.items {
 		q.Items[j] = b.items[i]

@@ -118,6 +118,7 @@ func (cn *conn) appendFrame(b []byte) []byte {
 		q := wire.Request{
 			Namespace: call.Namespace, Digest: call.Digest, TTL: call.TTL,
 			View:       cn.c.routes.Load().m.View.Tag(),
+			SentMS:     uint32(time.Duration(cn.now).Milliseconds()),
 			DeadlineMS: leftMS(call.deadline, cn.now),
 			CheckGen:   call.CheckGen, Generation: call.Generation, Body: call.Body,
 		}

@@ -59,11 +59,17 @@ func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []
 		return
 	}
 	if int(q.Namespace) >= len(n.namespaces) || len(q.Items) == 0 {
-		n.refuseBatch(c, h.ID, len(q.Items))
+		refuseBatch(c, h.ID, len(q.Items), wire.StatusNamespace)
 		return
 	}
 	ns := n.namespaces[q.Namespace]
 	if h.Kind == wire.KindBatchGet && n.fastBatch(c, st, ns, h.ID) {
+		return
+	}
+	deadline, ok := st.due(n, n.mono(), q.SentMS, q.DeadlineMS)
+	if !ok {
+		n.overdue.Add(1)
+		refuseBatch(c, h.ID, len(q.Items), wire.StatusTimeout)
 		return
 	}
 	j := &join{conn: c, id: h.ID, replies: make([][]byte, len(q.Items)), left: len(q.Items)}
@@ -73,16 +79,16 @@ func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []
 	}
 	for i := range q.Items {
 		it := &q.Items[i]
-		st.req = txn.Request{Kind: kind, From: txn.Origin{Conn: j, ID: uint64(i)},
+		st.req = txn.Request{Kind: kind, From: txn.Origin{Conn: j, ID: uint64(i)}, Deadline: deadline,
 			Request: wire.Request{Namespace: q.Namespace, Digest: it.Digest, View: q.View, DeadlineMS: q.DeadlineMS, TTL: q.TTL, Body: it.Body}}
 		n.run(ns, it.Digest.Partition(), func(core *txn.Core) { core.Request(n.now(), &st.req) })
 	}
 }
 
-func (n *Node) refuseBatch(c *transport.Conn, id uint64, items int) {
+func refuseBatch(c *transport.Conn, id uint64, items int, s wire.Status) {
 	j := &join{conn: c, id: id, replies: make([][]byte, items), left: items}
 	for i := range items {
-		j.set(i, &wire.Reply{Status: wire.StatusNamespace})
+		j.set(i, &wire.Reply{Status: s})
 	}
 }
 

@@ -64,3 +64,20 @@ func FuzzDecodeMeta(f *testing.F) {
 		}
 	})
 }
+
+func TestQueueClockSeesQueuesAndNotTheOtherClock(t *testing.T) {
+	var c queueClock
+	f := func(sent uint32, now int64, want uint32) {
+		t.Helper()
+		if got := c.queued(sent, now); got != want {
+			t.Errorf("sent %d, now %d: queued %d ms, want %d", sent, now, got, want)
+		}
+	}
+	const other = 4_000_000_000 // the sender's clock is far away and about to wrap
+	f(other, 1000, 0)
+	f(other+100, 1105, 5)
+	f(other+200, 4200, 3000) // lay in a paused node's buffer
+	f(other+3200, 4199, 0)   // a shorter passage stands for none from now on
+	wraps := uint32(1<<32 - 1 - other + 500)
+	f(uint32(other+uint64(wraps)), 1000+int64(wraps)-1, 0) // wrapped
+}

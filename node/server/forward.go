@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"time"
 
 	"headroom/node/cluster"
 	"headroom/node/transport"
@@ -43,6 +44,9 @@ func (n *Node) forward(to cluster.NodeID, q *txn.Request) {
 	read := q.Kind == wire.KindGet || q.Kind == wire.KindGetHeader
 	f.byID[id] = forwarded{origin: q.From, node: to, read: read, deadline: q.Deadline}
 	f.mu.Unlock()
+	now := n.mono()
+	q.SentMS = uint32(time.Duration(now).Milliseconds()) // on this node's clock from here on
+	q.DeadlineMS = uint32(max(1, q.Deadline.Sub(now).Milliseconds()))
 	err := n.mesh.Send(to, transport.ClassReplication, func(b []byte) []byte {
 		at := len(b)
 		b = wire.AppendHeader(b, wire.Header{Kind: q.Kind, Flags: wire.FlagForwarded, ID: id})

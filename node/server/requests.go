@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"headroom/node/cluster"
 	"headroom/node/record"
 	"headroom/node/transport"
@@ -20,7 +22,52 @@ type connState struct {
 	out     []byte
 	hello   bool
 	migrate wire.Migrate
+	pace    queueClock
 }
+
+// queueClock tells how long a request has queued on its way here, without the
+// sender's clock being right: the shortest passage seen on the connection
+// stands for none. Requests that lay in the buffers of an overloaded or paused
+// node beyond their deadline are refused unexecuted: their clients have given
+// up, and working for them would keep everybody else waiting.
+type queueClock struct {
+	base  int32 // of receivedMS - sentMS; valid once known
+	known bool
+	since int64 // when base was last made anew
+}
+
+// rebase is how often the shortest passage is measured anew, in milliseconds:
+// two clocks that drift 100 ppm apart move 6 ms meanwhile.
+const rebase = 60_000
+
+// queued returns the milliseconds that a request sent at sentMS has queued;
+// nowMS is this node's clock.
+func (c *queueClock) queued(sentMS uint32, nowMS int64) uint32 {
+	passage := int32(uint32(nowMS) - sentMS)
+	if !c.known || passage < c.base {
+		c.base, c.known, c.since = passage, true, nowMS
+	}
+	d := uint32(passage - c.base)
+	if nowMS-c.since > rebase {
+		c.base, c.since = c.base+min(passage-c.base, 10), nowMS // follow drift, never a queue
+	}
+	return d
+}
+
+// due sets the request's deadline from what is left of the caller's patience,
+// and reports whether anything is.
+func (st *connState) due(n *Node, now cluster.Instant, sentMS, patienceMS uint32) (cluster.Instant, bool) {
+	patience := min(time.Duration(patienceMS)*time.Millisecond, maxPatience)
+	if patienceMS == 0 {
+		patience = n.cfg.Deadline
+	}
+	queued := time.Duration(st.pace.queued(sentMS, time.Duration(now).Milliseconds())) * time.Millisecond
+	return now.Add(patience - queued), queued < patience
+}
+
+// maxPatience bounds the deadline a client may ask for, and so how long a
+// request can be parked.
+const maxPatience = time.Minute
 
 // request handles a single-record request of a client, or one that another
 // node forwards.
@@ -43,6 +90,13 @@ func (n *Node) request(c *transport.Conn, st *connState, h wire.Header, payload 
 	if (h.Kind == wire.KindGet || h.Kind == wire.KindGetHeader) && n.fastGet(c, st, ns, q) {
 		return
 	}
+	deadline, ok := st.due(n, n.mono(), q.SentMS, q.DeadlineMS)
+	if !ok {
+		n.overdue.Add(1)
+		n.reply(q.From, &wire.Reply{Status: wire.StatusTimeout})
+		return
+	}
+	q.Deadline = deadline
 	n.run(ns, q.Digest.Partition(), func(core *txn.Core) { core.Request(n.now(), q) })
 }
 
@@ -62,8 +116,13 @@ func (n *Node) fastGet(c *transport.Conn, st *connState, ns *namespace, q *txn.R
 	if now.Mono >= now.Lease || route.Load() != before {
 		return false
 	}
-	ns.fastReads.Add(1)
 	r := wire.Reply{Status: wire.StatusNotFound}
+	if _, ok := st.due(n, now.Mono, q.SentMS, q.DeadlineMS); !ok {
+		n.overdue.Add(1)
+		putReply(c, q.From.ID, &wire.Reply{Status: wire.StatusTimeout})
+		return true
+	}
+	ns.fastReads.Add(1)
 	if ok && m.Live(uint32(now.WallMS/1000)) {
 		r = wire.Reply{Generation: m.Generation, Expiry: m.Expiry}
 		if q.Kind == wire.KindGet {

@@ -73,7 +73,7 @@ type Node struct {
 	leaving     atomic.Bool
 	problem     atomic.Pointer[string] // why this node refuses to serve; nil: it does not
 
-	eventsDropped, badPulses atomic.Uint64
+	eventsDropped, badPulses, overdue atomic.Uint64
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup

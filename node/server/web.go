@@ -140,7 +140,8 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(descUsed, float64(s.Devices[i].UsedBytes), ns.Name)
 	}
 	t := n.ep.Stats()
-	for reason, v := range map[string]uint64{"control_queue_full": n.eventsDropped.Load(), "bad_pulse": n.badPulses.Load(),
+	for reason, v := range map[string]uint64{"control_queue_full": n.eventsDropped.Load(), "bad_pulse": n.badPulses.Load(), "overdue_request": n.overdue.Load(),
+		"foreign_datagram": t.PulsesGarbage.Load(), "refused_peer": t.RefusedPeers.Load(),
 		"malformed_frame": t.Malformed.Load(), "backpressure": t.Backpressure.Load(), "stalled_peer": t.Stalled.Load()} {
 		count(descDropped, v, reason)
 	}

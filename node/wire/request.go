@@ -23,7 +23,7 @@ const (
 )
 
 // Request is a single-record request. Layout: namespace u8, digest 20 B, view
-// tag u64, deadline u32 (milliseconds left), ttl u32, generation check u8 +
+// tag u64, sent u32 (milliseconds), deadline u32 (milliseconds), ttl u32, generation check u8 +
 // u16, then Body: the flat record of a put, or AppendOps of an operate; empty
 // else.
 type Request struct {
@@ -34,7 +34,8 @@ type Request struct {
 	// on its way, or in the buffers of a paused node, the client may have
 	// sent it again elsewhere and gone on. Zero: not fenced.
 	View       uint64
-	DeadlineMS uint32 // milliseconds the caller still waits; zero means the node's default
+	SentMS     uint32 // milliseconds on the sender's clock when it was sent, wrapping; shows the receiver how long it queued
+	DeadlineMS uint32 // milliseconds the caller still waits from then on; zero means the node's default
 	TTL        uint32 // seconds, or TTLDefault, TTLNever, TTLKeep
 	CheckGen   bool   // apply only if the record's generation is Generation (zero: only if there is none)
 	Generation uint16
@@ -46,6 +47,7 @@ func (q *Request) Append(b []byte) []byte {
 	b = append(b, q.Namespace)
 	b = append(b, q.Digest[:]...)
 	b = AppendU64(b, q.View)
+	b = AppendU32(b, q.SentMS)
 	b = AppendU32(b, q.DeadlineMS)
 	b = AppendU32(b, q.TTL)
 	b = AppendBool(b, q.CheckGen)
@@ -59,6 +61,7 @@ func (q *Request) Parse(p []byte) error {
 	q.Namespace = r.U8()
 	r.Fixed(q.Digest[:])
 	q.View = r.U64()
+	q.SentMS = r.U32()
 	q.DeadlineMS = r.U32()
 	q.TTL = r.U32()
 	q.CheckGen = r.Bool()
@@ -94,12 +97,13 @@ func (p *Reply) Parse(b []byte) error {
 	return r.Done()
 }
 
-// Batch is a batch request: namespace u8, view tag u64 (as in Request),
-// deadline u32, ttl u32, count uvarint, then per record the digest and, for puts, the flat record as a
+// Batch is a batch request: namespace u8, view tag u64, sent u32 and deadline
+// u32 (as in Request), ttl u32, count uvarint, then per record the digest and, for puts, the flat record as a
 // byte string. Items are answered in order.
 type Batch struct {
 	Namespace  uint8
 	View       uint64
+	SentMS     uint32
 	DeadlineMS uint32
 	TTL        uint32
 	Items      []BatchItem
@@ -115,6 +119,7 @@ type BatchItem struct {
 func (q *Batch) Append(b []byte, puts bool) []byte {
 	b = append(b, q.Namespace)
 	b = AppendU64(b, q.View)
+	b = AppendU32(b, q.SentMS)
 	b = AppendU32(b, q.DeadlineMS)
 	b = AppendU32(b, q.TTL)
 	b = AppendUvarint(b, uint64(len(q.Items)))
@@ -132,6 +137,7 @@ func (q *Batch) Parse(p []byte, puts bool) error {
 	r := NewReader(p)
 	q.Namespace = r.U8()
 	q.View = r.U64()
+	q.SentMS = r.U32()
 	q.DeadlineMS = r.U32()
 	q.TTL = r.U32()
 	n := r.Count(MaxBatch, 20)
