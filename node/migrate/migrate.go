@@ -116,14 +116,15 @@ type Core struct {
 	self      uint16 // index in view.Members; partition.Nobody before the first commit
 	histories [][]cluster.ViewKey
 
-	master [cluster.Partitions]uint16 // working master as this node knows it
-	got    [cluster.Partitions]uint32 // Records applied of the fill we receive
-	jobs   [cluster.Partitions]*job   // what we drive, as hub or final master
-	peers  []peer                     // by member index
-	active []*job                     // admitted jobs, by order
-	ending []*job                     // only Mastered or AllDone is left
-	wake   cluster.Instant            // no job's timer is earlier
-	busy   bool                       // there may be work that no timer announces
+	master    [cluster.Partitions]uint16 // working master as this node knows it
+	got       [cluster.Partitions]uint32 // Records applied of the fill we receive
+	jobs      [cluster.Partitions]*job   // what we drive, as hub or final master
+	peers     []peer                     // by member index
+	confirmed []bool                     // by member index: has committed this View
+	active    []*job                     // admitted jobs, by order
+	ending    []*job                     // only Mastered or AllDone is left
+	wake      cluster.Instant            // no job's timer is earlier
+	busy      bool                       // there may be work that no timer announces
 
 	held      []held // of a newer View, or, in order, not yet replayed
 	heldBytes int
@@ -216,6 +217,7 @@ func (c *Core) abandon() {
 	c.got = [cluster.Partitions]uint32{}
 	c.jobs = [cluster.Partitions]*job{}
 	c.peers = make([]peer, len(c.view.Members))
+	c.confirmed = make([]bool, len(c.view.Members))
 	c.active, c.ending, c.wake, c.left = nil, nil, cluster.Never, 0
 	c.progress.Partitions, c.progress.Unavailable = 0, 0
 	for pid := range c.plan.Parts {
@@ -234,11 +236,37 @@ func (c *Core) commitCopy(pid int) {
 	}
 	before := c.report.Copies[pid]
 	c.report.Copies[pid] = c.plan.CopyAfter(pid, c.self, before)
-	if c.report.Established[pid].Less(part.Established) {
-		c.report.Established[pid] = part.Established
+	established := part.Proven
+	if part.Master == c.self {
+		established = part.Established
+	}
+	if c.report.Established[pid].Less(established) {
+		c.report.Established[pid] = established
 	}
 	if c.report.Copies[pid].State == partition.None && before.State != partition.None {
 		c.drop(pid)
+	}
+}
+
+// Confirm records that a member has committed the current View, as its pulses
+// show: it may have acknowledged writes in the partitions it is the working
+// master of, and from now on only copies of this View are complete. A message
+// of the member proves it too.
+func (c *Core) Confirm(node cluster.NodeID) {
+	if c.view == nil || c.frozen {
+		return
+	}
+	i := c.view.Index(node)
+	if i < 0 || c.confirmed[i] {
+		return
+	}
+	c.confirmed[i] = true
+	for pid := range c.plan.Parts {
+		part := &c.plan.Parts[pid]
+		if part.Master == uint16(i) && c.report.Established[pid].Less(part.Established) {
+			c.report.Established[pid] = part.Established
+			c.out.Persist = true
+		}
 	}
 }
 
@@ -277,6 +305,7 @@ func (c *Core) handle(from cluster.NodeID, m *wire.Migrate) {
 		c.progress.Refused++
 		return
 	}
+	c.Confirm(from)
 	if !c.receive(uint16(i), m) {
 		c.progress.Refused++
 	}

@@ -50,9 +50,15 @@ type Part struct {
 	// their state: they drop their copy when redundancy is complete (a Master
 	// outside Replicas does too, after its handoff).
 	Spares []uint16
-	// Established is what every member keeps as Report.Established: the Plan's
-	// key, or for an unavailable partition the newest that any member knew.
+	// Established is what a member keeps as Report.Established once it knows
+	// that the working master has committed the View, so that writes may have
+	// been acknowledged in it: the Plan's key. For an unavailable partition it
+	// is the newest that any member knew.
 	Established cluster.ViewKey
+	// Proven is the newest that any member knew before the View, and what a
+	// member keeps until then. Were it the Plan's key at once, a View of which
+	// only some members heard could demand copies that nobody has.
+	Proven cluster.ViewKey
 
 	best Copy // what the working master reported; copies equal to it are in sync with it
 }
@@ -115,6 +121,7 @@ func (b *planner) plan(pid int, part *Part) {
 	}
 	part.Final = row[0]
 	s := b.survey(pid, row)
+	part.Proven = s.established
 	switch {
 	case s.master == Nobody && (!s.established.IsZero() || s.records):
 		part.Established = s.established

@@ -113,9 +113,34 @@ func (n *Node) observe(now cluster.Instant) {
 			}
 		}
 	}
-	n.heard.Store(&heard{peers: hp, broken: n.ctl.hb.BrokenLinks()})
+	n.noteHeard()
 	n.mesh.SetPeers(mesh)
 	n.ctl.ms.Observe(now, peers)
+}
+
+// noteHeard brings up to date what status and migration know of the peers.
+func (n *Node) noteHeard() {
+	hp := n.ctl.hb.Peers()
+	n.heard.Store(&heard{peers: hp, broken: n.ctl.hb.BrokenLinks()})
+	n.confirm(hp)
+}
+
+// confirm tells migration which members have committed the current View.
+func (n *Node) confirm(peers []heartbeat.Peer) {
+	v := n.ctl.ms.View()
+	if v == nil || n.ctl.ms.Frozen() {
+		return
+	}
+	for i := range peers {
+		if peers[i].View != v.Key {
+			continue
+		}
+		for _, ns := range n.namespaces {
+			ns.mig.mu.Lock()
+			ns.mig.core.Confirm(peers[i].Member.Node)
+			ns.mig.mu.Unlock()
+		}
+	}
 }
 
 func (n *Node) carryOutHeartbeat(e *heartbeat.Effects) {
@@ -257,6 +282,7 @@ func (n *Node) commit(c *wire.Commit) {
 	for _, ns := range n.namespaces {
 		n.commitNamespace(ns, &v, uint16(self), reports, histories)
 	}
+	n.noteHeard()
 	n.mapChanged(true)
 	n.log.Info("view committed", "view", v.String(), "took", n.mono().Sub(began).Round(10*time.Microsecond))
 }
