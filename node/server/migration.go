@@ -163,12 +163,18 @@ const sweepEvery = 10 * time.Millisecond
 func (n *Node) sweep(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
+	last := n.mono()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
+		now := n.mono()
+		if late := now.Sub(last) - sweepEvery; int64(late) > n.beatLate.Load() {
+			n.beatLate.Store(int64(late))
+		}
+		last = now
 		for _, ns := range n.namespaces {
 			for i := range ns.shards {
 				sh := &ns.shards[i]

@@ -69,6 +69,7 @@ type Node struct {
 	heard       atomic.Pointer[heard]
 	lease       atomic.Int64 // cluster.Instant until when this node may answer
 	committedMS atomic.Int64
+	beatLate    atomic.Int64 // worst delay of the sweep's beat since the last look, nanoseconds
 	frozen      atomic.Bool
 	leaving     atomic.Bool
 	problem     atomic.Pointer[string] // why this node refuses to serve; nil: it does not
@@ -244,6 +245,7 @@ func (n *Node) startCores() {
 	n.wg.Go(func() { n.sweep(ctx) })
 	n.wg.Go(func() { n.reap(ctx) })
 	n.wg.Go(func() { n.tellProgress(ctx) })
+	n.wg.Go(func() { n.govern(ctx) })
 	for _, ns := range n.namespaces {
 		n.wg.Go(func() { n.migration(ctx, ns) })
 	}

@@ -27,8 +27,9 @@ type op struct {
 	phase   phase
 	await   []cluster.NodeID // who has yet to answer
 	sent    cluster.Instant
-	meta    record.Meta // replicating: the applied record
-	body    []byte      //   and its body, reused between ops
+	began   cluster.Instant // of its first step
+	meta    record.Meta     // replicating: the applied record
+	body    []byte          //   and its body, reused between ops
 	reply   wire.Reply
 	replied bool       // CommitMaster: the client has its answer, the replicas not yet the record
 	queue   []*Request // later writes of the same record
@@ -62,6 +63,9 @@ func (c *Core) newOp(q *Request) *op {
 
 // run takes an op from its beginning, in the current View.
 func (c *Core) run(now Now, p *part, o *op) {
+	if o.began == 0 {
+		o.began = now.Mono
+	}
 	if len(p.Duplicates) == 0 {
 		c.execute(now, p, o)
 		return
@@ -179,6 +183,8 @@ func (c *Core) finish(now Now, o *op) {
 	if !o.replied {
 		c.answer(o)
 	}
+	c.stats.Finished++
+	c.stats.WriteTime += now.Mono.Sub(o.began)
 	c.end(now, o)
 }
 

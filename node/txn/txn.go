@@ -122,6 +122,8 @@ type Effects struct {
 
 // Stats counts what happened since the Core was made.
 type Stats struct {
+	Finished                 uint64        // writes answered
+	WriteTime                time.Duration // of those, from first step to last acknowledgement
 	Reads, Writes, Replicas  uint64
 	Parked, Forwarded, Busy  uint64
 	Resolves, Rerun, Adopted uint64
