@@ -221,6 +221,9 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 		if n.conns[k] == c {
 			delete(n.conns, k)
 		}
+		if from.App != nil && from.Up && from.Inc == c.fromInc {
+			from.deliver(func() { from.App.Broken(from.Now(), k.to, k.class) })
+		}
 		return
 	}
 	c.stalledAt = 0
@@ -230,8 +233,10 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 	c.queue = nil
 	c.last = n.w.now
 	for _, f := range burst {
-		sender := k.from
-		to.deliver(func() { to.receiveFrame(sender, k.class, f.kind, f.payload) })
+		to.deliver(func() {
+			to.sender = c.fromInc
+			to.receiveFrame(k.from, k.class, f.kind, f.payload)
+		})
 	}
 	n.next(k, c)
 }

@@ -23,6 +23,12 @@ type App interface {
 	Receive(now cluster.Instant, from cluster.NodeID, class Class, kind wire.Kind, payload []byte)
 	Tick(now cluster.Instant)
 	Deadline() cluster.Instant
+	// Event tells of a verdict of heartbeat, Settled that the effects of
+	// both control cores have been carried out.
+	Event(now cluster.Instant, e heartbeat.Event)
+	Settled(now cluster.Instant)
+	// Broken tells that a connection that this node sent on is lost.
+	Broken(now cluster.Instant, to cluster.NodeID, class Class)
 }
 
 // Node is one simulated process on its host: the cores, their wiring, and
@@ -44,11 +50,12 @@ type Node struct {
 
 	Disk membership.State // survives crashes
 
-	inbox    []func()        // arrivals while paused
-	tickSeq  uint64          // the newest scheduled tick; older ones are void
-	frozen   cluster.ViewKey // the newest ballot accepted in this life
-	frozenAt cluster.Instant // on its own clock
-	newest   cluster.ViewKey // ever committed, in all lives
+	inbox    []func()            // arrivals while paused
+	sender   cluster.Incarnation // of the frame being received
+	tickSeq  uint64              // the newest scheduled tick; older ones are void
+	frozen   cluster.ViewKey     // the newest ballot accepted in this life
+	frozenAt cluster.Instant     // on its own clock
+	newest   cluster.ViewKey     // ever committed, in all lives
 	// Lost counts verdicts by kind, Duplicate is set by heartbeat.
 	Lost      map[heartbeat.EventKind]int
 	Duplicate string
@@ -271,6 +278,9 @@ func (n *Node) pump() {
 			break
 		}
 	}
+	if n.App != nil && n.Up {
+		n.App.Settled(n.Now())
+	}
 	n.plan()
 }
 
@@ -301,6 +311,9 @@ func (n *Node) committed(m *wire.Commit) {
 
 func (n *Node) note(e heartbeat.Event) {
 	n.Lost[e.Kind]++
+	if n.App != nil {
+		n.App.Event(n.Now(), e)
+	}
 	n.w.record("event", uint64(n.ID), uint64(e.Node), uint64(e.Kind))
 	if e.Kind != heartbeat.Appeared {
 		n.w.logf("node%d: %v %v", n.ID, e.Node, e.Kind)

@@ -1,0 +1,292 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/partition"
+	"headroom/node/wire"
+)
+
+// met tells the clients' connections that a new process has the port of the
+// one they were to: what they send again is answered with a reset.
+func (d *Data) met(n *Node) {
+	for _, c := range d.Clients {
+		r := c.nodes[n.ID]
+		if r == nil || r.link == nil || len(r.link.calls) == 0 {
+			continue
+		}
+		l := r.link
+		d.W.After(time.Duration(d.rand.Int64N(int64(200*time.Millisecond))), l.lose)
+	}
+}
+
+// Leave stops a node as SIGTERM does: it hands over, says goodbye, and ends
+// when it has nothing left or after limit.
+func (d *Data) Leave(n *Node, limit time.Duration) {
+	if !n.Up || n.Paused {
+		return
+	}
+	a := n.App.(*app)
+	a.leaving, n.leaving = true, true
+	d.W.record("leave", uint64(n.ID))
+	d.W.logf("node%d is leaving", n.ID)
+	n.Heartbeat.SetLeaving(n.Now())
+	n.Membership.SetSelf(n.Now(), cluster.Member{Addr: n.addr(), Quiesced: true})
+	n.pump()
+	d.leave(a, d.W.now.Add(limit), 0)
+}
+
+const (
+	leavePoll  = 20 * time.Millisecond
+	goodbyes   = 3
+	goodbyeGap = 10 * time.Millisecond
+)
+
+func (d *Data) leave(a *app, end cluster.Instant, said int) {
+	n := a.n
+	switch {
+	case !a.alive():
+	case said == goodbyes:
+		n.Crash(false)
+		d.closed(n)
+	case said > 0 || d.W.now >= end || !n.Paused && a.handedOver():
+		if n.Paused {
+			d.W.After(leavePoll, func() { d.leave(a, end, said) })
+			return
+		}
+		if said == 0 {
+			d.W.logf("node%d says goodbye, handed over %v", n.ID, a.handedOver())
+		}
+		a.lease = 0
+		n.Heartbeat.Goodbye(n.Now())
+		n.pump()
+		d.W.After(goodbyeGap, func() { d.leave(a, end, said+1) })
+	default:
+		d.W.After(leavePoll, func() { d.leave(a, end, said) })
+	}
+}
+
+// closed ends the clients' connections as a process does that exits: what it
+// had answered still arrives.
+func (d *Data) closed(n *Node) {
+	for _, c := range d.Clients {
+		if r := c.nodes[n.ID]; r != nil && r.link != nil {
+			l := r.link
+			l.send(&l.down, l.lose)
+		}
+	}
+}
+
+// checkMaster asserts that within one View one node at most answers for pid.
+func (d *Data) checkMaster(pid int) {
+	var first *app
+	for _, n := range d.W.Nodes {
+		if !n.Up || n.App == nil {
+			continue
+		}
+		a := n.App.(*app)
+		if a.com == nil || !a.shards[a.shardOf(pid)].Serves(pid) {
+			continue
+		}
+		if first != nil && first.com.view.Key == a.com.view.Key {
+			d.W.fail("partition %d is served by %v and %v under %v", pid, first.n.ID, n.ID, a.com.view)
+		}
+		if first == nil {
+			first = a
+		}
+	}
+}
+
+// CheckCopies asserts, once Settled, that every partition has one master,
+// equal Full copies on its replicas, and nothing anywhere else.
+func (d *Data) CheckCopies() error {
+	for _, pid := range d.pids {
+		d.checkMaster(pid)
+		d.checkCopies(pid)
+	}
+	return d.W.Err
+}
+
+func (d *Data) checkCopies(pid int) {
+	masters := 0
+	var want uint64
+	var first *app
+	for _, n := range d.W.Nodes {
+		if !n.Up {
+			continue
+		}
+		a := n.App.(*app)
+		part := &a.com.plan.Parts[pid]
+		self := uint16(a.com.view.Index(n.ID))
+		st := a.store.Partition(pid)
+		if a.shards[a.shardOf(pid)].Serves(pid) {
+			masters++
+		}
+		if !contains(part.Replicas, self) {
+			if !st.Empty() {
+				d.W.fail("node%d holds %d records of partition %d and is no replica under %v; its copy is %v", n.ID, st.Records+st.Tombstones, pid, a.com.view, a.mig.Copies().Copies[pid])
+			}
+			continue
+		}
+		if k := a.mig.Copies().Copies[pid]; k.State != partition.Full || k.Key != a.com.view.Key {
+			d.W.fail("node%d's copy of partition %d is %v under %v, want full", n.ID, pid, k, a.com.view)
+		}
+		if first == nil {
+			first, want = a, st.Digest64
+		}
+		if st.Digest64 != want {
+			d.W.fail("node%d and node%d hold different copies of partition %d: %s", first.n.ID, n.ID, pid, d.difference(first, a, pid))
+		}
+	}
+	if masters != 1 {
+		d.W.fail("partition %d has %d masters, want one; %s", pid, masters, d.describe())
+	}
+}
+
+// difference says which keys of pid two nodes hold in different versions.
+func (d *Data) difference(a, b *app, pid int) string {
+	var s bytes.Buffer
+	for _, k := range d.keys {
+		if k.pid() != pid {
+			continue
+		}
+		x, _ := a.store.Meta(&k.digest)
+		y, _ := b.store.Meta(&k.digest)
+		if x != y {
+			fmt.Fprintf(&s, "key %d: %+v and %+v; ", k.index, x, y)
+		}
+	}
+	return s.String()
+}
+
+func contains(list []uint16, m uint16) bool {
+	for _, x := range list {
+		if x == m {
+			return true
+		}
+	}
+	return false
+}
+
+// Fill writes every key once, and then waits until all are acknowledged.
+func (d *Data) Fill(c *Client) error {
+	left := len(d.keys)
+	var put func(k *key)
+	put = func(k *key) {
+		c.Do(wire.KindPut, k, func() {
+			if k.writes[len(k.writes)-1].acked {
+				left--
+			} else {
+				put(k)
+			}
+		})
+	}
+	for _, k := range d.keys {
+		put(k)
+	}
+	return d.Await("all keys are written", 10*time.Second, func() bool { return left == 0 })
+}
+
+// Stop ends the load, and waits until every operation has ended.
+func (d *Data) Stop() error {
+	for _, c := range d.Clients {
+		c.Load = Load{}
+	}
+	running := func() (n int) {
+		for _, c := range d.Clients {
+			n += c.running
+		}
+		return n
+	}
+	if err := d.Await("every operation ends", opTimeout+50*time.Millisecond, func() bool { return running() == 0 }); err != nil {
+		return err
+	}
+	return d.Await("no node has a request left", opTimeout+time.Second, func() bool {
+		for _, n := range d.W.Nodes {
+			if !n.Up || n.Paused {
+				continue
+			}
+			a := n.App.(*app)
+			for _, core := range a.shards {
+				if core.Deadline(n.Now()) != cluster.Never {
+					return false
+				}
+			}
+			if len(a.forwards) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// ReadAll reads every key once; the checks of a read judge the answers, and
+// all must come.
+func (d *Data) ReadAll(c *Client) error {
+	failed := c.Failed
+	left := len(d.keys)
+	for _, k := range d.keys {
+		c.Do(wire.KindGet, k, func() { left-- })
+	}
+	if err := d.Await("every key is read", opTimeout+50*time.Millisecond, func() bool { return left == 0 }); err != nil {
+		return err
+	}
+	if c.Failed != failed {
+		d.W.fail("%d of the last reads got no answer; %s", c.Failed-failed, d.describe())
+	}
+	return d.W.Err
+}
+
+// CheckLineage asserts that no acknowledged write lost against an older one
+// of its own line of Views: what a key holds in the end was written on another
+// side of a split, or after.
+func (d *Data) CheckLineage() error {
+	for _, k := range d.keys {
+		final := d.final(k)
+		if final == nil {
+			continue
+		}
+		for _, y := range k.writes {
+			if y.acked && final.acked && final.before(y) && (d.lineage[y.view][final.view] || y.view == final.view) {
+				d.W.fail("key %d of partition %d ends as %v, though %v came after it on the same side", k.index, k.pid(), final, y)
+			}
+		}
+	}
+	return d.W.Err
+}
+
+// final is the write that a key's master holds.
+func (d *Data) final(k *key) *write {
+	for _, n := range d.W.Nodes {
+		if !n.Up {
+			continue
+		}
+		a := n.App.(*app)
+		if !a.shards[a.shardOf(k.pid())].Serves(k.pid()) {
+			continue
+		}
+		m, b, ok := a.store.Get(&k.digest, nil)
+		if !ok || m.Tombstone {
+			return nil
+		}
+		return k.find(writeOf(b))
+	}
+	return nil
+}
+
+func (d *Data) describe() string {
+	var b bytes.Buffer
+	for _, n := range d.W.Nodes {
+		if !n.Up {
+			fmt.Fprintf(&b, "node%d down; ", n.ID)
+			continue
+		}
+		a := n.App.(*app)
+		p := a.mig.Progress()
+		fmt.Fprintf(&b, "node%d.%d %v serves=%v paused=%v partitions left %d unavailable %d; ", n.ID, n.Inc, n.View(), n.Serves(), n.Paused, p.Partitions, p.Unavailable)
+	}
+	return b.String()
+}

@@ -1,0 +1,214 @@
+package sim
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"time"
+
+	"headroom/node/cluster"
+	"headroom/node/migrate"
+	"headroom/node/partition"
+	"headroom/node/record"
+	"headroom/node/wire"
+)
+
+// DataConfig describes the data plane of a World: one namespace in memory on
+// every node. Zero fields mean the default in brackets.
+type DataConfig struct {
+	RF     int // [2]
+	Shards int // transaction cores of a node; production has 32, and a lock each [4]
+	Parts  int // partitions that have keys; the others stay empty [16]
+	Keys   int // spread over Parts [160]
+	Mortal int // how many of the keys are deleted, too [0]
+	Rate   migrate.Rate
+	Active int           // migrate.Config.MaxActive
+	Skew   time.Duration // wall clocks of the nodes differ by up to this [0]
+	// Torn is the probability that a read is torn apart: the record is read,
+	// and some time passes before lease and route are looked at.
+	Torn float64
+}
+
+func (c DataConfig) withDefaults() DataConfig {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&c.RF, 2)
+	set(&c.Shards, 4)
+	set(&c.Parts, 16)
+	set(&c.Keys, 160)
+	return c
+}
+
+// Data is the data plane of a World and its clients: what they do and what
+// they were told. Everything in it is shared by all nodes and so must not
+// influence any: it is the observer's.
+type Data struct {
+	W       *World
+	cfg     DataConfig
+	rand    *rand.Rand
+	keys    []*key
+	pids    []int // partitions in play, ascending
+	plans   map[cluster.ViewKey]*committed
+	Clients []*Client
+	writes  uint64
+	// OneSided is set when the View of the two sides of a split may both
+	// acknowledge writes: then a read may be stale.
+	OneSided bool
+	lineage  map[cluster.ViewKey]map[cluster.ViewKey]bool
+	retired  uint64 // conflicts counted by nodes that are gone
+	Stats    DataStats
+}
+
+// DataStats counts what clients were told.
+type DataStats struct {
+	Acked, Reads, NotFound, InDoubt, Refused int
+	Worst                                    time.Duration // of one operation
+}
+
+// committed is what a View means: a pure function of its commit, computed
+// once for all nodes.
+type committed struct {
+	view      *cluster.View
+	plan      *partition.Plan
+	histories [][]cluster.ViewKey
+}
+
+// NewData returns a World whose nodes run the data plane.
+func NewData(cfg Config, dc DataConfig) *Data {
+	d := &Data{cfg: dc.withDefaults(), rand: rand.New(rand.NewPCG(cfg.Seed, 0xda7a)), plans: map[cluster.ViewKey]*committed{},
+		lineage: map[cluster.ViewKey]map[cluster.ViewKey]bool{}}
+	cfg.NewApp = func(n *Node) App { return newApp(d, n) }
+	d.W = NewWorld(cfg)
+	used := map[int]bool{}
+	for len(d.pids) < d.cfg.Parts {
+		if p := d.rand.IntN(cluster.Partitions); !used[p] {
+			used[p] = true
+			d.pids = append(d.pids, p)
+		}
+	}
+	for i := range d.cfg.Keys {
+		k := &key{index: i, mortal: i < d.cfg.Mortal}
+		for j := 0; j < len(k.digest); j += 4 {
+			binary.LittleEndian.PutUint32(k.digest[j:], d.rand.Uint32())
+		}
+		pid := d.pids[i%len(d.pids)]
+		k.digest[0], k.digest[1] = byte(pid), k.digest[1]&0xf0|byte(pid>>8)
+		k.writes = []*write{{absent: true}}
+		d.keys = append(d.keys, k)
+	}
+	return d
+}
+
+// Start starts all nodes and waits until they serve.
+func (d *Data) Start() error {
+	for _, n := range d.W.Nodes {
+		n.Start()
+	}
+	return d.Await("all nodes serve", 10*time.Second, d.Settled)
+}
+
+// Await runs until ok, or fails the world after limit.
+func (d *Data) Await(what string, limit time.Duration, ok func() bool) error {
+	w := d.W
+	end := w.now.Add(limit)
+	for w.Err == nil && !ok() {
+		if w.now >= end {
+			w.fail("not within %v: %s; %s", limit, what, d.describe())
+			break
+		}
+		_ = w.Run(10 * time.Millisecond) // an error is in w.Err
+	}
+	return w.Err
+}
+
+// Settled reports whether all nodes that are up share a View in which every
+// partition is served and nothing is left to migrate.
+func (d *Data) Settled() bool {
+	if !d.W.OneView() {
+		return false
+	}
+	for _, n := range d.W.Nodes {
+		if !n.Up {
+			continue
+		}
+		a := n.App.(*app)
+		if p := a.mig.Progress(); a.com == nil || a.com.view.Key != n.View().Key || p.Partitions > 0 || p.Unavailable > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// committed computes or finds the plan of a View.
+func (d *Data) committed(m *wire.Commit) *committed {
+	if c := d.plans[m.View.Key]; c != nil {
+		return c
+	}
+	v := m.View
+	c := &committed{view: &v, histories: make([][]cluster.ViewKey, len(v.Members))}
+	reports := make([]*partition.Report, len(v.Members))
+	for i, p := range m.Payloads {
+		r, err := partition.ParseMemberReport(p)
+		if err != nil {
+			d.W.fail("report of %v does not parse: %v", v.Members[i].Node, err)
+			return nil
+		}
+		reports[i], c.histories[i] = r.Namespaces[0].Report, r.History
+	}
+	c.plan = partition.NewPlan(&v, partition.NewTable(&v, d.cfg.RF), reports)
+	d.plans[v.Key] = c
+	return c
+}
+
+// descend notes that node n, which held View from, goes on with View to.
+func (d *Data) descend(from *cluster.View, to cluster.ViewKey) {
+	set := d.lineage[to]
+	if set == nil {
+		set = map[cluster.ViewKey]bool{}
+		d.lineage[to] = set
+	}
+	if from != nil {
+		set[from.Key] = true
+		for k := range d.lineage[from.Key] {
+			set[k] = true
+		}
+	}
+}
+
+// Conflicts is how many discarded versions all nodes have counted.
+func (d *Data) Conflicts() uint64 {
+	sum := d.retired
+	for _, n := range d.W.Nodes {
+		if n.Up {
+			sum += n.App.(*app).conflicts()
+		}
+	}
+	return sum
+}
+
+func body(id uint64, pad int) []byte {
+	b, err := record.AppendBody(nil, "", record.Value{}, []record.Bin{
+		{Name: "v", Value: record.Int(int64(id))}, {Name: "pad", Value: record.Bytes(make([]byte, pad))}})
+	if err != nil {
+		panic("sim: invariant: a body of two bins is valid: " + err.Error())
+	}
+	return b
+}
+
+// writeOf is the id that body put into a record.
+func writeOf(b []byte) uint64 {
+	v, _ := record.Body(b).RawBins().Get("v")
+	id, _ := v.Int()
+	return uint64(id)
+}
+
+// Close gives back the memory of all nodes.
+func (d *Data) Close() {
+	for _, n := range d.W.Nodes {
+		if a, ok := n.App.(*app); ok {
+			a.store.Close()
+		}
+	}
+}
