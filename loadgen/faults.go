@@ -35,6 +35,7 @@ func (s *session) inject(ctx context.Context, start time.Duration) {
 		wall := clock.Wall(at)
 		if err != nil {
 			s.out.say("fault %v: %v", f, err)
+			s.notInjected = append(s.notInjected, result.Verdict{Rule: "FAULT", Level: result.Fail, Text: string(f.Action) + " " + f.Node + " was not possible: " + err.Error()})
 			s.rec.event(wall, result.EventFault, f.Node, string(f.Action)+" was not possible: "+err.Error())
 		}
 		if len(nodes) == 0 {

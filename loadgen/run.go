@@ -42,6 +42,8 @@ type session struct {
 	rec     *recorder
 	summary result.Summary
 	faults  []injected
+
+	notInjected []result.Verdict // faults of the schedule that could not be carried out
 }
 
 // run does everything; the folder is written however it ends, once it exists.
@@ -290,7 +292,7 @@ func (s *session) finish(report *drive.Report) {
 			s.rec.w.Series(row)
 		}
 		s.summary.Faults = s.faultResults(report)
-		s.summary.Verdicts = drive.Verdicts(&s.summary, s.driver.Errors(), runtime.GOMAXPROCS(0))
+		s.summary.Verdicts = append(s.notInjected, drive.Verdicts(&s.summary, s.driver.Errors(), runtime.GOMAXPROCS(0))...)
 	} else {
 		s.summary.MeasuredFrom, s.summary.Interrupted = zero, true
 		s.summary.Verdicts = append(s.summary.Verdicts, result.Verdict{Rule: "INTERRUPTED", Level: result.Fail, Text: "nothing was measured"})

@@ -84,12 +84,14 @@ func (f *configFile) mapping(n ast.Node, set func(key *token.Token, v ast.Node) 
 }
 
 func (f *configFile) topKey(key *token.Token, v ast.Node) error {
-	top, _ := keyNames()
+	top, below := keyNames()
 	switch {
 	case key.Value == "namespaces":
 		return f.namespaces(v)
+	case slices.Contains(below, key.Value):
+		return f.fault(key, "%s belongs to a namespace: below \"namespaces:\", after \"- name: …\"", key.Value)
 	case !slices.Contains(top, key.Value):
-		return f.unknown(key, top)
+		return f.unknown(key, append(top, below...))
 	}
 	values := []ast.Node{v}
 	if list, ok := v.(*ast.SequenceNode); ok && key.Value == "seeds" {

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
+
+	"headroom/node/server"
 )
 
 const usage = `headroom-node runs a node of a Headroom cluster, and asks running ones.
@@ -57,7 +60,8 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errNotMet):
 		return 3
 	}
-	fmt.Fprintln(stderr, "headroom-node:", err)
+	text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
+	fmt.Fprintln(stderr, "headroom-node:", strings.TrimPrefix(text, server.ErrConfig.Error()+": "))
 	if errors.Is(err, errUsage) {
 		return 2
 	}

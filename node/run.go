@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -35,6 +37,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 		debug.SetGCPercent(400)
 	}
 	n, err := server.Start(ctx, cfg)
+	if errors.Is(err, server.ErrConfig) {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -59,11 +64,11 @@ func configure(args []string) (server.Config, slog.Level, error) {
 	config := fs.String("config", "", "YAML file with the same keys as these flags, and namespaces: as a list")
 	logLevel := fs.String("log-level", "info", "debug, info, warn or error")
 	for _, s := range settings {
-		fs.String(s.key, "", "`"+s.kind+"`: "+s.help)
+		fs.Var(&flagText{kind: s.kind}, s.key, s.help)
 	}
 	fs.Lookup("insecure").NoOptDefVal = "true"
 	for _, s := range namespaceSettings {
-		fs.String(s.key, "", "`"+s.kind+"`: "+s.help)
+		fs.Var(&flagText{kind: s.kind}, s.key, s.help)
 	}
 	if err := parse(fs, args); err != nil {
 		return cfg, level, err
@@ -84,6 +89,24 @@ func configure(args []string) (server.Config, slog.Level, error) {
 	}
 	return cfg, level, nil
 }
+
+// flagText is a flag's value as given, checked when it is applied.
+type flagText struct{ text, kind string }
+
+// String implements pflag.Value.
+func (f *flagText) String() string { return f.text }
+
+// Set implements pflag.Value.
+func (f *flagText) Set(s string) error {
+	if f.text != "" && strings.HasSuffix(f.kind, "…") {
+		s = f.text + "," + s // a list may be given in several flags
+	}
+	f.text = s
+	return nil
+}
+
+// Type implements pflag.Value: what --help shows for the value.
+func (f *flagText) Type() string { return f.kind }
 
 func applyFlags(fs *pflag.FlagSet, cfg *server.Config) error {
 	if fs.Changed("seed") {

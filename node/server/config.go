@@ -49,7 +49,6 @@ type NamespaceConfig struct {
 	CommitMaster      bool   // acknowledge writes before the replicas have them
 	DefaultTTL        uint32 // seconds; zero: records never expire
 	MemoryLimit       int64  // bytes of index and data; zero: no limit
-	FreshIfMissing    bool   // a partition whose holders are all gone starts empty instead of answering unavailable
 }
 
 // Defaults that users see.

@@ -12,7 +12,10 @@ import (
 type handler struct{ n *Node }
 
 // Opened implements transport.Handler.
-func (h handler) Opened(c *transport.Conn) { c.State = &connState{} }
+func (h handler) Opened(c *transport.Conn) {
+	c.State = &connState{}
+	h.n.dialedUs.opened(c)
+}
 
 // Drained implements transport.Handler.
 func (h handler) Drained(*transport.Conn) {}
@@ -20,6 +23,7 @@ func (h handler) Drained(*transport.Conn) {}
 // Closed implements transport.Handler.
 func (h handler) Closed(c *transport.Conn, err error) {
 	n := h.n
+	n.dialedUs.closed(c)
 	if c.Peer().Class == transport.ClassClient {
 		n.goodbyeClient(c)
 		return

@@ -34,6 +34,7 @@ func (n *Node) reap(ctx context.Context) {
 		if jump := n.wall.look(time.Since(n.start), time.Now().UnixMilli()); jump != 0 {
 			n.log.Warn("the machine's clock jumped; ignored for expiry until it has stayed", "jump", jump, "for", jumpTrust)
 		}
+		n.warnAlone()
 		for range int(cluster.Partitions * lookEvery / reapLap) {
 			for _, ns := range n.namespaces {
 				if ns.mortal.Load() {
@@ -41,6 +42,27 @@ func (n *Node) reap(ctx context.Context) {
 				}
 			}
 			next = (next + 1) % cluster.Partitions
+		}
+	}
+}
+
+// aloneAfter is how long a node with seeds may hear nobody before it says so.
+const aloneAfter = 5 * time.Second
+
+// warnAlone says once that no seed answers, and what that may mean.
+func (n *Node) warnAlone() {
+	h := n.heard.Load()
+	alone := len(n.cfg.Seeds) > 0 && (h == nil || len(h.peers) == 0)
+	if !alone || n.saidAlone || time.Since(n.start) < aloneAfter {
+		n.saidAlone = n.saidAlone && alone
+		return
+	}
+	for _, s := range n.cfg.Seeds {
+		if s != n.addr {
+			n.saidAlone = true
+			n.log.Warn("no other node answers; check addresses, cluster-name, and that all credentials come from one authority",
+				"seeds", n.cfg.Seeds, "datagrams_not_of_this_cluster", n.ep.Stats().PulsesGarbage.Load())
+			return
 		}
 	}
 }

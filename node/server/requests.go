@@ -166,7 +166,7 @@ func frameID(ns uint8, shard int, id uint64) uint64 {
 
 func (n *Node) sendTxn(ns *namespace, index int, s *txn.Send) {
 	id := frameID(ns.id, index, s.ID)
-	_ = n.mesh.Send(s.To, transport.ClassReplication, func(b []byte) []byte { // refused: the core repeats it
+	_ = n.sendReplication(s.To, func(b []byte) []byte { // refused: the core repeats it
 		at := len(b)
 		b = wire.AppendHeader(b, wire.Header{Kind: s.Kind, ID: id})
 		if s.Kind == wire.KindResolve {

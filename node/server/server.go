@@ -30,6 +30,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"headroom/node/cluster"
@@ -61,9 +62,11 @@ type Node struct {
 	web        *web
 	ctl        control
 	forwards   forwards
+	dialedUs   dialedUs
 	clients    clients
 	progress   progress
 	pulseBuf   [wire.MaxPulse]byte // control goroutine's
+	saidAlone  bool                // the reaper's
 
 	view        atomic.Pointer[cluster.View]
 	heard       atomic.Pointer[heard]
@@ -82,12 +85,16 @@ type Node struct {
 	failed chan error // capacity 1: why the node cannot go on
 }
 
+// ErrConfig is wrapped by Start's error for a Config that cannot work; nothing
+// was touched.
+var ErrConfig = errors.New("configuration")
+
 // Start starts a node and returns when it listens; it joins the cluster by
 // itself. ctx ends only the start. Close or Leave the node when done.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	n := &Node{cfg: cfg, pid: os.Getpid(), start: time.Now(), failed: make(chan error, 1)}
 	n.wall.start = n.start
@@ -111,13 +118,23 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.log.Info("node started", "addr", n.addr, "incarnation", uint64(n.inc), "cluster", cfg.ClusterName, "http", n.HTTPAddr(), "insecure", cfg.Insecure)
-	return n, ctx.Err()
+	return n, nil
 }
 
 // identity settles id and incarnation, and stores the new incarnation before
 // anybody can hear of it.
 func (n *Node) identity() error {
 	n.id = n.cfg.Node
+	if n.cfg.Credentials != "" && !n.cfg.Insecure && hasNode(n.cfg.Credentials) {
+		creds, err := certs.Load(n.cfg.Credentials)
+		if err != nil {
+			return err
+		}
+		if n.id != 0 && n.id != creds.Identity.Node {
+			return fmt.Errorf("credentials in %s are %v's, and --node-id says %v: use that node's, or leave the id out", n.cfg.Credentials, creds.Identity.Node, n.id)
+		}
+		n.id = creds.Identity.Node
+	}
 	if n.cfg.DataDir == "" {
 		if n.id == 0 {
 			n.id = randomID()
@@ -193,8 +210,11 @@ func (n *Node) listen() error {
 		Refused: func(node cluster.NodeID, _ string) {
 			n.post(func(now cluster.Instant) { n.ctl.hb.Refused(now, node) })
 		}})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: choose another port with --listen", err)
+	}
 	if err != nil {
-		return fmt.Errorf("%w: another process has that port; choose another with --listen", err)
+		return err
 	}
 	n.addr = n.cfg.Advertise
 	if n.addr == "" {
@@ -211,10 +231,8 @@ func (n *Node) credentials() (certs.Credentials, error) {
 		return certs.Credentials{}, nil
 	}
 	dir := n.cfg.Credentials
-	if dir != "" {
-		if _, err := os.Stat(filepath.Join(dir, "node.crt")); err == nil {
-			return certs.Load(dir)
-		}
+	if dir != "" && hasNode(dir) {
+		return certs.Load(dir)
 	}
 	if host, _, _ := net.SplitHostPort(n.cfg.Listen); !loopback(host) {
 		return certs.Load(dir) // says what is missing and how to make it
@@ -226,6 +244,12 @@ func (n *Node) credentials() (certs.Credentials, error) {
 		dir = filepath.Join(os.TempDir(), fmt.Sprintf("headroom-certs-%d", os.Getuid()))
 	}
 	return certs.EnsureDev(dir, n.id)
+}
+
+// hasNode reports whether dir itself holds a node's certificate.
+func hasNode(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "node.crt"))
+	return err == nil
 }
 
 func (n *Node) startCores() {

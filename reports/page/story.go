@@ -259,6 +259,10 @@ func lost(f *stats.Facts) value {
 	if !complete(a) {
 		v.Note = fmt.Sprintf("of %s acknowledged; only %s of %s keys written could be read back", stats.Count(a.AcknowledgedWrites), stats.Count(readable(a)), stats.Count(a.KeysWritten))
 	}
+	if wrong := a.StaleReads + a.Corrupt + a.FalseNotFound; wrong > 0 {
+		v.Bad = true
+		v.Note += fmt.Sprintf("; INVALID: %s stale reads, %s corrupt values, %s false not-founds", stats.Count(a.StaleReads), stats.Count(a.Corrupt), stats.Count(a.FalseNotFound))
+	}
 	return v
 }
 
