@@ -56,6 +56,7 @@ type Rig struct {
 
 	cfg    Config
 	dir    string
+	began  time.Time // before the first process
 	kept   bool
 	target *target.Headroom
 	random *rand.Rand
@@ -98,12 +99,12 @@ func Start(ctx context.Context, cfg Config) (*Rig, error) {
 
 func (r *Rig) start(ctx context.Context) error {
 	cfg := &r.cfg
-	began := time.Now()
+	r.began = time.Now()
 	var err error
 	if r.Cluster, err = local.Start(ctx, local.Config{Nodes: cfg.Nodes, Binary: cfg.Binary, Flags: cfg.Flags, Dir: r.dir}); err != nil {
 		return fmt.Errorf("start nodes: %w", err)
 	}
-	r.Formed = time.Since(began)
+	r.Formed = time.Since(r.began)
 	r.Watcher = r.Cluster.Watch(r.Rates)
 	dial, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
