@@ -22,8 +22,8 @@ func (m *dialedUs) closed(c *transport.Conn) { m.conns.CompareAndDelete(c.Peer()
 // sendReplication appends a frame to the connection that the lower of two ids
 // dialed, if that is open, and else to the one that this node dialed. So the
 // writes of one side and the answers of the other share packets, which are
-// what a replica write costs: 1.12 instead of 1.33 sends per put (measured,
-// four nodes, 64 writers).
+// what a replica write costs: servers spent less CPU per put in 12 of 15 pairs
+// of runs (four nodes, 64 writers, medians 35 to 30 us).
 func (n *Node) sendReplication(to cluster.NodeID, add func(b []byte) []byte) error {
 	if to < n.id {
 		if c, ok := n.dialedUs.conns.Load(to); ok && c.(*transport.Conn).Append(add) == nil {
