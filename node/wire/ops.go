@@ -25,7 +25,7 @@ func AppendOps(b []byte, set string, key record.Value, ops []record.Op) ([]byte,
 func ParseOps(p []byte) (ops []record.Op, set string, key record.Value, err error) {
 	r := NewReader(p)
 	head := record.Body(r.Bytes(record.MaxSize))
-	if r.Err() == nil && head.Validate() == nil {
+	if r.Err() == nil && len(head) > 0 && head.Validate() == nil && head.Count() == 0 {
 		set, key = head.Set(), head.Key()
 	} else {
 		r.Fail("ops do not begin with a record head")
@@ -33,7 +33,7 @@ func ParseOps(p []byte) (ops []record.Op, set string, key record.Value, err erro
 	for r.Len() > 0 && len(ops) < record.MaxOps {
 		op := record.Op{Kind: record.OpKind(r.U8()), Bin: r.String(record.MaxBinName)}
 		bin, rest, err := record.ReadBin(r.b)
-		if r.err != nil || err != nil {
+		if r.err != nil || err != nil || bin.Name != "v" {
 			r.Fail("damaged op")
 			break
 		}
