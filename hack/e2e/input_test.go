@@ -186,7 +186,6 @@ type extra struct {
 	cmd  *exec.Cmd
 	log  string
 	addr string
-	http string
 }
 
 func (b *bad) extra(t *testing.T, args ...string) *extra {

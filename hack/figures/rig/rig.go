@@ -52,7 +52,7 @@ type Rig struct {
 	Watcher *local.Watcher
 	Driver  *drive.Driver
 	Formed  time.Duration // from the first process to one View seen from outside
-	Rates   *Rates        // per second, of the load that runs or ran last
+	Looks   *Looks
 
 	cfg    Config
 	dir    string
@@ -89,7 +89,7 @@ func Start(ctx context.Context, cfg Config) (*Rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rig{cfg: cfg, dir: dir, random: rand.New(rand.NewPCG(cfg.Seed, 0xfa17)), Rates: newRates()}
+	r := &Rig{cfg: cfg, dir: dir, random: rand.New(rand.NewPCG(cfg.Seed, 0xfa17)), Looks: newLooks()}
 	if err := r.start(ctx); err != nil {
 		r.Close()
 		return nil, err
@@ -105,7 +105,7 @@ func (r *Rig) start(ctx context.Context) error {
 		return fmt.Errorf("start nodes: %w", err)
 	}
 	r.Formed = time.Since(r.began)
-	r.Watcher = r.Cluster.Watch(r.Rates)
+	r.Watcher = r.Cluster.Watch(r.Looks)
 	dial, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if r.target, err = target.DialHeadroom(dial, target.HeadroomConfig{Seeds: r.Cluster.Addrs(), Credentials: r.Cluster.Credentials()}); err != nil {
@@ -179,11 +179,10 @@ func (r *Rig) Go(ctx context.Context) error {
 	runCtx, cancel := context.WithCancel(ctx)
 	l := &load{cancel: cancel, done: make(chan struct{})}
 	measured := make(chan struct{})
-	r.Rates.reset()
 	go func() {
 		defer close(l.done)
 		first := true
-		l.report, l.err = r.Driver.Run(runCtx, r.Rates, func(p drive.Progress) {
+		l.report, l.err = r.Driver.Run(runCtx, nil, func(p drive.Progress) {
 			if p.Second >= -1 && first {
 				first = false
 				close(measured)

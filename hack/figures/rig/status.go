@@ -48,7 +48,7 @@ func (r *Rig) Moved(ctx context.Context, earlier Moved) (Moved, error) {
 	for _, name := range r.Cluster.Names() {
 		s, err := r.ask(ctx, name)
 		if err != nil {
-			if seen, ok := r.Rates.Node(name); ok && !seen.Up {
+			if seen, ok := r.Looks.Node(name); ok && !seen.Up {
 				sum.Bytes[name] = earlier.Bytes[name]
 				continue
 			}
