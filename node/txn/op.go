@@ -31,9 +31,10 @@ type op struct {
 	meta    record.Meta     // replicating: the applied record
 	body    []byte          //   and its body, reused between ops
 	reply   wire.Reply
-	replied bool       // CommitMaster: the client has its answer, the replicas not yet the record
-	queue   []*Request // later writes of the same record
-	adopted []*op      // later adoptions of the same record
+	lost    record.Version // resolving: the version counted last as discarded
+	replied bool           // CommitMaster: the client has its answer, the replicas not yet the record
+	queue   []*Request     // later writes of the same record
+	adopted []*op          // later adoptions of the same record
 }
 
 // repeatable reports whether a client may send the write again without
@@ -385,7 +386,15 @@ func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
 		return
 	}
 	i := slices.IndexFunc(p.Duplicates, func(x Duplicate) bool { return x.Node == from })
-	if i >= 0 && p.Duplicates[i].conflict(old.Version, m.Meta.Version) {
+	if i < 0 || !p.Duplicates[i].conflict(old.Version, m.Meta.Version) {
+		return
+	}
+	loser := m.Meta.Version
+	if applied {
+		loser = old.Version
+	}
+	if loser != o.lost { // another duplicate may hold it, too
+		o.lost = loser
 		c.stats.ConflictsDiscarded++
 	}
 }
