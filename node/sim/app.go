@@ -149,6 +149,7 @@ func (a *app) Commit(_ cluster.Instant, m *wire.Commit) {
 	}
 	a.carryOutMigration()
 	a.kick()
+	a.Heard()
 	a.mapChanged(true)
 	for _, pid := range a.d.pids {
 		a.d.checkMaster(pid)
@@ -202,6 +203,19 @@ func (a *app) Settled(now cluster.Instant) {
 		if core.Deadline(now) != cluster.Never {
 			core.Tick(a.now())
 			a.carryOut(i)
+		}
+	}
+}
+
+// Heard implements App: the members that have committed the View.
+func (a *app) Heard() {
+	v := a.n.Membership.View()
+	if v == nil || a.n.Membership.Frozen() {
+		return
+	}
+	for _, p := range a.n.Heartbeat.Peers() {
+		if p.View == v.Key {
+			a.mig.Confirm(p.Member.Node)
 		}
 	}
 }

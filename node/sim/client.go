@@ -152,7 +152,7 @@ func (c *Client) route(x *call) {
 	}
 	x.master = m
 	l := c.reach(c.nodes[m])
-	if l == nil {
+	if l == nil || l.dead {
 		x.waiting = true
 		c.park(x)
 		return

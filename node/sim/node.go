@@ -27,6 +27,8 @@ type App interface {
 	// both control cores have been carried out.
 	Event(now cluster.Instant, e heartbeat.Event)
 	Settled(now cluster.Instant)
+	// Heard tells that what heartbeat hears has changed.
+	Heard()
 	// Broken tells that a connection that this node sent on is lost.
 	Broken(now cluster.Instant, to cluster.NodeID, class Class)
 }
@@ -270,6 +272,9 @@ func (n *Node) pump() {
 			n.Duplicate = hb.DuplicateSelf
 		}
 		if hb.Changed {
+			if n.App != nil {
+				n.App.Heard()
+			}
 			n.Membership.Observe(n.Now(), graph(n.Heartbeat.Peers()))
 		}
 		ms := n.Membership.Take()
