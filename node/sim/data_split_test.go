@@ -122,4 +122,3 @@ func (d *Data) rivals(parted uint64) (sum uint64) {
 func TestConflictsOfASplitAreCounted(t *testing.T) {
 	dataSeeds(t, "TestConflictsOfASplitAreCounted", oneSplit)
 }
-
