@@ -91,13 +91,14 @@ type Core struct {
 	view   *cluster.View // committed; nil before the first
 	frozen bool
 
-	peers    []*peer // sorted by node id
-	seeds    []*seed
-	beat     cluster.Instant // next regular pulse to everybody
-	beats    uint64
-	stamp    cluster.Instant // Sent of the newest pulse made; strictly grows
-	lastCall cluster.Instant
-	selfTwin twin
+	peers     []*peer // sorted by node id
+	seeds     []*seed
+	beat      cluster.Instant // next regular pulse to everybody
+	beats     uint64
+	stamp     cluster.Instant // Sent of the newest pulse made; strictly grows
+	lastCall  cluster.Instant
+	trustFrom cluster.Instant // echoes of earlier pulses grant no lease
+	selfTwin  twin
 
 	out   Effects
 	stats Stats

@@ -133,6 +133,9 @@ func (c *Core) probeDoubted(now cluster.Instant, doubts []cluster.NodeID) {
 
 // renew extends the lease that p's echo proves.
 func (c *Core) renew(now cluster.Instant, p *peer, m *wire.Pulse) {
+	if m.EchoSent < c.trustFrom {
+		return // echoes a pulse from before a suspension: nobody knows how long ago
+	}
 	if c.view == nil || m.View != c.view.Key || m.Frozen || m.EchoInc != c.self.Inc || m.EchoSent > c.stamp {
 		return
 	}
@@ -274,6 +277,16 @@ func (c *Core) checkPause(now cluster.Instant) {
 		c.out.Events = append(c.out.Events, Event{Node: c.self.Node, Kind: Paused, Silence: gap})
 	}
 	c.beat = now // tell everybody at once
+}
+
+// Resumed tells that the machine was suspended, during which the clock behind
+// now stood still: no lease survives it, and silence was this node's own.
+func (c *Core) Resumed(now cluster.Instant) {
+	for _, p := range c.peers {
+		p.quietFrom, p.leaseKey = max(p.quietFrom, now), cluster.ViewKey{}
+	}
+	c.out.Events = append(c.out.Events, Event{Node: c.self.Node, Kind: Paused})
+	c.beat, c.trustFrom = now, now
 }
 
 // callEvery is how many beats pass between calls to somebody silent.

@@ -69,13 +69,15 @@ func inBubble(t *testing.T, n int, f func(b *bubble)) {
 		b := &bubble{t: t, net: newNetwork(), nodes: map[byte]*Node{}, conns: map[byte]net.PacketConn{}}
 		for h := byte(1); int(h) <= n; h++ {
 			b.conns[h], b.conns[10+h] = b.net.conn(h), b.net.conn(10+h)
-			b.start(h, h, n)
 		}
 		clientConn := b.net.conn(100)
 		if err := b.net.sim.Start(); err != nil {
 			t.Fatal(err)
 		}
 		defer b.net.sim.Close()
+		for h := byte(1); int(h) <= n; h++ {
+			b.start(h, h, n)
+		}
 		b.await("one View of all", func() bool { return b.agreed(n) })
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -21,11 +21,11 @@ const maxEvents = 4096
 
 // control is one goroutine that owns the heartbeat and the membership core.
 type control struct {
-	events chan func(now cluster.Instant)
-	hb     *heartbeat.Core
-	ms     *membership.Core
-	meta   meta
-	left   bool // goodbye has been said
+	events    chan func(now cluster.Instant)
+	hb        *heartbeat.Core
+	ms        *membership.Core
+	meta      meta
+	suspended suspension
 }
 
 // heard is a snapshot of what heartbeat hears, for status.
@@ -48,13 +48,17 @@ func (n *Node) controlLoop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		var f func(cluster.Instant)
 		select {
 		case <-ctx.Done():
 			return
-		case f := <-n.ctl.events:
+		case f = <-n.ctl.events:
+		case <-timer.C:
+		}
+		n.checkSuspended()
+		if f != nil {
 			f(n.mono())
 			n.drainEvents()
-		case <-timer.C:
 		}
 		now := n.mono()
 		if n.ctl.hb.Deadline() <= now {
@@ -69,6 +73,17 @@ func (n *Node) controlLoop(ctx context.Context) {
 		next := min(n.ctl.hb.Deadline(), n.ctl.ms.Deadline())
 		timer.Reset(min(max(next.Sub(n.mono()), 100*time.Microsecond), time.Second))
 	}
+}
+
+// checkSuspended gives up the lease and all that pulses have proven if the
+// machine was suspended: for the others this node was silent all the while.
+func (n *Node) checkSuspended() {
+	if !n.ctl.suspended.look() {
+		return
+	}
+	n.lease.Store(0)
+	n.ctl.hb.Resumed(n.mono())
+	n.log.Warn("the machine was suspended; waiting for the others to confirm this node")
 }
 
 // drainEvents takes what is waiting already, so that a burst of pulses costs

@@ -331,7 +331,6 @@ func (n *Node) Leave(ctx context.Context) bool {
 	n.log.Info("leaving", "handed_over", drained)
 	for range goodbyes {
 		n.post(func(now cluster.Instant) {
-			n.ctl.left = true
 			n.lease.Store(0)
 			n.ctl.hb.Goodbye(now)
 			n.settle(now)

@@ -13,23 +13,24 @@ import (
 
 // Core executes the requests of one shard. See the package comment.
 type Core struct {
-	cfg    Config
-	clock  hlc.Clock
-	view   *cluster.View
-	tag    uint64 // of view's key
-	frozen bool
-	parts  [cluster.Partitions]*part // nil: not of this shard, or before the first Commit
-	busy   map[record.Digest]*op     // the write in flight per key
-	ops    map[uint64]*op            // by id
-	order  []*op                     // ops, oldest first; ended ones are dropped at Tick
-	nextID uint64
-	parked []*Request
-	held   []held
-	free   []*op
-	out    Effects
-	body   []byte // scratch: a stored body
-	bins   []byte // scratch: bins of replies
-	stats  Stats
+	cfg                    Config
+	clock                  hlc.Clock
+	view                   *cluster.View
+	tag                    uint64 // of view's key
+	frozen                 bool
+	parts                  [cluster.Partitions]*part // nil: not of this shard, or before the first Commit
+	busy                   map[record.Digest]*op     // the write in flight per key
+	ops                    map[uint64]*op            // by id
+	order                  []*op                     // ops, oldest first; ended ones are dropped at Tick
+	nextID                 uint64
+	parked                 []*Request
+	parkedBytes, heldBytes int // of bodies
+	held                   []held
+	free                   []*op
+	out                    Effects
+	body                   []byte // scratch: a stored body
+	bins                   []byte // scratch: bins of replies
+	stats                  Stats
 }
 
 // held is a message of a View that is not committed here yet.
@@ -149,7 +150,7 @@ func (c *Core) enqueue(first *op, q *Request) {
 
 // park keeps a request until the next Commit, SetMaster or Tick.
 func (c *Core) park(q *Request) {
-	if len(c.parked) >= MaxParked {
+	if len(c.parked) >= MaxParked || c.parkedBytes+len(q.Body) > MaxWaiting {
 		c.stats.Refused++
 		c.reply(q.From, wire.StatusUnavailable)
 		return
@@ -158,6 +159,7 @@ func (c *Core) park(q *Request) {
 		c.stats.Parked++
 		q = q.clone()
 	}
+	c.parkedBytes += len(q.Body)
 	c.parked = append(c.parked, q)
 }
 
@@ -173,7 +175,7 @@ func (c *Core) Park(now Now, q *Request) {
 // unpark runs everything that was parked; what still cannot run parks again.
 func (c *Core) unpark(now Now) {
 	todo := c.parked
-	c.parked = nil
+	c.parked, c.parkedBytes = nil, 0
 	for _, q := range todo {
 		if now.Mono >= q.Deadline {
 			c.stats.Timeouts++

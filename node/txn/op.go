@@ -266,13 +266,14 @@ func (c *Core) stale(from Origin, kind wire.Kind) {
 }
 
 func (c *Core) hold(from Origin, kind wire.Kind, rep *wire.Replicate, res *wire.Resolve) {
-	if len(c.held) >= MaxHeld {
+	if len(c.held) >= MaxHeld || c.heldBytes+len(rep.Body) > MaxWaiting {
 		c.stats.Refused++
 		c.stale(from, kind)
 		return
 	}
 	h := held{from: from, kind: kind, res: *res, rep: *rep}
 	h.rep.Body = slices.Clone(rep.Body)
+	c.heldBytes += len(rep.Body)
 	c.held = append(c.held, h)
 }
 

@@ -25,10 +25,11 @@ import (
 // Limits of one Core. Beyond them a request is refused with a retryable
 // status; nothing grows without bound.
 const (
-	MaxQueue  = 64                    // requests waiting for one record, as Aerospike's transaction-pending-limit (20), with room for 64 writers on one hot key
-	MaxParked = 8192                  // requests waiting for a View or a lease
-	MaxHeld   = 8192                  // messages of a View this node has not committed yet
-	ackRetry  = 50 * time.Millisecond // resend to a silent peer; applying twice is harmless
+	MaxQueue   = 64                    // requests waiting for one record, as Aerospike's transaction-pending-limit (20), with room for 64 writers on one hot key
+	MaxParked  = 8192                  // requests waiting for a View or a lease
+	MaxWaiting = 4 << 20               // bytes of parked requests, and again of held messages: 32 shards make 256 MiB
+	MaxHeld    = 8192                  // messages of a View this node has not committed yet
+	ackRetry   = 50 * time.Millisecond // resend to a silent peer; applying twice is harmless
 )
 
 // Store is what a Core needs of the storage engine; see storage.Engine for

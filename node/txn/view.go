@@ -99,7 +99,7 @@ func (c *Core) replicateAgain(now Now, p *part, o *op) {
 // replay handles the messages that were held for this View.
 func (c *Core) replay(now Now) {
 	todo := c.held
-	c.held = nil
+	c.held, c.heldBytes = nil, 0
 	for i := range todo {
 		h := &todo[i]
 		c.Receive(now, h.from, h.kind, &h.rep, &h.res)
