@@ -39,10 +39,9 @@ type job interface {
 }
 
 type bulkSlot struct {
-	key      uint64
-	seq      uint32
-	before   entry
-	beforeMS uint32
+	key    uint64
+	seq    uint32
+	before entry
 }
 
 // bulk runs a job with a full pipeline and retries.

@@ -6,7 +6,8 @@ import (
 	"hash"
 	"sync"
 
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // chosen for the digests of the ecosystem's clients, not for security
+	//lint:ignore SA1019 chosen for the digests of the ecosystem's clients, not for security
+	"golang.org/x/crypto/ripemd160"
 )
 
 // Key types as they enter the digest. They are those of the Aerospike
