@@ -51,6 +51,7 @@ type Data struct {
 	keys    []*key
 	pids    []int // partitions in play, ascending
 	plans   map[cluster.ViewKey]*committed
+	tables  []placed
 	Clients []*Client
 	writes  uint64
 	// OneSided is set when the View of the two sides of a split may both
@@ -74,6 +75,12 @@ type committed struct {
 	view      *cluster.View
 	plan      *partition.Plan
 	histories [][]cluster.ViewKey
+}
+
+// placed is the table for a list of members.
+type placed struct {
+	members []cluster.Member
+	table   *partition.Table
 }
 
 // NewData returns a World whose nodes run the data plane.
@@ -158,9 +165,22 @@ func (d *Data) committed(m *wire.Commit) *committed {
 		}
 		reports[i], c.histories[i] = r.Namespaces[0].Report, r.History
 	}
-	c.plan = partition.NewPlan(&v, partition.NewTable(&v, d.cfg.RF), reports)
+	c.plan = partition.NewPlan(&v, d.table(&v), reports)
 	d.plans[v.Key] = c
 	return c
+}
+
+// table places the partitions of a View, or finds the table of an earlier one
+// with the same members: placement depends on them alone.
+func (d *Data) table(v *cluster.View) *partition.Table {
+	for _, t := range d.tables {
+		if cluster.SameMembers(t.members, v.Members) {
+			return t.table
+		}
+	}
+	t := partition.NewTable(v, d.cfg.RF)
+	d.tables = append(d.tables, placed{v.Members, t})
+	return t
 }
 
 // descend notes that node n, which held View from, goes on with View to.

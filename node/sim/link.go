@@ -93,7 +93,7 @@ func (l *link) flush(p *pipe) {
 				fn()
 			}
 		case l.to.Up && l.to.Inc == l.inc:
-			l.to.deliver(func() {
+			l.to.deliver(l, func() {
 				if l.to.Inc == l.inc {
 					fn()
 					l.to.plan()

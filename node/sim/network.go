@@ -156,14 +156,14 @@ func (n *Network) arrive(from, to *Node, known cluster.NodeID, b []byte) {
 	cut := n.IsCut(from.ID, to.ID)
 	if to.Up && !cut {
 		addr := from.addr()
-		to.deliver(func() { to.receivePulse(b, addr) })
+		to.deliver(datagrams, func() { to.receivePulse(b, addr) })
 		return
 	}
 	closed := !cut && !to.Up && n.cfg.Refuse && !to.HostDown && !n.IsCut(to.ID, from.ID)
 	if known != 0 && (closed || n.reject[[2]cluster.NodeID{from.ID, to.ID}]) {
 		n.w.After(n.latency(), func() {
 			if from.Up {
-				from.deliver(func() { from.refused(known) })
+				from.deliver(datagrams, func() { from.refused(known) })
 			}
 		})
 	}
@@ -222,7 +222,7 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 			delete(n.conns, k)
 		}
 		if from.App != nil && from.Up && from.Inc == c.fromInc {
-			from.deliver(func() { from.App.Broken(from.Now(), k.to, k.class) })
+			from.deliver(k, func() { from.App.Broken(from.Now(), k.to, k.class) })
 		}
 		return
 	}
@@ -233,7 +233,7 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 	c.queue = nil
 	c.last = n.w.now
 	for _, f := range burst {
-		to.deliver(func() {
+		to.deliver(k, func() {
 			to.sender = c.fromInc
 			to.receiveFrame(k.from, k.class, f.kind, f.payload)
 		})

@@ -52,7 +52,7 @@ type Node struct {
 
 	Disk membership.State // survives crashes
 
-	inbox    []func()            // arrivals while paused
+	inbox    []arrival           // while paused
 	sender   cluster.Incarnation // of the frame being received
 	tickSeq  uint64              // the newest scheduled tick; older ones are void
 	frozen   cluster.ViewKey     // the newest ballot accepted in this life
@@ -148,10 +148,43 @@ func (n *Node) Resume() {
 	n.w.logf("node%d resumes", n.ID)
 	waiting := n.inbox
 	n.inbox = nil
-	for _, fn := range waiting {
-		fn()
+	if n.App != nil {
+		waiting = n.interleave(waiting)
+	}
+	for _, a := range waiting {
+		if n.Up && !n.Paused {
+			a.fn()
+		}
 	}
 	n.pump()
+}
+
+// interleave orders what waited as a process does whose connections are read
+// by goroutines of their own: in order on each, in any order between them.
+// Half of the time its timers come first.
+func (n *Node) interleave(waiting []arrival) []arrival {
+	if n.w.rand.IntN(2) == 0 {
+		n.tick()
+	}
+	var streams []any
+	queues := map[any][]arrival{}
+	for _, a := range waiting {
+		if queues[a.stream] == nil {
+			streams = append(streams, a.stream)
+		}
+		queues[a.stream] = append(queues[a.stream], a)
+	}
+	out := make([]arrival, 0, len(waiting))
+	for len(streams) > 0 {
+		i := n.w.rand.IntN(len(streams))
+		q := queues[streams[i]]
+		k := 1 + n.w.rand.IntN(len(q))
+		out, queues[streams[i]] = append(out, q[:k]...), q[k:]
+		if k == len(q) {
+			streams = slices.Delete(streams, i, i+1)
+		}
+	}
+	return out
 }
 
 // Leave stops the process as SIGTERM does, after drain.
@@ -174,14 +207,24 @@ func (n *Node) Leave(drain time.Duration) {
 	})
 }
 
+// arrival is something that waits for a paused process. Those of one stream
+// keep their order.
+type arrival struct {
+	stream any
+	fn     func()
+}
+
+// datagrams is the stream of pulses, the only one that loses what is too much.
+const datagrams = "datagrams"
+
 // deliver runs fn in the process: now, or when it is resumed.
-func (n *Node) deliver(fn func()) {
+func (n *Node) deliver(stream any, fn func()) {
 	if !n.Paused {
 		fn()
 		return
 	}
-	if len(n.inbox) < maxInbox {
-		n.inbox = append(n.inbox, fn)
+	if stream != datagrams || len(n.inbox) < maxInbox {
+		n.inbox = append(n.inbox, arrival{stream, fn})
 	}
 }
 
@@ -260,6 +303,7 @@ const maxBatch = 3 * time.Millisecond
 
 // pump applies effects until there are none, then plans the next tick.
 func (n *Node) pump() {
+	n.w.acted = true
 	for n.Up && n.w.Err == nil {
 		hb := n.Heartbeat.Take()
 		for _, o := range hb.Pulses {

@@ -118,7 +118,7 @@ func (a *app) fastGet(q *txn.Request) bool {
 	r.Body = slices.Clone(q.Body)
 	a.d.W.After(time.Duration(a.d.rand.Int64N(int64(2*time.Millisecond))), func() {
 		if a.alive() {
-			a.n.deliver(func() {
+			a.n.deliver(q.From, func() {
 				if !look() {
 					a.toCore(&r)
 				}
