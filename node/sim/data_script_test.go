@@ -133,12 +133,8 @@ func (s *dataScript) command(f []string) {
 	case "settle":
 		_ = d.Await("redundancy", duration(s.t, f[1]), d.Settled)
 	case "failed":
-		sum := 0
-		for _, c := range d.Clients {
-			sum += c.Failed
-		}
-		s.log("%d operations failed", sum-s.failed)
-		s.failed = sum
+		s.log("%d operations failed", d.failed()-s.failed)
+		s.failed = d.failed()
 	case "stop":
 		_ = d.Stop()
 	case "check":

@@ -88,12 +88,25 @@ func (d *Data) singleFault(r *rand.Rand) {
 		_ = w.Run(min(100*time.Millisecond+2*last, 8*time.Second))
 		n.Resume()
 	default:
+		failed := d.failed()
 		d.Leave(n, 10*time.Second)
-		if d.Await("the node has left", 11*time.Second, func() bool { return !n.Up }) == nil {
-			_ = w.Run(last / 4)
-			n.Start()
+		if d.Await("the node has left", 11*time.Second, func() bool { return !n.Up }) != nil {
+			return
+		}
+		_ = w.Run(last / 4)
+		n.Start()
+		if d.Await("redundancy after a node left and came back", 20*time.Second, d.Settled) == nil && d.failed() != failed {
+			w.fail("%d operations failed because node%d left", d.failed()-failed, n.ID)
 		}
 	}
+}
+
+// failed is how many operations ended neither OK nor not found.
+func (d *Data) failed() (sum int) {
+	for _, c := range d.Clients {
+		sum += c.Failed
+	}
+	return sum
 }
 
 // conclude ends the load and looks at everything that must hold then.
@@ -131,7 +144,7 @@ func dataSeeds(t *testing.T, name string, run func(seed uint64, log func(string)
 	events := 0
 	for s := *seedFirst; s < *seedFirst+uint64(*dataCount); s++ {
 		d, faults, err := run(s, nil)
-		if err == nil && (faults == 0 || d.Stats.Acked < 200 || d.Stats.Reads < 100) {
+		if err == nil && (faults == 0 || d.Stats.Acked < len(d.keys)+20 || d.Stats.Reads < 20) {
 			err = fmt.Errorf("proves nothing: %d faults, %+v", faults, d.Stats)
 		}
 		if err != nil {
@@ -143,3 +156,31 @@ func dataSeeds(t *testing.T, name string, run func(seed uint64, log func(string)
 	}
 	t.Logf("%d seeds, %d events, %.0f virtual seconds, %.0f a second", *dataCount, events, virtual.Seconds(), virtual.Seconds()/time.Since(began).Seconds())
 }
+
+// pauses lets processes stand still at any time, several at once, and some
+// links be late: nobody else can go on with what they hold, so nothing may be
+// lost and no read be stale, whatever is unavailable meanwhile.
+func pauses(seed uint64, log func(string)) (*Data, int, error) {
+	d, r := dataWorld(seed, log)
+	if err := beginLoad(d, r); err != nil {
+		return d, 0, err
+	}
+	faults := 0
+	every := time.Duration(100+r.IntN(2000)) * time.Millisecond
+	for end := d.W.now.Add(12 * time.Second); d.W.now < end; faults++ {
+		n := d.W.Nodes[r.IntN(len(d.W.Nodes))]
+		last := time.Duration(float64(20*time.Millisecond) * pow10(r.Float64()*2.5))
+		n.Pause()
+		d.W.After(last, n.Resume)
+		if err := d.W.Run(time.Duration(r.Int64N(int64(2 * every)))); err != nil {
+			return d, faults, err
+		}
+	}
+	d.W.Recover()
+	if err := d.Await("redundancy after the pauses", 20*time.Second, d.Settled); err != nil {
+		return d, faults, err
+	}
+	return d, faults, d.conclude()
+}
+
+func TestPausesLoseNothing(t *testing.T) { dataSeeds(t, "TestPausesLoseNothing", pauses) }

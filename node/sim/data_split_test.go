@@ -78,6 +78,7 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	if err := d.Await("one View after the split", 5*time.Second, d.W.OneView); err != nil {
 		return d, 1, err
 	}
+	d.elect()
 	for _, c := range d.Clients {
 		c.Load = load
 	}
@@ -93,6 +94,33 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 		d.W.logf("%d discarded versions are counted, %d were", got, want)
 	}
 	return d, int(1 + want), d.conclude()
+}
+
+// elect makes what the newest version of each key on any node says the write
+// that was acknowledged last: from now on all nodes share a View, and every
+// read must return it or something later.
+func (d *Data) elect() {
+	d.OneSided = false
+	for _, k := range d.keys {
+		var newest record.Meta
+		var winner *write
+		for _, n := range d.W.Nodes {
+			m, b, ok := n.App.(*app).store.Get(&k.digest, nil)
+			if !ok || !m.Version.Newer(newest.Version) {
+				continue
+			}
+			newest, winner = m, nil
+			if !m.Tombstone {
+				winner = k.find(writeOf(b))
+			}
+		}
+		if winner == nil { // a delete; which of them does not matter
+			winner = &write{absent: true, id: 1 << 60}
+			k.writes = append(k.writes, winner)
+		}
+		winner.start, winner.end, winner.acked, winner.none = d.W.now, d.W.now, true, false
+	}
+	_ = d.W.Run(time.Microsecond) // what is read from now on begins after that
 }
 
 // rivals counts the versions that a merge has to discard: for each key the
