@@ -15,23 +15,90 @@ type loss struct {
 	version record.Version
 }
 
-// queueWanted queues what the duplicate has newer or we lack, and counts
-// those of its versions that lose against ours.
+// queueWanted queues what the duplicate has newer or we lack, and settles the
+// conflicts that ours win. Two versions of which neither side knew the other's
+// are ordered by their stamps: their regimes only tell which side counted more
+// Views.
 func (c *Core) queueWanted(j *job, mine, theirs []wire.DigestVersion) {
-	j.leg.queue = appendNewer(j.leg.queue, theirs, mine)
 	other := versions(mine)
 	for i := range theirs {
 		t := &theirs[i]
-		if v, ok := other[t.Digest]; ok && v.Newer(t.Version) {
-			c.conflict(j, &t.Digest, t.Version, v)
+		v, ok := other[t.Digest]
+		switch {
+		case !ok || !j.leg.conflicts(v, t.Version):
+			if !ok || t.Version.Newer(v) {
+				j.leg.queue = append(j.leg.queue, t.Digest)
+			}
+		case t.Version.Stamp > v.Stamp:
+			j.leg.queue = append(j.leg.queue, t.Digest) // counted when it is here
+		case v.Newer(t.Version) || c.restamp(&t.Digest, v):
+			c.discard(j, &t.Digest, t.Version)
 		}
 	}
+}
+
+// conflicts reports whether two versions were written on the two sides of a
+// split, after they parted and before their merge began.
+func (l *leg) conflicts(a, b record.Version) bool {
+	first, last := min(a.Regime, b.Regime), max(a.Regime, b.Regime)
+	return a != b && uint64(first) > l.parted && uint64(last) < l.began
+}
+
+// restamp lifts our version of a record into this View, so that it wins
+// everywhere against a version of a higher regime that was written before it.
+// It reports false if the record has changed since.
+func (c *Core) restamp(d *record.Digest, v record.Version) bool {
+	m, body, ok := c.store.Get(d, nil)
+	if !ok || m.Version != v {
+		return false
+	}
+	m.Version.Regime = uint32(c.view.Key.Counter)
+	_, _, _, err := c.store.PutNewer(d, m, body)
+	return err == nil
 }
 
 // merger is one duplicate of one partition.
 type merger struct {
 	pid  uint16
 	node cluster.NodeID
+}
+
+// lineage is one side of a split, for one partition: the last View of its
+// members before they came here. Members of one side may come one after the
+// other; what the first brought was merged then.
+type lineage struct {
+	pid  uint16
+	last cluster.ViewKey
+}
+
+// maxLineages bounds the remembered sides: a 2|2 split of all partitions needs
+// 4096. Beyond it the oldest knowledge goes, and a latecomer's conflicts may
+// count too high.
+const maxLineages = 8 * cluster.Partitions
+
+// newest is the greatest key of a history, in whatever order it is kept.
+func newest(history []cluster.ViewKey) (last cluster.ViewKey) {
+	for _, k := range history {
+		if last.Less(k) {
+			last = k
+		}
+	}
+	return last
+}
+
+// noteLineage remembers in which View the side of member m was first merged.
+func (c *Core) noteLineage(pid uint16, m uint16, began uint64) {
+	if int(m) >= len(c.histories) {
+		return
+	}
+	k := lineage{pid, newest(c.histories[m])}
+	if _, ok := c.lineages[k]; ok || k.last.IsZero() {
+		return
+	}
+	if len(c.lineages) >= maxLineages {
+		clear(c.lineages)
+	}
+	c.lineages[k] = began
 }
 
 // noteMergers keeps, for each duplicate, the View in which its merge began. A
@@ -55,6 +122,9 @@ func (c *Core) noteMergers() {
 				if began, ok := old[k]; ok {
 					c.mergers[k] = began
 				}
+				if part.Master == c.self {
+					c.noteLineage(uint16(pid), m, c.mergers[k])
+				}
 			}
 		}
 	}
@@ -75,20 +145,18 @@ func (c *Core) ConflictWindow(pid int, duplicate cluster.NodeID) (parted, began 
 	if other < 0 || max(other, int(c.self)) >= len(c.histories) {
 		return 0, began
 	}
+	if v, ok := c.lineages[lineage{uint16(pid), newest(c.histories[other])}]; ok {
+		began = min(began, v)
+	}
 	before := func(history []cluster.ViewKey) []cluster.ViewKey {
 		return slices.DeleteFunc(slices.Clone(history), func(k cluster.ViewKey) bool { return k.Counter >= began })
 	}
 	return partition.CommonAncestor(before(c.histories[c.self]), before(c.histories[other])).Counter, began
 }
 
-// conflict counts loser as a discarded acknowledged version if both versions
-// are of the window. A loser is counted once, though other duplicates or the
-// same one after a View change show it again.
-func (c *Core) conflict(j *job, d *record.Digest, loser, winner record.Version) {
-	first, last := min(loser.Regime, winner.Regime), max(loser.Regime, winner.Regime)
-	if uint64(first) <= j.leg.parted || uint64(last) >= j.leg.began {
-		return
-	}
+// discard counts a version that lost a conflict, once, though other
+// duplicates or the same one after a View change show it again.
+func (c *Core) discard(j *job, d *record.Digest, loser record.Version) {
 	seen := c.counted[j.pid]
 	if seen == nil {
 		seen = map[loss]struct{}{}
@@ -124,13 +192,18 @@ func (c *Core) fetched(j *job, m *wire.Migrate) bool {
 		if r.Digest.Partition() != int(j.pid) {
 			return false
 		}
-		applied, old, existed, err := c.store.PutNewer(&r.Digest, r.Meta, r.Body)
+		old, _, existed := c.store.Get(&r.Digest, nil)
+		conflict := existed && j.leg.conflicts(old.Version, r.Meta.Version)
+		if conflict && old.Version.Newer(r.Meta.Version) && r.Meta.Version.Stamp > old.Version.Stamp {
+			r.Meta.Version.Regime = uint32(c.view.Key.Counter) // as in restamp
+		}
+		applied, _, _, err := c.store.PutNewer(&r.Digest, r.Meta, r.Body)
 		if err != nil {
 			c.progress.StoreErrors++
 			return false
 		}
-		if applied && existed {
-			c.conflict(j, &r.Digest, old.Version, r.Meta.Version)
+		if applied && conflict {
+			c.discard(j, &r.Digest, old.Version)
 		}
 		bytes += recordOverhead + len(r.Body)
 	}

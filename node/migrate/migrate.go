@@ -134,6 +134,7 @@ type Core struct {
 	meter    meter
 	left     int64
 	counted  map[uint16]map[loss]struct{} // conflicts counted since the partition last had no duplicates
+	lineages map[lineage]uint64           // counter of the View in which a side of a split was first merged here
 	mergers  map[merger]uint64            // counter of the View in which the merge of a duplicate began
 	progress Progress
 	mine     []wire.DigestVersion // reused by comparisons
@@ -149,7 +150,7 @@ type peer struct {
 // New returns a Core without copies: a node that has never held data.
 func New(cfg Config) *Core {
 	c := &Core{cfg: cfg.withDefaults(), store: cfg.Store, self: partition.Nobody, wake: cluster.Never,
-		counted: map[uint16]map[loss]struct{}{}}
+		counted: map[uint16]map[loss]struct{}{}, lineages: map[lineage]uint64{}}
 	c.limit.set(cfg.Rate)
 	return c
 }

@@ -124,9 +124,9 @@ func (c *Conn) Close(reason error) {
 	c.mu.Unlock()
 
 	c.err = reason
+	code := c.countReason(reason) // before anybody can see that it is closed
 	c.closed.Store(true)
 	close(c.done)
-	code := c.countReason(reason)
 	text := reason.Error()
 	c.qc.CloseWithError(code, text[:min(len(text), maxReason)])
 	c.host.forget(c)

@@ -377,25 +377,36 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 	}
 }
 
-// merge takes a duplicate's record if it is newer, and counts the version
-// that it replaces if both were written after the lineages parted. The other
-// way round, migration counts, unless the op is a write that is about to
-// replace this node's version: then it counts here.
+// merge takes a duplicate's record if it is newer. Of two versions written on
+// the two sides of a split the one with the later stamp wins, whatever their
+// regimes; it is lifted into this View so that it wins everywhere, and the
+// other is counted as discarded. Where the regimes agree with the stamps and
+// nothing changes here, migration counts, unless the op is a write that is
+// about to replace this node's version: then it counts here.
 func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
-	applied, old, existed, err := c.cfg.Store.PutNewer(&o.req.Digest, m.Meta, m.Body)
-	if err != nil || !existed || old.Version == m.Meta.Version || !applied && o.req.isRead() {
-		return
-	}
+	d := &o.req.Digest
+	old, body, existed := c.cfg.Store.Get(d, c.body[:0])
+	c.body = body[:0]
 	i := slices.IndexFunc(p.Duplicates, func(x Duplicate) bool { return x.Node == from })
-	if i < 0 || !p.Duplicates[i].conflict(old.Version, m.Meta.Version) {
+	if !existed || i < 0 || !p.Duplicates[i].conflict(old.Version, m.Meta.Version) {
+		_, _, _, _ = c.cfg.Store.PutNewer(d, m.Meta, m.Body) // no room: migration brings it
 		return
 	}
-	loser := m.Meta.Version
-	if applied {
-		loser = old.Version
-	}
-	if loser != o.lost { // another duplicate may hold it, too
-		o.lost = loser
+	theirs, ours := m.Meta, old
+	switch lift := uint32(c.view.Key.Counter); {
+	case theirs.Version.Stamp > ours.Version.Stamp:
+		if ours.Version.Newer(theirs.Version) {
+			theirs.Version.Regime = lift
+		}
+		if _, _, _, err := c.cfg.Store.PutNewer(d, theirs, m.Body); err == nil {
+			c.stats.ConflictsDiscarded++
+		}
+	case theirs.Version.Newer(ours.Version):
+		ours.Version.Regime = lift
+		if _, _, _, err := c.cfg.Store.PutNewer(d, ours, body); err == nil {
+			c.stats.ConflictsDiscarded++
+		}
+	case !o.req.isRead():
 		c.stats.ConflictsDiscarded++
 	}
 }

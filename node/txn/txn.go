@@ -145,7 +145,7 @@ type Duplicate struct {
 
 func (d *Duplicate) conflict(a, b record.Version) bool {
 	first, last := min(a.Regime, b.Regime), max(a.Regime, b.Regime)
-	return uint64(first) > d.Parted && uint64(last) < d.Began
+	return a != b && uint64(first) > d.Parted && uint64(last) < d.Began
 }
 
 // Assignment is this node's part in one partition for the View being
