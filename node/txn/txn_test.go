@@ -311,22 +311,26 @@ func TestMessageOfTheNextViewIsHeldUntilItsCommit(t *testing.T) {
 
 func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
 	w := newWorld(t, 2)
-	put := func(n cluster.NodeID, key, val int, regime uint32) {
+	put := func(n cluster.NodeID, key, val int, regime uint32, stamp hlc.Stamp) {
 		d := digest(key)
-		m := record.Meta{Generation: 1, Version: record.Version{Regime: regime, Stamp: 1, Node: n}}
+		m := record.Meta{Generation: 1, Version: record.Version{Regime: regime, Stamp: stamp, Node: n}}
 		if err := w.nodes[n].store.Put(&d, m, body(val)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	put(2, 1, 10, 6) // conflict, the duplicate's is newer
-	put(1, 1, 11, 7)
-	put(1, 2, 20, 3) // only the duplicate has it
-	put(2, 3, 30, 7) // the master's is newer
-	put(1, 3, 31, 3)
+	put(2, 1, 10, 6, 1) // conflict, the duplicate's is newer
+	put(1, 1, 11, 7, 2)
+	put(1, 2, 20, 3, 1) // only the duplicate has it
+	put(2, 3, 30, 7, 2) // the master's is newer
+	put(1, 3, 31, 3, 1)
+	put(2, 4, 40, 7, 1) // conflict, the duplicate's is later though its side counted fewer Views
+	put(1, 4, 41, 6, 2)
+	put(2, 5, 50, 6, 2) // conflict, the master's is later though ...
+	put(1, 5, 51, 7, 1)
 	v := &cluster.View{Key: cluster.ViewKey{Counter: 8, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
 	w.commitOn(v, 1, 2, nil)
 	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Parted: 5, Began: 8}})
-	for key, want := range map[int]int{1: 11, 2: 20, 3: 30} {
+	for key, want := range map[int]int{1: 11, 2: 20, 3: 30, 4: 41, 5: 50} {
 		id := w.request(2, wire.KindGet, key, nil)
 		if w.status(id) != 255 {
 			t.Fatalf("key %d answered %v before the duplicate was asked", key, w.status(id))
@@ -336,8 +340,8 @@ func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
 			t.Errorf("key %d: %v, master holds %d; want ok, %d", key, w.status(id), w.stored(2, key), want)
 		}
 	}
-	if got := w.nodes[2].core.Stats().ConflictsDiscarded; got != 1 {
-		t.Errorf("%d conflicts counted, want 1: key 1 alone was written on both sides", got)
+	if got := w.nodes[2].core.Stats().ConflictsDiscarded; got != 3 {
+		t.Errorf("%d conflicts counted, want 3: keys 1, 4 and 5 were written on both sides", got)
 	}
 }
 
