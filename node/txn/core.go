@@ -275,7 +275,9 @@ func (c *Core) change(now Now, q *Request) (m record.Meta, body []byte, bins []b
 	return m, body, bins, true, wire.StatusOK
 }
 
-// stamp makes a version newer than old and than all this Core has seen.
+// stamp makes a version newer than old and than all this Core has seen. Its
+// Stamp, too, is later than old's, whatever the clocks say: merges order the
+// writes of different Views by it.
 func (c *Core) stamp(now Now, old record.Version) record.Version {
 	v := record.Version{Regime: uint32(c.view.Key.Counter), Node: c.cfg.Self}
 	if old.Regime > v.Regime {
@@ -283,9 +285,7 @@ func (c *Core) stamp(now Now, old record.Version) record.Version {
 	}
 	_ = c.clock.Receive(old.Stamp, now.WallMS) // a stamp too far ahead does not move the clock ...
 	v.Stamp = c.clock.Now(now.WallMS)
-	if !v.Newer(old) {
-		v.Stamp = old.Stamp + 1 // ... so step over it by hand
-	}
+	v.Stamp = max(v.Stamp, old.Stamp+1) // ... so step over it by hand
 	return v
 }
 
