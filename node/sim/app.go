@@ -128,7 +128,7 @@ func (a *app) Commit(_ cluster.Instant, m *wire.Commit) {
 	if a.com != nil {
 		before = a.com.view
 	}
-	a.d.descend(a.n.ID, before, m.View.Key)
+	a.d.descend(before, m.View.Key)
 	self := uint16(c.view.Index(a.n.ID))
 	a.com = c
 	for pid := range c.plan.Parts {

@@ -7,7 +7,6 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/partition"
-	"headroom/node/record"
 	"headroom/node/wire"
 )
 
@@ -242,18 +241,18 @@ func (d *Data) ReadAll(c *Client) error {
 }
 
 // CheckLineage asserts that no acknowledged write lost against an older one
-// of its own line of Views: what a key holds in the end was stamped on another
-// side of a split, or is not older.
+// of its own line of Views: what a key holds in the end was written on another
+// side of a split, or is not older. A write that its client sent more than
+// once may have been applied on two sides; it proves nothing.
 func (d *Data) CheckLineage() error {
 	for _, k := range d.keys {
-		final, version := d.final(k)
-		if final == nil {
+		final := d.final(k)
+		if final == nil || !final.acked || final.sent > 1 {
 			continue
 		}
-		at := d.stampedIn(version)
 		for _, y := range k.writes {
-			if y.acked && final.before(y) && (d.lineage[at][y.view] || y.view == at) {
-				d.W.fail("key %d of partition %d ends as %v, stamped in %v, though %v came after it on the same side", k.index, k.pid(), final, at, y)
+			if y.acked && final.before(y) && (d.lineage[y.view][final.view] || y.view == final.view) {
+				d.W.fail("key %d of partition %d ends as %v, though %v came after it on the same side", k.index, k.pid(), final, y)
 			}
 		}
 	}
@@ -261,7 +260,7 @@ func (d *Data) CheckLineage() error {
 }
 
 // final is the write that a key's master holds; nil if it was deleted.
-func (d *Data) final(k *key) (*write, record.Version) {
+func (d *Data) final(k *key) *write {
 	for _, n := range d.W.Nodes {
 		if !n.Up {
 			continue
@@ -272,26 +271,12 @@ func (d *Data) final(k *key) (*write, record.Version) {
 		}
 		m, b, ok := a.store.Get(&k.digest, nil)
 		if !ok || m.Tombstone {
-			return nil, m.Version
+			return nil
 		}
-		return k.find(writeOf(b)), m.Version
+		return k.find(writeOf(b))
 	}
-	return nil, record.Version{}
+	return nil
 }
-
-// stampedIn is the View in which a version was made: a node is in one View of
-// a counter at most.
-func (d *Data) stampedIn(v record.Version) (at cluster.ViewKey) {
-	for key, c := range d.plans {
-		if uint32(key.Counter) == v.Regime && c.view.Index(v.Node) >= 0 && d.held(v.Node, key) {
-			at = key
-		}
-	}
-	return at
-}
-
-// held reports whether a node has committed a View in any of its lives.
-func (d *Data) held(n cluster.NodeID, key cluster.ViewKey) bool { return d.holders[key][n] }
 
 func (d *Data) describe() string {
 	var b bytes.Buffer

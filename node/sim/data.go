@@ -58,8 +58,7 @@ type Data struct {
 	// acknowledge writes: then a read may be stale.
 	OneSided bool
 	lineage  map[cluster.ViewKey]map[cluster.ViewKey]bool
-	holders  map[cluster.ViewKey]map[cluster.NodeID]bool // who committed a View
-	retired  uint64                                      // conflicts counted by nodes that are gone
+	retired  uint64 // conflicts counted by nodes that are gone
 	Stats    DataStats
 }
 
@@ -86,7 +85,7 @@ type placed struct {
 // NewData returns a World whose nodes run the data plane.
 func NewData(cfg Config, dc DataConfig) *Data {
 	d := &Data{cfg: dc.withDefaults(), rand: rand.New(rand.NewPCG(cfg.Seed, 0xda7a)), plans: map[cluster.ViewKey]*committed{},
-		lineage: map[cluster.ViewKey]map[cluster.ViewKey]bool{}, holders: map[cluster.ViewKey]map[cluster.NodeID]bool{}}
+		lineage: map[cluster.ViewKey]map[cluster.ViewKey]bool{}}
 	cfg.NewApp = func(n *Node) App { return newApp(d, n) }
 	d.W = NewWorld(cfg)
 	used := map[int]bool{}
@@ -183,14 +182,13 @@ func (d *Data) table(v *cluster.View) *partition.Table {
 	return t
 }
 
-// descend notes that node n, which held View from, goes on with View to.
-func (d *Data) descend(n cluster.NodeID, from *cluster.View, to cluster.ViewKey) {
+// descend notes that a node that held View from, goes on with View to.
+func (d *Data) descend(from *cluster.View, to cluster.ViewKey) {
 	set := d.lineage[to]
 	if set == nil {
 		set = map[cluster.ViewKey]bool{}
-		d.lineage[to], d.holders[to] = set, map[cluster.NodeID]bool{}
+		d.lineage[to] = set
 	}
-	d.holders[to][n] = true
 	if from != nil {
 		set[from.Key] = true
 		for k := range d.lineage[from.Key] {

@@ -78,7 +78,7 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	if err := d.Await("one View after the split", 5*time.Second, d.W.OneView); err != nil {
 		return d, 1, err
 	}
-	d.elect()
+	d.elect(parted)
 	for _, c := range d.Clients {
 		c.Load = load
 	}
@@ -96,20 +96,21 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	return d, int(1 + want), d.conclude()
 }
 
-// elect makes what the newest version of each key on any node says the write
-// that was acknowledged last: from now on all nodes share a View, and every
-// read must return it or something later.
-func (d *Data) elect() {
+// elect makes what must survive the merge of a split the write of each key
+// that was acknowledged last: of versions written after the View with counter
+// parted the one with the latest stamp, else the newest. From now on all nodes
+// share a View, and every read must return it or something later.
+func (d *Data) elect(parted uint64) {
 	d.OneSided = false
 	for _, k := range d.keys {
-		var newest record.Meta
+		var best record.Meta
 		var winner *write
 		for _, n := range d.W.Nodes {
 			m, b, ok := n.App.(*app).store.Get(&k.digest, nil)
-			if !ok || !m.Version.Newer(newest.Version) {
+			if !ok || !wins(m.Version, best.Version, parted) {
 				continue
 			}
-			newest, winner = m, nil
+			best, winner = m, nil
 			if !m.Tombstone {
 				winner = k.find(writeOf(b))
 			}
@@ -121,6 +122,13 @@ func (d *Data) elect() {
 		winner.start, winner.end, winner.acked, winner.none = d.W.now, d.W.now, true, false
 	}
 	_ = d.W.Run(time.Microsecond) // what is read from now on begins after that
+}
+
+func wins(a, b record.Version, parted uint64) bool {
+	if uint64(min(a.Regime, b.Regime)) > parted && a.Stamp != b.Stamp {
+		return a.Stamp > b.Stamp
+	}
+	return a.Newer(b)
 }
 
 // rivals counts the versions that a merge has to discard: for each key the

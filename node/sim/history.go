@@ -26,6 +26,7 @@ type write struct {
 	end    cluster.Instant // when it was acknowledged; Never: not, or not known
 	absent bool            // a delete, or the time before the first write
 	acked  bool
+	sent   int             // how often its client sent it
 	none   bool            // answered as certainly not applied
 	view   cluster.ViewKey // of the node that acknowledged it
 }

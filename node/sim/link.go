@@ -112,6 +112,9 @@ func (l *link) request(x *call, q *wire.Request) {
 	l.calls[id] = x
 	l.order = append(l.order, id)
 	x.link, x.id = l, id
+	if x.write != nil {
+		x.write.sent++
+	}
 	kind, payload := x.kind, q.Append(nil)
 	l.send(&l.up, func() {
 		if a, ok := l.to.App.(*app); ok && a.alive() { // also of a link that the client gave up since: it is on its way

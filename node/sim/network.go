@@ -30,6 +30,7 @@ type NetConfig struct {
 	Spike     float64       // probability that a pulse or frame is late by up to SpikeMax [0]
 	SpikeMax  time.Duration // [20 ms]
 	SlowFrame float64       // probability that a frame is late by up to 100 ms, which spreads rounds [0]
+	Refused   float64       // probability that a frame of the data plane is not taken for sending: its connection is down or full [0]
 	Batch     float64       // probability that a node waits for more events before it acts [0]
 	// Refuse says that a crashed node's host answers that the port is
 	// closed (a killed process); a silent crash is a lost host.
@@ -121,7 +122,9 @@ func (n *Network) HealAll() {
 }
 
 // Quiet stops loss, duplication and lateness.
-func (n *Network) Quiet() { n.cfg.Loss, n.cfg.Duplicate, n.cfg.Spike, n.cfg.SlowFrame = 0, 0, 0, 0 }
+func (n *Network) Quiet() {
+	n.cfg.Loss, n.cfg.Duplicate, n.cfg.Spike, n.cfg.SlowFrame, n.cfg.Refused = 0, 0, 0, 0, 0
+}
 
 // IsCut reports whether that direction is cut.
 func (n *Network) IsCut(from, to cluster.NodeID) bool { return n.cut[[2]cluster.NodeID{from, to}] }

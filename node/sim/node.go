@@ -261,11 +261,14 @@ func (n *Node) receiveFrame(from cluster.NodeID, class Class, kind wire.Kind, pa
 	n.settle()
 }
 
-// Send sends a frame to another node.
-func (n *Node) Send(to cluster.NodeID, class Class, kind wire.Kind, payload []byte) {
-	if to >= 1 && int(to) <= len(n.w.Nodes) {
-		n.w.Net.SendFrame(n, n.w.Node(to), class, kind, payload)
+// Send sends a frame to another node, and reports whether its connection took
+// it.
+func (n *Node) Send(to cluster.NodeID, class Class, kind wire.Kind, payload []byte) bool {
+	if to < 1 || int(to) > len(n.w.Nodes) || class != Control && n.w.Net.chance(n.w.Net.cfg.Refused) {
+		return false
 	}
+	n.w.Net.SendFrame(n, n.w.Node(to), class, kind, payload)
+	return true
 }
 
 // Freeze implements membership.Host.

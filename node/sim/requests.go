@@ -225,7 +225,10 @@ func (a *app) forward(to cluster.NodeID, q *txn.Request) {
 	a.nextID++
 	a.forwards[a.nextID] = &forwarded{origin: q.From, node: to, read: q.Kind == wire.KindGet, deadline: q.Deadline}
 	q.DeadlineMS = uint32(max(1, q.Deadline.Sub(a.n.Now()).Milliseconds()))
-	a.n.Send(to, Repl, q.Kind, q.Append(header(wire.FlagForwarded, a.nextID)))
+	if !a.n.Send(to, Repl, q.Kind, q.Append(header(wire.FlagForwarded, a.nextID))) {
+		delete(a.forwards, a.nextID)
+		a.reply(q.From, &wire.Reply{Status: wire.StatusNotMaster})
+	}
 }
 
 func (a *app) forwardReply(id uint64, payload []byte) {
