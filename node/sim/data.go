@@ -66,6 +66,7 @@ type Data struct {
 type DataStats struct {
 	Acked, Reads, NotFound, InDoubt, Refused int
 	Worst                                    time.Duration // of one operation
+	Discarded, Counted                       uint64        // versions that a merge had to discard, and that were counted
 }
 
 // committed is what a View means: a pure function of its commit, computed

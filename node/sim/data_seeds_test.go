@@ -148,6 +148,7 @@ func dataSeeds(t *testing.T, name string, run func(seed uint64, log func(string)
 	var virtual time.Duration
 	began := time.Now()
 	events := 0
+	var discarded, counted uint64
 	for s := *seedFirst; s < *seedFirst+uint64(*dataCount); s++ {
 		d, faults, err := run(s, nil)
 		if err == nil && (faults == 0 || d.Stats.Acked < len(d.keys)+20 || d.Stats.Reads < 20) {
@@ -158,7 +159,11 @@ func dataSeeds(t *testing.T, name string, run func(seed uint64, log func(string)
 		}
 		virtual += d.W.now.Sub(0)
 		events += d.W.Events
+		discarded, counted = discarded+d.Stats.Discarded, counted+d.Stats.Counted
 		d.Close()
+	}
+	if discarded > 0 {
+		t.Logf("%d versions discarded by merges, %d counted", discarded, counted)
 	}
 	t.Logf("%d seeds, %d events, %.0f virtual seconds, %.0f a second", *dataCount, events, virtual.Seconds(), virtual.Seconds()/time.Since(began).Seconds())
 }

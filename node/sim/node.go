@@ -262,9 +262,10 @@ func (n *Node) receiveFrame(from cluster.NodeID, class Class, kind wire.Kind, pa
 }
 
 // Send sends a frame to another node, and reports whether its connection took
-// it.
+// it. A reply to a forwarded request is taken: it goes back on the connection
+// of the request, and is lost only with that, which Broken tells.
 func (n *Node) Send(to cluster.NodeID, class Class, kind wire.Kind, payload []byte) bool {
-	if to < 1 || int(to) > len(n.w.Nodes) || class != Control && n.w.Net.chance(n.w.Net.cfg.Refused) {
+	if to < 1 || int(to) > len(n.w.Nodes) || class != Control && kind != wire.KindReply && n.w.Net.chance(n.w.Net.cfg.Refused) {
 		return false
 	}
 	n.w.Net.SendFrame(n, n.w.Node(to), class, kind, payload)

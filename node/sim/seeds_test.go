@@ -13,7 +13,7 @@ import (
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run only this seed, and print what happens")
 	seedCount = flag.Int("seeds", 60, "how many seeds TestSeeds runs")
-	dataCount = flag.Int("data-seeds", 25, "how many seeds each test of the data plane runs")
+	dataCount = flag.Int("data-seeds", 15, "how many seeds each test of the data plane runs")
 	seedFirst = flag.Uint64("first", 1, "the first seed of TestSeeds")
 )
 
