@@ -33,7 +33,7 @@ import (
 // Limits. Work per call is bounded by sliceRecords; memory by Config.Window
 // per peer and the two held limits.
 const (
-	sliceRecords  = 256                    // records read, sent or applied by one call: below 1 ms
+	sliceRecords  = 64                     // records read, sent or applied by one call: below 1 ms
 	batchRecords  = sliceRecords           // records of one StepRecords, so that the receiver's call is short too
 	listTarget    = 1024                   // versions of one StepList beyond which no further bucket is added
 	jobCost       = 8                      // records that starting a partition counts as

@@ -2,6 +2,7 @@ package server
 
 import (
 	"runtime"
+	"runtime/metrics"
 	"time"
 
 	"headroom/node/cluster"
@@ -116,10 +117,8 @@ func (n *Node) Status() *Status {
 		s.Devices = append(s.Devices, StatusDevice{Path: "memory:" + ns.cfg.Name, Class: "dram", State: "ok",
 			UsedBytes: int64(st.IndexBytes) + int64(st.DataBytes), SizeBytes: ns.cfg.MemoryLimit})
 	}
-	var ms runtime.MemStats
-	runtime.ReadMemStats(&ms)
 	s.Process = StatusProcess{PID: n.pid, UptimeS: time.Duration(n.now().Mono).Seconds(), GOMAXPROCS: runtime.GOMAXPROCS(0),
-		Goroutines: runtime.NumGoroutine(), HeapBytes: ms.HeapAlloc}
+		Goroutines: runtime.NumGoroutine(), HeapBytes: heapBytes()}
 	return s
 }
 
@@ -176,18 +175,30 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 	return s
 }
 
+// heapBytes reads the size of the Go heap's objects without stopping the
+// world, as runtime.ReadMemStats would: status is polled ten times a second.
+func heapBytes() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return sample[0].Value.Uint64()
+}
+
 // countOwners tells who masters and who is to hold how many partitions.
 func (ns *namespace) countOwners(com *committed, s *StatusNamespace) {
-	for _, m := range com.view.Members {
-		s.Masters[m.Node.String()], s.Copies[m.Node.String()] = 0, 0
-	}
+	masters, copies := make([]int, len(com.view.Members)), make([]int, len(com.view.Members))
 	for pid := range cluster.Partitions {
-		if m, ok := ns.master(pid); ok && int(m) < len(com.view.Members) {
-			s.Masters[com.view.Members[m].Node.String()]++
+		if m, ok := ns.master(pid); ok && int(m) < len(masters) {
+			masters[m]++
 		}
 		for _, r := range com.plan.Parts[pid].Replicas {
-			s.Copies[com.view.Members[r].Node.String()]++
+			copies[r]++
 		}
+	}
+	for i, m := range com.view.Members {
+		s.Masters[m.Node.String()], s.Copies[m.Node.String()] = masters[i], copies[i]
 	}
 }
 

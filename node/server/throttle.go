@@ -14,8 +14,8 @@ import (
 const (
 	throttleLook = 100 * time.Millisecond
 	// floorRate restores 1 million 100-byte records after the loss of one of
-	// four nodes in 4 s (three hubs, 25 MB each).
-	floorRate   = 6 << 20
+	// four nodes in 9 s (three hubs, 25 MB each).
+	floorRate   = 3 << 20
 	ceilingRate = 1 << 30
 	rateUp      = 1.1 // per look: tenfold in 2.4 s
 	rateDown    = 0.7

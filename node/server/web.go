@@ -30,7 +30,7 @@ func (n *Node) startWeb() error {
 		return fmt.Errorf("http: %w; choose another address with --http, or --http off", err)
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics{n})
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collector{n})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -82,8 +82,8 @@ func (n *Node) readyz(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, s, http.StatusServiceUnavailable)
 }
 
-// metrics turns Status and the transport's counters into Prometheus samples.
-type metrics struct{ n *Node }
+// collector turns Status and the transport's counters into Prometheus samples.
+type collector struct{ n *Node }
 
 var (
 	descMembers     = prometheus.NewDesc("headroom_view_members", "Members of the committed View.", nil, nil)
@@ -102,10 +102,10 @@ var (
 )
 
 // Describe implements prometheus.Collector: the set of metrics is fixed.
-func (m metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+func (m collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
 
 // Collect implements prometheus.Collector.
-func (m metrics) Collect(ch chan<- prometheus.Metric) {
+func (m collector) Collect(ch chan<- prometheus.Metric) {
 	n := m.n
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
