@@ -8,8 +8,10 @@
 // and every random choice comes from the World's Rand, so nothing depends on
 // the machine the simulation runs on.
 //
-// Start reading at World, then Node (node.go: how cores are wired, and where
-// more of them plug in), Network (network.go), Plan (fault.go), check.go.
+// Start reading at World, then Node (node.go: how cores are wired), Network
+// (network.go), Plan (fault.go), check.go; for the data plane at Data (data.go),
+// then app.go and requests.go (a node's glue, as package server has it), client.go
+// and link.go (as package client has them), history.go and converge.go (checks).
 package sim
 
 import (
