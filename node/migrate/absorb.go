@@ -29,9 +29,9 @@ func (c *Core) queueWanted(j *job, mine, theirs []wire.DigestVersion) {
 			if !ok || t.Version.Newer(v) {
 				j.leg.queue = append(j.leg.queue, t.Digest)
 			}
-		case t.Version.Stamp > v.Stamp:
+		case t.Version.Later(v):
 			j.leg.queue = append(j.leg.queue, t.Digest) // counted when it is here
-		case v.Newer(t.Version) || c.restamp(&t.Digest, v):
+		case v.Newer(t.Version) || c.lift(&t.Digest, v, t.Version.Regime):
 			c.discard(j, &t.Digest, t.Version)
 		}
 	}
@@ -41,18 +41,19 @@ func (c *Core) queueWanted(j *job, mine, theirs []wire.DigestVersion) {
 // split, after they parted and before their merge began.
 func (l *leg) conflicts(a, b record.Version) bool {
 	first, last := min(a.Regime, b.Regime), max(a.Regime, b.Regime)
-	return a != b && uint64(first) > l.parted && uint64(last) < l.began
+	same := a.Stamp == b.Stamp && a.Node == b.Node // one write, perhaps lifted on one side
+	return !same && uint64(first) > l.parted && uint64(last) < l.began
 }
 
-// restamp lifts our version of a record into this View, so that it wins
-// everywhere against a version of a higher regime that was written before it.
-// It reports false if the record has changed since.
-func (c *Core) restamp(d *record.Digest, v record.Version) bool {
+// lift gives our version of a record the regime of one that was written before
+// it, so that it wins against that one everywhere. It reports false if the
+// record has changed since.
+func (c *Core) lift(d *record.Digest, v record.Version, regime uint32) bool {
 	m, body, ok := c.store.Get(d, nil)
 	if !ok || m.Version != v {
 		return false
 	}
-	m.Version.Regime = uint32(c.view.Key.Counter)
+	m.Version.Regime = regime
 	_, _, _, err := c.store.PutNewer(d, m, body)
 	return err == nil
 }
@@ -194,8 +195,8 @@ func (c *Core) fetched(j *job, m *wire.Migrate) bool {
 		}
 		old, _, existed := c.store.Get(&r.Digest, nil)
 		conflict := existed && j.leg.conflicts(old.Version, r.Meta.Version)
-		if conflict && old.Version.Newer(r.Meta.Version) && r.Meta.Version.Stamp > old.Version.Stamp {
-			r.Meta.Version.Regime = uint32(c.view.Key.Counter) // as in restamp
+		if conflict && old.Version.Newer(r.Meta.Version) && r.Meta.Version.Later(old.Version) {
+			r.Meta.Version.Regime = old.Version.Regime // as in lift
 		}
 		applied, _, _, err := c.store.PutNewer(&r.Digest, r.Meta, r.Body)
 		if err != nil {

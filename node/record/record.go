@@ -76,6 +76,16 @@ func (v Version) Compare(o Version) int {
 // Newer reports whether v is strictly newer than o.
 func (v Version) Newer(o Version) bool { return v.Compare(o) > 0 }
 
+// Later reports whether v was written after o by stamp and node alone: the
+// order of two versions of which neither writer knew the other's, when their
+// regimes only tell which side of a split counted more Views.
+func (v Version) Later(o Version) bool {
+	if v.Stamp != o.Stamp {
+		return v.Stamp > o.Stamp
+	}
+	return v.Node > o.Node
+}
+
 func order(a, b uint64) int {
 	if a < b {
 		return -1

@@ -379,10 +379,10 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 
 // merge takes a duplicate's record if it is newer. Of two versions written on
 // the two sides of a split the one with the later stamp wins, whatever their
-// regimes; it is lifted into this View so that it wins everywhere, and the
-// other is counted as discarded. Where the regimes agree with the stamps and
-// nothing changes here, migration counts, unless the op is a write that is
-// about to replace this node's version: then it counts here.
+// regimes: it is given the other's regime, so that it wins everywhere. A
+// version of ours that loses is counted as discarded here; one of theirs is
+// counted by migration, unless the op is a write, which is about to replace
+// ours by one that migration does not compare.
 func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
 	d := &o.req.Digest
 	old, body, existed := c.cfg.Store.Get(d, c.body[:0])
@@ -393,20 +393,18 @@ func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
 		return
 	}
 	theirs, ours := m.Meta, old
-	switch lift := uint32(c.view.Key.Counter); {
-	case theirs.Version.Stamp > ours.Version.Stamp:
-		if ours.Version.Newer(theirs.Version) {
-			theirs.Version.Regime = lift
-		}
+	if theirs.Version.Later(ours.Version) {
+		theirs.Version.Regime = max(theirs.Version.Regime, ours.Version.Regime)
 		if _, _, _, err := c.cfg.Store.PutNewer(d, theirs, m.Body); err == nil {
 			c.stats.ConflictsDiscarded++
 		}
-	case theirs.Version.Newer(ours.Version):
-		ours.Version.Regime = lift
-		if _, _, _, err := c.cfg.Store.PutNewer(d, ours, body); err == nil {
-			c.stats.ConflictsDiscarded++
-		}
-	case !o.req.isRead():
+		return
+	}
+	if ours.Version.Regime < theirs.Version.Regime {
+		ours.Version.Regime = theirs.Version.Regime
+		_, _, _, _ = c.cfg.Store.PutNewer(d, ours, body) // no room: migration lifts it
+	}
+	if !o.req.isRead() {
 		c.stats.ConflictsDiscarded++
 	}
 }

@@ -145,7 +145,8 @@ type Duplicate struct {
 
 func (d *Duplicate) conflict(a, b record.Version) bool {
 	first, last := min(a.Regime, b.Regime), max(a.Regime, b.Regime)
-	return a != b && uint64(first) > d.Parted && uint64(last) < d.Began
+	same := a.Stamp == b.Stamp && a.Node == b.Node // one write, perhaps lifted on one side
+	return !same && uint64(first) > d.Parted && uint64(last) < d.Began
 }
 
 // Assignment is this node's part in one partition for the View being
