@@ -49,7 +49,6 @@ var plantedData = []bug{
 	{"a replaced version has an earlier stamp", "txn/core.go", "	v.Stamp = max(v.Stamp, old.Stamp+1)", "	if !v.Newer(old) {\n		v.Stamp = old.Stamp + 1\n	}"},
 	{"an adopted write does not replace a newer one", "txn/op.go", "if ok && cur.Version.Newer(o.meta.Version) {\n		o.reply = wire.Reply{Status: wire.StatusNotMaster}", "if ok && false {\n		o.reply = wire.Reply{Status: wire.StatusNotMaster}"},
 	{"writes in flight run again", "txn/view.go", "			c.rerun(now, o)\n		}\n	}\n	c.unpark(now)\n	c.replay(now)", "			c.finish(now, o)\n		}\n	}\n	c.unpark(now)\n	c.replay(now)"},
-	{"replicas fence writes", "txn/op.go", "	case key != mine:\n		c.stale(from, kind)\n", ""},
 	{"replicas in sync get what was absorbed", "migrate/job.go", "	if len(part.Duplicates) == 0 {\n		return part.Fill\n	}", "	if true {\n		return part.Fill\n	}"},
 	{"a fill is applied in order", "migrate/holder.go", "	if m.Seq > *got+1 {\n		return false\n	}\n	if m.Seq == *got+1 {", "	if m.Seq > *got {"},
 	{"a copy is full when all of the fill has come", "migrate/holder.go", "if c.got[pid]+1 != m.Seq || k.Key", "if k.Key"},
