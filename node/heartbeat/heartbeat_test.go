@@ -270,3 +270,18 @@ func boolInt(b bool) int {
 	}
 	return 0
 }
+
+// A process that restarts within the detection time gets pulses that speak of
+// a View which only its former self knew. It must not conclude from them that
+// its peers hear nobody, and form a cluster of its own.
+func TestPulseMeantForAFormerSelfTellsNothingOfWhoIsHeard(t *testing.T) {
+	b := newBus(t)
+	c := b.add(2, 4, "two")
+	m := &wire.Pulse{Cluster: 7, To: 2, Node: 1, Inc: 3, Addr: "one", Seq: 9, Sent: 1, Shared: true, HearsBits: []byte{7},
+		View: cluster.ViewKey{Counter: 19, Proposer: 3, Inc: 4}}
+	c.Receive(1, m, "one")
+	ps := c.Peers()
+	if len(ps) != 1 || !ps[0].Partial {
+		t.Errorf("peers %+v; want node 1, with what it hears unknown", ps)
+	}
+}

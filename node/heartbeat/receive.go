@@ -104,7 +104,15 @@ func (c *Core) learn(now cluster.Instant, p *peer, m *wire.Pulse) {
 	hears, doubts := m.Hears, m.Doubts
 	if m.Shared {
 		if c.view == nil || c.view.Key != m.View {
-			return // bits over members this node does not know; the next pulse will tell
+			// Bits over members this node does not know; the next pulse will
+			// tell. Until then a peer that has told nothing hears anybody: a
+			// process that restarted within the detection time gets pulses
+			// meant for its former self, and must not think it is alone.
+			if p.hears == nil && !p.partial {
+				p.partial = true
+				c.out.Changed = true
+			}
+			return
 		}
 		hears = fromBits(c.view, m.HearsBits, hears)
 		doubts = fromBits(c.view, m.DoubtBits, doubts)

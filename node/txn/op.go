@@ -21,20 +21,21 @@ const (
 // op is one request in flight: a write from its first step to its last
 // acknowledgement, or a read that resolves duplicates first.
 type op struct {
-	id      uint64
-	req     Request // Body is the op's own copy
-	adopt   bool    // a write handed over by the former master: apply meta and body as they are
-	phase   phase
-	await   []cluster.NodeID // who has yet to answer
-	sent    cluster.Instant
-	began   cluster.Instant // of its first step
-	meta    record.Meta     // replicating: the applied record
-	body    []byte          //   and its body, reused between ops
-	reply   wire.Reply
-	lost    record.Version // resolving: the version counted last as discarded
-	replied bool           // CommitMaster: the client has its answer, the replicas not yet the record
-	queue   []*Request     // later writes of the same record
-	adopted []*op          // later adoptions of the same record
+	id        uint64
+	req       Request // Body is the op's own copy
+	adopt     bool    // a write handed over by the former master: apply meta and body as they are
+	phase     phase
+	await     []cluster.NodeID // who has yet to answer
+	sent      cluster.Instant
+	began     cluster.Instant // of its first step
+	meta      record.Meta     // replicating: the applied record
+	body      []byte          //   and its body, reused between ops
+	reply     wire.Reply
+	applied   bool             // the store has it
+	discarded []record.Version // resolving: versions counted as lost
+	replied   bool             // CommitMaster: the client has its answer, the replicas not yet the record
+	queue     []*Request       // later writes of the same record
+	adopted   []*op            // later adoptions of the same record
 }
 
 // repeatable reports whether a client may send the write again without
@@ -102,6 +103,10 @@ func (c *Core) ask(o *op) {
 // it is applied yet: if the lease ended while the duplicates were asked, it
 // waits as it would have before.
 func (c *Core) execute(now Now, p *part, o *op) {
+	if o.applied && !o.adopt {
+		c.replicateAgain(now, p, o)
+		return
+	}
 	if !o.adopt && now.Mono >= now.Lease {
 		q := o.req.clone()
 		c.end(now, o)
@@ -169,7 +174,7 @@ func (o *op) superseded() wire.Reply {
 }
 
 func (c *Core) replicate(now Now, p *part, o *op) {
-	o.phase, o.sent = replicating, now.Mono
+	o.phase, o.applied, o.sent = replicating, true, now.Mono
 	o.await = append(o.await[:0], p.WriteSet...)
 	c.ask(o)
 	if len(o.await) == 0 {
@@ -396,7 +401,7 @@ func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
 	if theirs.Version.Later(ours.Version) {
 		theirs.Version.Regime = max(theirs.Version.Regime, ours.Version.Regime)
 		if _, _, _, err := c.cfg.Store.PutNewer(d, theirs, m.Body); err == nil {
-			c.stats.ConflictsDiscarded++
+			c.discard(o, old.Version)
 		}
 		return
 	}
@@ -405,6 +410,15 @@ func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
 		_, _, _, _ = c.cfg.Store.PutNewer(d, ours, body) // no room: migration lifts it
 	}
 	if !o.req.isRead() {
+		c.discard(o, m.Meta.Version)
+	}
+}
+
+// discard counts a version that lost a conflict, once for an op however many
+// duplicates hold it.
+func (c *Core) discard(o *op, loser record.Version) {
+	if !slices.Contains(o.discarded, loser) {
+		o.discarded = append(o.discarded, loser)
 		c.stats.ConflictsDiscarded++
 	}
 }

@@ -388,6 +388,34 @@ func TestGhostWritesOfAPausedMasterAreNotApplied(t *testing.T) {
 	}
 }
 
+// A write in flight when its side of a split meets the other one: if that side
+// has a later, acknowledged one, the write is not lifted over it.
+func TestWriteInFlightAsksTheOtherSideBeforeItGoesOn(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(5, 2, 2)
+	w.cut[1] = true
+	v := &cluster.View{Key: cluster.ViewKey{Counter: 6, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
+	w.commitOn(v, 2, 2, nil) // node 1 is in the write set and does not answer
+	id := w.request(2, wire.KindPut, 7, body(1))
+	w.deliver()
+	d := digest(7)
+	late := record.Meta{Generation: 2, Version: record.Version{Regime: 6, Stamp: hlc.Stamp(w.now.WallMS+5000) << 16, Node: 1}}
+	if err := w.nodes[1].store.Put(&d, late, body(2)); err != nil {
+		t.Fatal(err)
+	}
+	w.cut[1] = false
+	merged := &cluster.View{Key: cluster.ViewKey{Counter: 7, Proposer: 2, Inc: 1}, Members: v.Members}
+	w.commitOn(merged, 1, 2, nil)
+	w.commitOn(merged, 2, 2, []Duplicate{{Node: 1, Parted: 5, Began: 7}})
+	w.deliver()
+	if w.status(id) != wire.StatusNotMaster || w.stored(2, 7) != 2 {
+		t.Errorf("write %v, master holds %d; want it to be repeated by its client, and the later 2 kept", w.status(id), w.stored(2, 7))
+	}
+	if got := w.nodes[2].core.Stats().ConflictsDiscarded; got != 1 {
+		t.Errorf("%d conflicts, want 1", got)
+	}
+}
+
 func TestLapsedLeaseParksUntilItIsBack(t *testing.T) {
 	w := newWorld(t, 1)
 	w.commit(1, 1, 1)

@@ -51,7 +51,7 @@ func (c *Core) rerun(now Now, o *op) {
 	switch {
 	case o.phase == resolving && o.adopt:
 		c.runOrRefuse(now, p, o)
-	case o.phase == resolving: // nothing applied: begin again
+	case o.phase == resolving && !o.applied: // begin again
 		q := o.req.clone()
 		c.end(now, o)
 		c.Request(now, q) // which may be fenced
@@ -62,6 +62,8 @@ func (c *Core) rerun(now Now, o *op) {
 	case p.Master != c.cfg.Self:
 		o.phase, o.await, o.sent = handing, append(o.await[:0], p.Master), now.Mono
 		c.ask(o)
+	case len(p.Duplicates) > 0 && !o.adopt:
+		c.run(now, p, o) // the other side may have newer, acknowledged ones: they win
 	default:
 		c.replicateAgain(now, p, o)
 	}
@@ -225,7 +227,7 @@ func (c *Core) tickOp(now Now, o *op) {
 	case o.phase == ended || c.view == nil:
 	case now.Mono >= o.req.Deadline && (c.busy[o.req.Digest] == o || o.req.isRead()):
 		o.reply = wire.Reply{Status: wire.StatusInDoubt}
-		if o.phase == resolving {
+		if o.phase == resolving && !o.applied {
 			o.reply.Status = wire.StatusTimeout
 			c.stats.Timeouts++
 		} else {
