@@ -14,7 +14,7 @@ type Rate struct {
 
 // burst is how much of a rate may be saved up while nothing moves: short, so
 // that the foreground never meets a train longer than this.
-const burst = 50 * time.Millisecond
+const burst = 5 * time.Millisecond
 
 // limiter is two token buckets that may go into debt: a batch is sent whole
 // when both are not in debt, so a record larger than the burst still passes.

@@ -14,14 +14,14 @@ import (
 const (
 	throttleLook = 100 * time.Millisecond
 	// floorRate restores 1 million 100-byte records after the loss of one of
-	// four nodes in 9 s (three hubs, 25 MB each).
-	floorRate   = 3 << 20
+	// four nodes in 10 s (three hubs, 25 MB each).
+	floorRate   = 5 << 19
 	ceilingRate = 1 << 30
-	rateUp      = 1.1 // per look: tenfold in 2.4 s
+	rateUp      = 1.05 // per look: tenfold in 4.7 s
 	rateDown    = 0.7
 	// slackLate is a delay of the node's own 10 ms beat that shows a busy
 	// processor or run queue.
-	slackLate = 3 * time.Millisecond
+	slackLate = 1500 * time.Microsecond
 	// slackWrite is how much slower than in quiet times a write may be, beside
 	// half of that time.
 	slackWrite = 300 * time.Microsecond
