@@ -86,9 +86,9 @@ type Effects struct {
 	Sends    []Send   // in order per receiver; each may be lost
 }
 
-// Mastership says that Node is the working master of Partition from now on,
-// with exactly the Replicas as write set. It may name this node again, after a
-// Drain: then only the write set has shrunk.
+// Mastership says that Node is the working master of Partition from now on. It
+// may name this node again, after a Drain: then the Replicas are all Full, and
+// holders outside them leave the write set as they drop their copies.
 type Mastership struct {
 	Partition uint16
 	Node      cluster.NodeID

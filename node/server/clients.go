@@ -25,13 +25,12 @@ type clients struct {
 }
 
 // hello registers a client and sends it the map.
-func (n *Node) hello(c *transport.Conn, st *connState, payload []byte) {
+func (n *Node) hello(c *transport.Conn, payload []byte) {
 	var h wire.Hello
 	if err := h.Parse(payload); err != nil || h.Protocol != wire.ProtocolV1 {
 		c.Close(badFrame(err))
 		return
 	}
-	st.hello = true
 	n.clients.mu.Lock()
 	n.clients.conns[c] = true
 	frame := n.clients.frame

@@ -63,7 +63,7 @@ func (n *Node) clientFrame(c *transport.Conn, st *connState, f wire.Header, payl
 	f.Flags = 0 // only nodes forward
 	switch f.Kind {
 	case wire.KindHello:
-		n.hello(c, st, payload)
+		n.hello(c, payload)
 	case wire.KindAdmin:
 		n.admin(c, f, payload)
 	case wire.KindGet, wire.KindGetHeader, wire.KindPut, wire.KindDelete, wire.KindTouch, wire.KindOperate:

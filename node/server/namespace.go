@@ -180,7 +180,7 @@ func (m *migrator) kick() {
 	}
 }
 
-// masterName is the working master of a partition, or zero.
+// master is the member index of a partition's working master, false for none.
 func (ns *namespace) master(pid int) (uint16, bool) {
 	m := ns.masters[pid].Load()
 	return uint16(m), m < wire.NoMaster

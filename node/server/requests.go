@@ -10,8 +10,8 @@ import (
 	"headroom/node/wire"
 )
 
-// connState is what the node keeps per connection; used by the connection's
-// reader only, but for the fields of client.
+// connState is what the node keeps per connection; only the connection's
+// reader uses it.
 type connState struct {
 	req     txn.Request
 	rep     wire.Replicate
@@ -20,7 +20,6 @@ type connState struct {
 	batch   wire.Batch
 	scan    wire.Scan
 	out     []byte
-	hello   bool
 	migrate wire.Migrate
 	pace    queueClock
 }

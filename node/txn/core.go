@@ -163,15 +163,6 @@ func (c *Core) park(q *Request) {
 	c.parked = append(c.parked, q)
 }
 
-// Park keeps a request that the caller could not answer because the lease
-// ended while it was reading.
-func (c *Core) Park(now Now, q *Request) {
-	if q.Deadline == 0 {
-		q.Deadline = now.Mono.Add(c.cfg.Deadline)
-	}
-	c.park(q)
-}
-
 // unpark runs everything that was parked; what still cannot run parks again.
 func (c *Core) unpark(now Now) {
 	todo := c.parked

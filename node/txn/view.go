@@ -39,8 +39,8 @@ func (c *Core) Commit(now Now, v *cluster.View, list []Assignment) {
 	c.replay(now)
 }
 
-// rerun takes an op into a new View, or to a new master, under a new id: an answer that was given
-// before, and is late, must not count.
+// rerun takes an op into a new View, or to a new master, under a new id: an
+// answer that was given before, and is late, must not count.
 func (c *Core) rerun(now Now, o *op) {
 	c.stats.Rerun++
 	delete(c.ops, o.id)

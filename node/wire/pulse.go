@@ -95,7 +95,7 @@ func (p *Pulse) Append(b []byte) []byte {
 	b = AppendU64(b, uint64(p.Sent))
 	b = AppendU64(b, uint64(p.EchoInc))
 	b = AppendU64(b, uint64(p.EchoSent))
-	b = appendKey(b, p.View)
+	b = AppendViewKey(b, p.View)
 	b = AppendString(b, p.Addr)
 	b = AppendString(b, p.Called)
 	if p.Shared {
@@ -128,7 +128,7 @@ func ParsePulse(b []byte) (*Pulse, error) {
 	p.Frozen, p.Ask, p.Partial, p.Shared = f&pulseFrozen != 0, f&pulseAsk != 0, f&pulsePartial != 0, f&pulseShared != 0
 	p.Seq, p.Sent = r.U64(), readInstant(&r)
 	p.EchoInc, p.EchoSent = cluster.Incarnation(r.U64()), readInstant(&r)
-	p.View = readKey(&r)
+	p.View = r.ViewKey()
 	p.Addr, p.Called = r.String(MaxAddr), r.String(MaxAddr)
 	if p.Shared {
 		p.HearsBits = append([]byte(nil), r.Bytes(maxBitmap)...)
@@ -142,16 +142,6 @@ func ParsePulse(b []byte) (*Pulse, error) {
 		r.Fail("pulse without a sender")
 	}
 	return p, r.Done()
-}
-
-func appendKey(b []byte, k cluster.ViewKey) []byte {
-	b = AppendU64(b, k.Counter)
-	b = AppendU64(b, uint64(k.Proposer))
-	return AppendU64(b, uint64(k.Inc))
-}
-
-func readKey(r *Reader) cluster.ViewKey {
-	return cluster.ViewKey{Counter: r.U64(), Proposer: cluster.NodeID(r.U64()), Inc: cluster.Incarnation(r.U64())}
 }
 
 // readInstant refuses times that would overflow when a duration is added.

@@ -91,22 +91,24 @@ func (*Accepted) Kind() Kind { return KindAccepted }
 func (*Commit) Kind() Kind { return KindCommit }
 
 // Append implements ViewMessage: key, members.
-func (m *Prepare) Append(b []byte) []byte { return appendMembers(appendKey(b, m.Ballot), m.Members) }
+func (m *Prepare) Append(b []byte) []byte {
+	return appendMembers(AppendViewKey(b, m.Ballot), m.Members)
+}
 
 // Append implements ViewMessage: key.
-func (m *Promise) Append(b []byte) []byte { return appendKey(b, m.Ballot) }
+func (m *Promise) Append(b []byte) []byte { return AppendViewKey(b, m.Ballot) }
 
 // Append implements ViewMessage: key, key, bool.
 func (m *Nack) Append(b []byte) []byte {
-	return AppendBool(appendKey(appendKey(b, m.Ballot), m.Promised), m.Outside)
+	return AppendBool(AppendViewKey(AppendViewKey(b, m.Ballot), m.Promised), m.Outside)
 }
 
 // Append implements ViewMessage: key, members.
-func (m *Accept) Append(b []byte) []byte { return appendMembers(appendKey(b, m.Ballot), m.Members) }
+func (m *Accept) Append(b []byte) []byte { return appendMembers(AppendViewKey(b, m.Ballot), m.Members) }
 
 // Append implements ViewMessage: key, key, fences (u64, u64, u64 ns), payload.
 func (m *Accepted) Append(b []byte) []byte {
-	b = appendKey(appendKey(b, m.Ballot), m.View)
+	b = AppendViewKey(AppendViewKey(b, m.Ballot), m.View)
 	b = AppendUvarint(b, uint64(len(m.Fences)))
 	for _, f := range m.Fences {
 		b = AppendU64(b, uint64(f.Node))
@@ -133,15 +135,15 @@ func ParseViewMessage(kind Kind, b []byte) (ViewMessage, error) {
 	var m ViewMessage
 	switch kind {
 	case KindPrepare:
-		m = &Prepare{Ballot: readKey(&r), Members: readMembers(&r)}
+		m = &Prepare{Ballot: r.ViewKey(), Members: readMembers(&r)}
 	case KindPromise:
-		m = &Promise{Ballot: readKey(&r)}
+		m = &Promise{Ballot: r.ViewKey()}
 	case KindNack:
-		m = &Nack{Ballot: readKey(&r), Promised: readKey(&r), Outside: r.Bool()}
+		m = &Nack{Ballot: r.ViewKey(), Promised: r.ViewKey(), Outside: r.Bool()}
 	case KindAccept:
-		m = &Accept{Ballot: readKey(&r), Members: readMembers(&r)}
+		m = &Accept{Ballot: r.ViewKey(), Members: readMembers(&r)}
 	case KindAccepted:
-		m = &Accepted{Ballot: readKey(&r), View: readKey(&r), Fences: readFences(&r), Payload: r.Bytes(MaxPayload)}
+		m = &Accepted{Ballot: r.ViewKey(), View: r.ViewKey(), Fences: readFences(&r), Payload: r.Bytes(MaxPayload)}
 	case KindCommit:
 		m = readCommit(&r)
 	default:
@@ -175,12 +177,12 @@ func readCommit(r *Reader) *Commit {
 
 // AppendView appends a View: key, members.
 func AppendView(b []byte, v *cluster.View) []byte {
-	return appendMembers(appendKey(b, v.Key), v.Members)
+	return appendMembers(AppendViewKey(b, v.Key), v.Members)
 }
 
 // ReadView reads what AppendView wrote. Nothing in it aliases the payload.
 func ReadView(r *Reader) cluster.View {
-	return cluster.View{Key: readKey(r), Members: readMembers(r)}
+	return cluster.View{Key: r.ViewKey(), Members: readMembers(r)}
 }
 
 // appendMembers appends a count and per member node u64, inc u64, rack u32,
