@@ -22,7 +22,7 @@ test: ## unit tests, simulation seeds, virtual networks, a short real run (under
 check: fmt-check lint test ## what every commit passes
 
 race: ## the packages with goroutines under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race ./node/transport/... ./node/storage ./node/client ./node/server ./loadgen/...
+	CGO_ENABLED=1 $(GO) test -race ./node/transport/... ./node/disk ./node/storage ./node/client ./node/server ./loadgen/...
 
 sim: ## simulation seeds: make sim SEEDS=2000
 	$(GO) test ./node/sim -run TestSeeds -seeds $(SEEDS) -v | tail -n 12

@@ -30,7 +30,8 @@ var layers = map[string][]string{
 	"node/migrate":    {"node/cluster", "node/hlc", "node/record", "node/wire", "node/partition"},
 	"node/txn":        {"node/cluster", "node/hlc", "node/record", "node/wire", "node/partition"},
 	// I/O
-	"node/storage":         {"node/cluster", "node/hlc", "node/record"},
+	"node/disk":            {},
+	"node/storage":         {"node/cluster", "node/hlc", "node/record", "node/disk"},
 	"node/transport":       {"node/cluster", "node/wire", "node/transport/certs"},
 	"node/transport/certs": {"node/cluster"},
 	"node/client":          {"node/cluster", "node/hlc", "node/record", "node/wire", "node/transport", "node/transport/certs"},

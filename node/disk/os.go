@@ -1,0 +1,266 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options of Open.
+type Options struct {
+	// Size to create a file with, or to grow it to, in bytes; rounded down to
+	// whole blocks. Zero takes what is there. A block device has its own size;
+	// a smaller Size uses only its beginning.
+	Size int64
+	// Buffered goes through the page cache, for comparison. Without it a file
+	// system that has no O_DIRECT (some kernels' tmpfs) is used buffered, too.
+	Buffered bool
+}
+
+// minBlock is the smallest unit of writing: a drive with 4 KiB sectors that
+// pretends to have 512-byte ones reads and rewrites the neighbours of a small
+// write, which a power cut may then destroy.
+const minBlock = 4096
+
+// maxBlock bounds what a device may claim to need.
+const maxBlock = 64 << 10
+
+// osDevice is a file or a block device.
+type osDevice struct {
+	f     *os.File
+	info  Info
+	size  int64
+	block int
+}
+
+// Open opens a file, creating it if Size is set, or a block device, for this
+// process alone. Files are preallocated, so that later writes cannot run out
+// of space. Errors wrap ErrInUse, ErrNotDisk, ErrTooFew or the system's.
+func Open(path string, o Options) (Device, error) {
+	flags := os.O_RDWR
+	if o.Size > 0 {
+		flags |= os.O_CREATE
+	}
+	f, err := openDirect(path, flags, o.Buffered)
+	if err != nil {
+		return nil, err
+	}
+	d := &osDevice{f: f, info: Info{Path: path, Kind: "file"}}
+	if err := d.prepare(o); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("device %s: %w", path, err)
+	}
+	return d, nil
+}
+
+func openDirect(path string, flags int, buffered bool) (*os.File, error) {
+	if st, err := os.Stat(path); err == nil && st.Mode()&os.ModeDevice != 0 {
+		flags &^= os.O_CREATE
+		flags |= unix.O_EXCL // refused while mounted
+	}
+	if buffered {
+		return os.OpenFile(path, flags, 0o600)
+	}
+	f, err := os.OpenFile(path, flags|unix.O_DIRECT, 0o600)
+	if errors.Is(err, unix.EINVAL) {
+		return os.OpenFile(path, flags, 0o600)
+	}
+	if errors.Is(err, unix.EBUSY) {
+		return nil, fmt.Errorf("device %s is mounted or in use: %w", path, ErrInUse)
+	}
+	return f, err
+}
+
+func (d *osDevice) prepare(o Options) error {
+	st, err := d.f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(d.f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("%w: stop it, or choose another path (%w)", ErrInUse, err)
+	}
+	d.block = max(minBlock, directAlign(d.f))
+	if d.block > maxBlock || d.block&(d.block-1) != 0 {
+		return fmt.Errorf("it wants blocks of %d bytes, at most %d and a power of two work", d.block, maxBlock)
+	}
+	switch {
+	case st.Mode().IsRegular():
+		return d.sizeFile(st.Size(), o.Size)
+	case st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0:
+		d.info.Kind = "block"
+		return d.sizeBlock(o.Size)
+	}
+	return ErrNotDisk
+}
+
+// directAlign asks what alignment direct I/O needs; 0 if the system cannot
+// say.
+func directAlign(f *os.File) int {
+	var st unix.Statx_t
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st); err != nil || st.Mask&unix.STATX_DIOALIGN == 0 {
+		return 0
+	}
+	align := int(st.Dio_offset_align)
+	if physical, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKPBSZGET); err == nil {
+		align = max(align, physical)
+	}
+	return align
+}
+
+func (d *osDevice) sizeFile(have, want int64) error {
+	want -= want % int64(d.block)
+	if want == 0 {
+		d.size = have - have%int64(d.block)
+		return nil
+	}
+	d.size = want
+	if have >= want {
+		d.size = have - have%int64(d.block) // never shrinks: the end may hold records
+		return nil
+	}
+	err := unix.Fallocate(int(d.f.Fd()), 0, 0, want)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = d.f.Truncate(want)
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("the file system has no room for %d bytes: free some, or configure a smaller device-size (%w)", want, err)
+	}
+	if err != nil {
+		return fmt.Errorf("allocate %d bytes: %w", want, err)
+	}
+	return d.f.Sync()
+}
+
+func (d *osDevice) sizeBlock(want int64) error {
+	n, err := d.f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if want > n {
+		return fmt.Errorf("%w: it has %d bytes, device-size says %d", ErrTooFew, n, want)
+	}
+	if want > 0 {
+		n = want
+	}
+	d.size = n - n%int64(d.block)
+	return nil
+}
+
+// ReadAt implements Device.
+func (d *osDevice) ReadAt(p []byte, off int64) error {
+	if err := check(d, len(p), off); err != nil {
+		return err
+	}
+	_, err := d.f.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("read %s at %d: the file was cut short: %w", d.info.Path, off, unix.EIO)
+	}
+	return closed(err)
+}
+
+// WriteAt implements Device.
+func (d *osDevice) WriteAt(p []byte, off int64) error {
+	if err := check(d, len(p), off); err != nil {
+		return err
+	}
+	_, err := d.f.WriteAt(p, off)
+	return closed(err)
+}
+
+// Sync implements Device.
+func (d *osDevice) Sync() error {
+	c, err := d.f.SyscallConn()
+	if err != nil {
+		return closed(err)
+	}
+	var serr error
+	err = c.Control(func(fd uintptr) {
+		serr = unix.Fdatasync(int(fd))
+		for serr == unix.EINTR {
+			serr = unix.Fdatasync(int(fd))
+		}
+	})
+	if err == nil && serr != nil {
+		err = fmt.Errorf("sync %s: %w", d.info.Path, serr)
+	}
+	return closed(err)
+}
+
+func closed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
+
+// Size implements Device.
+func (d *osDevice) Size() int64 { return d.size }
+
+// BlockSize implements Device.
+func (d *osDevice) BlockSize() int { return d.block }
+
+// Info implements Device.
+func (d *osDevice) Info() Info { return d.info }
+
+// Close implements Device.
+func (d *osDevice) Close() error { return d.f.Close() }
+
+// OSDir is a directory of the file system.
+type OSDir string
+
+// Create implements Dir.
+func (d OSDir) Create(name string) (File, error) {
+	f, err := os.OpenFile(d.path(name), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{File: f}, nil
+}
+
+// Open implements Dir.
+func (d OSDir) Open(name string) (File, error) {
+	f, err := os.Open(d.path(name))
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{File: f}, nil
+}
+
+// Rename implements Dir.
+func (d OSDir) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
+
+// Remove implements Dir.
+func (d OSDir) Remove(name string) error { return os.Remove(d.path(name)) }
+
+// Sync implements Dir.
+func (d OSDir) Sync() error {
+	f, err := os.Open(string(d))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+func (d OSDir) path(name string) string { return filepath.Join(string(d), filepath.Base(name)) }
+
+type osFile struct {
+	*os.File
+	once sync.Once
+	size int64
+}
+
+// Size implements File: the size when first asked.
+func (f *osFile) Size() int64 {
+	f.once.Do(func() {
+		if st, err := f.Stat(); err == nil {
+			f.size = st.Size()
+		}
+	})
+	return f.size
+}
