@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"node/transport/certs": {"node/cluster"},
 	"node/client":          {"node/cluster", "node/hlc", "node/record", "node/wire", "node/transport", "node/transport/certs"},
 	// composition
+	"node/plane":  {"node/cluster", "node/record", "node/wire", "node/partition", "node/migrate", "node/txn", "node/storage"},
 	"node/server": {"node/..."},
 	"node/sim":    {"node/..."},
 	"node":        {"node/...", "workloads", "workloads/units"},

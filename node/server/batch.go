@@ -81,7 +81,7 @@ func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []
 		it := &q.Items[i]
 		st.req = txn.Request{Kind: kind, From: txn.Origin{Conn: j, ID: uint64(i)}, Deadline: deadline,
 			Request: wire.Request{Namespace: q.Namespace, Digest: it.Digest, View: q.View, DeadlineMS: q.DeadlineMS, TTL: q.TTL, Body: it.Body}}
-		n.run(ns, it.Digest.Partition(), func(core *txn.Core) { core.Request(n.now(), &st.req) })
+		ns.Request(&st.req)
 	}
 }
 
@@ -99,7 +99,7 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 	sec := uint32(n.now().WallMS / 1000)
 	for i := range st.batch.Items {
 		d := &st.batch.Items[i].Digest
-		route := ns.routes[d.Partition()].Load()
+		route := ns.Route(d.Partition())
 		if route&1 == 0 || len(out) > batchReplyRoom {
 			return false
 		}
@@ -116,7 +116,7 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 	st.out = out
 	now := n.now()
 	for i := range st.batch.Items {
-		if ns.routes[st.batch.Items[i].Digest.Partition()].Load() != routes[i] {
+		if ns.Route(st.batch.Items[i].Digest.Partition()) != routes[i] {
 			return false
 		}
 	}
@@ -165,8 +165,7 @@ func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []b
 }
 
 func (n *Node) scanPage(ns *namespace, q *wire.Scan, r *wire.ScanReply) {
-	route := &ns.routes[q.Partition]
-	before := route.Load()
+	before := ns.Route(int(q.Partition))
 	if before&1 == 0 {
 		r.Status = wire.StatusNotMaster
 		return
@@ -188,7 +187,7 @@ func (n *Node) scanPage(ns *namespace, q *wire.Scan, r *wire.ScanReply) {
 	}
 	r.Next = uint64(cursor)
 	now := n.now()
-	if now.Mono >= now.Lease || route.Load() != before {
+	if now.Mono >= now.Lease || ns.Route(int(q.Partition)) != before {
 		*r = wire.ScanReply{Status: wire.StatusNotMaster, Next: q.Cursor}
 	}
 }

@@ -115,8 +115,8 @@ func (n *Node) buildMap() *wire.Map {
 		x := &m.Namespaces[i]
 		x.Name, x.RF = ns.cfg.Name, uint8(ns.cfg.ReplicationFactor)
 		for pid := range cluster.Partitions {
-			x.Masters[pid] = uint16(ns.masters[pid].Load())
-			if int(x.Masters[pid]) >= len(m.Members) {
+			i, ok := ns.Master(pid)
+			if x.Masters[pid] = i; !ok || int(i) >= len(m.Members) {
 				x.Masters[pid] = wire.NoMaster
 			}
 		}

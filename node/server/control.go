@@ -10,6 +10,7 @@ import (
 	"headroom/node/heartbeat"
 	"headroom/node/membership"
 	"headroom/node/partition"
+	"headroom/node/plane"
 	"headroom/node/transport"
 	"headroom/node/wire"
 )
@@ -151,9 +152,7 @@ func (n *Node) confirm(peers []heartbeat.Peer) {
 			continue
 		}
 		for _, ns := range n.namespaces {
-			ns.mig.mu.Lock()
-			ns.mig.core.Confirm(peers[i].Member.Node)
-			ns.mig.mu.Unlock()
+			ns.Confirm(peers[i].Member.Node)
 		}
 	}
 }
@@ -253,16 +252,7 @@ func (n *Node) Freeze(ballot cluster.ViewKey, _ []cluster.Member) []byte {
 	n.ctl.hb.Freeze() // the fences that go with the report hold only if no pulse grants a lease from here on
 	r := partition.MemberReport{History: n.ctl.ms.History()}
 	for _, ns := range n.namespaces {
-		ns.mig.mu.Lock()
-		for i := range ns.shards {
-			sh := &ns.shards[i]
-			sh.mu.Lock()
-			sh.core.Freeze()
-			ns.publishLocked(i)
-			sh.mu.Unlock()
-		}
-		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Report: ns.mig.core.Freeze()})
-		ns.mig.mu.Unlock()
+		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Report: ns.Plane.Freeze()})
 	}
 	n.log.Debug("frozen", "ballot", ballot.String())
 	return r.Append(nil)
@@ -278,8 +268,7 @@ func (n *Node) GrantedUntil(node cluster.NodeID, inc cluster.Incarnation) cluste
 func (n *Node) commit(c *wire.Commit) {
 	began := n.mono()
 	v := c.View
-	self := v.Index(n.id)
-	if self < 0 {
+	if v.Index(n.id) < 0 {
 		return
 	}
 	reports := make([]*partition.MemberReport, len(v.Members))
@@ -295,14 +284,14 @@ func (n *Node) commit(c *wire.Commit) {
 	n.view.Store(&v)
 	n.committedMS.Store(time.Now().UnixMilli())
 	for _, ns := range n.namespaces {
-		n.commitNamespace(ns, &v, uint16(self), reports, histories)
+		n.commitNamespace(ns, &v, reports, histories)
 	}
 	n.noteHeard()
 	n.mapChanged(true)
 	n.log.Info("view committed", "view", v.String(), "took", n.mono().Sub(began).Round(10*time.Microsecond))
 }
 
-func (n *Node) commitNamespace(ns *namespace, v *cluster.View, self uint16, members []*partition.MemberReport, histories [][]cluster.ViewKey) {
+func (n *Node) commitNamespace(ns *namespace, v *cluster.View, members []*partition.MemberReport, histories [][]cluster.ViewKey) {
 	reports := make([]*partition.Report, len(members))
 	for i, m := range members {
 		at := slices.IndexFunc(m.Namespaces, func(x partition.NamespaceReport) bool { return x.Name == ns.cfg.Name })
@@ -316,29 +305,7 @@ func (n *Node) commitNamespace(ns *namespace, v *cluster.View, self uint16, memb
 		}
 	}
 	table := partition.NewTable(v, ns.cfg.ReplicationFactor)
-	plan := partition.NewPlan(v, table, reports)
-	ns.mig.mu.Lock()
-	ns.plan.Store(&committed{view: v, table: table, plan: plan})
-	for pid := range plan.Parts {
-		m := uint32(wire.NoMaster)
-		if plan.Parts[pid].Available {
-			m = uint32(plan.Parts[pid].Master)
-		}
-		ns.masters[pid].Store(m)
-	}
-	ns.mig.core.Commit(n.mono(), v, plan, histories)
-	for i := range ns.shards {
-		sh := &ns.shards[i]
-		list := assignments(i, self, v, plan, ns.mig.core)
-		sh.mu.Lock()
-		sh.core.Commit(n.now(), v, list)
-		ns.publishLocked(i)
-		n.carryOutLocked(ns, i)
-		sh.mu.Unlock()
-	}
-	n.carryOutMigrationLocked(ns)
-	ns.mig.mu.Unlock()
-	ns.mig.kick()
+	ns.Commit(n.mono(), &plane.Committed{View: v, Table: table, Plan: partition.NewPlan(v, table, reports), Histories: histories})
 }
 
 // renewLease publishes until when this node may answer. When the lease comes
@@ -354,15 +321,7 @@ func (n *Node) renewLease() {
 		return
 	}
 	for _, ns := range n.namespaces {
-		for i := range ns.shards {
-			sh := &ns.shards[i]
-			sh.mu.Lock()
-			if t := n.now(); sh.core.Deadline(t.Mono) != cluster.Never {
-				sh.core.Tick(t)
-				n.carryOutLocked(ns, i)
-			}
-			sh.mu.Unlock()
-		}
+		ns.Tick()
 	}
 }
 

@@ -29,13 +29,11 @@ type progress struct {
 func (n *Node) ownProgress() wire.Progress {
 	var p wire.Progress
 	for i, ns := range n.namespaces {
-		ns.mig.mu.Lock()
-		m, com := ns.mig.core.Progress(), ns.plan.Load()
-		ns.mig.mu.Unlock()
-		if com == nil || i > 0 && com.view.Key != p.View {
+		m, com := ns.Progress(), ns.Committed()
+		if com == nil || i > 0 && com.View.Key != p.View {
 			return wire.Progress{}
 		}
-		p.View = com.view.Key
+		p.View = com.View.Key
 		p.Partitions += uint32(m.Partitions)
 		p.Unavailable += uint32(m.Unavailable)
 		p.Bytes += uint64(m.BytesLeft)

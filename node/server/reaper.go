@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/plane"
 	"headroom/node/record"
 	"headroom/node/storage"
 )
@@ -22,7 +23,7 @@ const (
 // reap removes what has expired and tombstones beyond their horizon, a few
 // partitions at a time, for ever. It also looks after the wall clock.
 func (n *Node) reap(ctx context.Context) {
-	t := time.NewTicker(lookEvery)
+	t := time.NewTicker(plane.LookEvery)
 	defer t.Stop()
 	next := 0
 	for {
@@ -31,13 +32,13 @@ func (n *Node) reap(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if jump := n.wall.look(time.Since(n.start), time.Now().UnixMilli()); jump != 0 {
-			n.log.Warn("the machine's clock jumped; ignored for expiry until it has stayed", "jump", jump, "for", jumpTrust)
+		if jump := n.wall.Look(time.Since(n.start), time.Now().UnixMilli()); jump != 0 {
+			n.log.Warn("the machine's clock jumped; ignored for expiry until it has stayed", "jump", jump, "for", plane.JumpTrust)
 		}
 		n.warnAlone()
-		for range int(cluster.Partitions * lookEvery / reapLap) {
+		for range int(cluster.Partitions * plane.LookEvery / reapLap) {
 			for _, ns := range n.namespaces {
-				if ns.mortal.Load() {
+				if ns.Mortal() {
 					ns.reap(next, n.now().WallMS)
 				}
 			}

@@ -3,14 +3,12 @@ package server
 import (
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
 	"headroom/node/cluster"
 	"headroom/node/heartbeat"
 	"headroom/node/membership"
-	"headroom/node/partition"
 	"headroom/node/wire"
 )
 
@@ -37,16 +35,5 @@ func TestNoPulseGrantsALeaseAfterFreeze(t *testing.T) {
 		if !p.Pulse.Frozen {
 			t.Error("a pulse after the freeze grants a lease")
 		}
-	}
-}
-
-// The former master, and members in sync outside the replica set, hold Full
-// copies until they drop them; a View change before that counts them as equal
-// to the new master's.
-func TestNewMasterWritesToAllThatStillHoldFullCopies(t *testing.T) {
-	com := &committed{view: &cluster.View{Members: []cluster.Member{{Node: 4}, {Node: 3}, {Node: 2}, {Node: 1}}}, plan: new(partition.Plan)}
-	com.plan.Parts[5] = partition.Part{Available: true, Master: 3, Final: 0, Replicas: []uint16{0, 1}, WriteSet: []uint16{3, 0, 1}}
-	if got := writeSetWithout(com, 5, 4); !slices.Equal(got, []cluster.NodeID{1, 3}) {
-		t.Errorf("write set of the new master: %v, want the former one and the other replica", got)
 	}
 }

@@ -2,15 +2,14 @@
 // membership, partition, migrate, txn) with the storage engine and the
 // network, and is the API to embed a node in a test or a program. It decides
 // nothing itself; what it owns is who runs which core: one goroutine the
-// control plane, a lock per shard the transactions, a lock per namespace the
-// migrations.
+// control plane; a plane.Plane per namespace the data, under its locks.
 //
 // The invariant to know: between Freeze and commit no shard acknowledges a
 // write or answers a read, because the routes are unpublished and the lease is
 // zero before the membership core sends its acceptance.
 //
-// Lock order: migrator.mu, then shard.mu, then the locks of the engine and of
-// connections. Nothing waits under a lock.
+// Lock order: that of package plane, then the locks of connections. Nothing
+// waits under a lock.
 //
 // Start reading at Start, then control.go (life of a View), requests.go (life
 // of a request), migration.go.
@@ -38,10 +37,10 @@ import (
 	"headroom/node/membership"
 	"headroom/node/migrate"
 	"headroom/node/partition"
+	"headroom/node/plane"
 	"headroom/node/storage"
 	"headroom/node/transport"
 	"headroom/node/transport/certs"
-	"headroom/node/txn"
 	"headroom/node/wire"
 )
 
@@ -54,14 +53,14 @@ type Node struct {
 	addr  string
 	pid   int
 	start time.Time
-	wall  wallClock
+	wall  plane.WallClock
 
 	namespaces []*namespace
 	ep         *transport.Endpoint
 	mesh       *transport.Mesh
 	web        *web
 	ctl        control
-	forwards   forwards
+	forwards   plane.Forwards
 	dialedUs   dialedUs
 	clients    clients
 	progress   progress
@@ -97,8 +96,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	n := &Node{cfg: cfg, pid: os.Getpid(), start: time.Now(), failed: make(chan error, 1)}
-	n.wall.start = n.start
-	n.forwards.byID = map[uint64]forwarded{}
+	n.wall.StartMS = n.start.UnixMilli()
 	n.clients = clients{conns: map[*transport.Conn]bool{}, soon: make(chan struct{}, 1), now: make(chan struct{}, 1)}
 	n.ctl = control{events: make(chan func(cluster.Instant), maxEvents)}
 	if err := n.identity(); err != nil {
@@ -177,17 +175,9 @@ func (n *Node) openNamespaces() error {
 			n.closeStores()
 			return fmt.Errorf("namespace %s: %w", c.Name, err)
 		}
-		ns := &namespace{id: uint8(i), cfg: c, store: store}
-		ns.mig.wake = make(chan struct{}, 1)
-		ns.mig.core = migrate.New(migrate.Config{Self: n.id, Namespace: ns.id, Store: copies{records{store, &ns.mortal}}, Rand: seeded(),
-			Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
-		for j := range ns.shards {
-			ns.shards[j].core = txn.New(txn.Config{Self: n.id, Namespace: ns.id, Store: records{store, &ns.mortal},
-				CommitMaster: c.CommitMaster, DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline})
-		}
-		for pid := range ns.masters {
-			ns.masters[pid].Store(wire.NoMaster)
-		}
+		ns := &namespace{n: n, id: uint8(i), cfg: c, store: store, wake: make(chan struct{}, 1)}
+		ns.Plane = plane.New(plane.Config{Self: n.id, Namespace: ns.id, Store: store, Host: ns, Rand: seeded(), CommitMaster: c.CommitMaster,
+			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
 		n.namespaces = append(n.namespaces, ns)
 	}
 	return nil
@@ -357,8 +347,8 @@ func (n *Node) handedOver() bool {
 		return false
 	}
 	for _, ns := range n.namespaces {
-		for pid := range ns.masters {
-			if m, ok := ns.master(pid); ok && int(m) == i {
+		for pid := range cluster.Partitions {
+			if m, ok := ns.Master(pid); ok && int(m) == i {
 				return false
 			}
 		}
@@ -366,16 +356,13 @@ func (n *Node) handedOver() bool {
 	return true
 }
 
-func (ns *namespace) holdsAny() bool {
-	ns.mig.mu.Lock()
-	defer ns.mig.mu.Unlock()
-	r := ns.mig.core.Copies()
-	for pid := range r.Copies {
-		if r.Copies[pid].State != partition.None {
-			return true
+func (ns *namespace) holdsAny() (any bool) {
+	ns.Copies(func(r *partition.Report) {
+		for pid := range r.Copies {
+			any = any || r.Copies[pid].State != partition.None
 		}
-	}
-	return false
+	})
+	return any
 }
 
 // Close stops the node at once, without handing anything over, and returns

@@ -7,6 +7,8 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/heartbeat"
+	"headroom/node/plane"
+	"headroom/node/txn"
 )
 
 // Status is the answer of `headroom-node status --json` and of GET /status:
@@ -146,23 +148,17 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 	if ns.cfg.CommitMaster {
 		s.Commit = "master"
 	}
-	if com := ns.plan.Load(); com != nil {
+	if com := ns.Committed(); com != nil {
 		ns.countOwners(com, &s)
 	}
-	ns.mig.mu.Lock()
-	p := ns.mig.core.Progress()
-	ns.mig.mu.Unlock()
+	p := ns.Progress()
 	s.Migrations = StatusMigrations{PartitionsLeft: p.Partitions, BytesLeft: p.BytesLeft, BytesMoved: p.BytesMoved}
 	if p.ETA >= 0 {
 		eta := p.ETA.Seconds()
 		s.Migrations.ETAS = &eta
 	}
 	s.Unavailable, s.ConflictsDiscarded = p.Unavailable, p.ConflictsDiscarded
-	for i := range ns.shards {
-		sh := &ns.shards[i]
-		sh.mu.Lock()
-		t := sh.core.Stats()
-		sh.mu.Unlock()
+	ns.EachShard(func(t txn.Stats) {
 		s.Reads += t.Reads
 		s.Writes += t.Writes
 		s.ReplicaWrites += t.Replicas
@@ -170,7 +166,7 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 		s.Parked += t.Parked
 		s.Forwarded += t.Forwarded
 		s.ConflictsDiscarded += t.ConflictsDiscarded
-	}
+	})
 	s.Reads += ns.fastReads.Load()
 	return s
 }
@@ -187,17 +183,17 @@ func heapBytes() uint64 {
 }
 
 // countOwners tells who masters and who is to hold how many partitions.
-func (ns *namespace) countOwners(com *committed, s *StatusNamespace) {
-	masters, copies := make([]int, len(com.view.Members)), make([]int, len(com.view.Members))
+func (ns *namespace) countOwners(com *plane.Committed, s *StatusNamespace) {
+	masters, copies := make([]int, len(com.View.Members)), make([]int, len(com.View.Members))
 	for pid := range cluster.Partitions {
-		if m, ok := ns.master(pid); ok && int(m) < len(masters) {
+		if m, ok := ns.Master(pid); ok && int(m) < len(masters) {
 			masters[m]++
 		}
-		for _, r := range com.plan.Parts[pid].Replicas {
+		for _, r := range com.Plan.Parts[pid].Replicas {
 			copies[r]++
 		}
 	}
-	for i, m := range com.view.Members {
+	for i, m := range com.View.Members {
 		s.Masters[m.Node.String()], s.Copies[m.Node.String()] = masters[i], copies[i]
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"headroom/node/migrate"
+	"headroom/node/txn"
 )
 
 // The rate at which a node sends in migrations follows the foreground: it
@@ -91,9 +92,7 @@ func (n *Node) govern(ctx context.Context) {
 		s.migrating = n.ownProgress().Partitions > 0
 		rate := th.look(s) / float64(len(n.namespaces))
 		for _, ns := range n.namespaces {
-			ns.mig.mu.Lock()
-			ns.mig.core.SetRate(migrate.Rate{BytesPerSecond: rate})
-			ns.mig.mu.Unlock()
+			ns.SetRate(migrate.Rate{BytesPerSecond: rate})
 		}
 	}
 }
@@ -102,14 +101,10 @@ func (n *Node) govern(ctx context.Context) {
 // how long they took from their first step to their last acknowledgement.
 func (n *Node) writeTimes() (writes uint64, spent time.Duration) {
 	for _, ns := range n.namespaces {
-		for i := range ns.shards {
-			sh := &ns.shards[i]
-			sh.mu.Lock()
-			st := sh.core.Stats()
-			sh.mu.Unlock()
+		ns.EachShard(func(st txn.Stats) {
 			writes += st.Finished
 			spent += st.WriteTime
-		}
+		})
 	}
 	return writes, spent
 }
