@@ -31,6 +31,8 @@ var layers = map[string][]string{
 	"node/txn":        {"node/cluster", "node/hlc", "node/record", "node/wire", "node/partition"},
 	// I/O
 	"node/disk":            {},
+	"node/disk/profile":    {"workloads/units"},
+	"node/disk/emulate":    {"node/disk", "node/disk/profile"},
 	"node/storage":         {"node/cluster", "node/hlc", "node/record", "node/disk"},
 	"node/transport":       {"node/cluster", "node/wire", "node/transport/certs"},
 	"node/transport/certs": {"node/cluster"},
