@@ -182,7 +182,7 @@ func printStatus(w io.Writer, s *server.Status) {
 			state = "not heard"
 		}
 		if m.Quiesced {
-			state += ", leaving"
+			state += ", quiesced"
 		}
 		fmt.Fprintf(w, "%-20s %-24s %5d  %s\n", m.Node, m.Addr, m.Rack, state)
 	}
@@ -198,6 +198,9 @@ func printNamespace(w io.Writer, s *server.Status, n *server.StatusNamespace) {
 	fmt.Fprintf(w, "\nnamespace %s: %d copies, commit %s, %d records and %d tombstones here\n", n.Name, n.RF, n.Commit, n.Records, n.Tombstones)
 	for _, m := range s.Members {
 		fmt.Fprintf(w, "  %-18s masters %4d, copies %4d of 4096 partitions\n", m.Node, n.Masters[m.Node], n.Copies[m.Node])
+	}
+	if n.Balance.Note != "" {
+		fmt.Fprintln(w, "  balance:", n.Balance.Note)
 	}
 	switch {
 	case n.Migrations.PartitionsLeft == 0:

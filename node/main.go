@@ -20,6 +20,7 @@ const usage = `headroom-node runs a node of a Headroom cluster, and asks running
   headroom-node run [--config node.yaml] [flags]     one cluster node
   headroom-node status --addr HOST:PORT              the cluster as that node sees it
   headroom-node safe-to-stop --addr HOST:PORT        may it be stopped now? exit 0 or 3
+  headroom-node quiesce|unquiesce --addr HOST:PORT   hand its partitions to other nodes; take them back
   headroom-node certs init|node|client               make a cluster's certificates
 
 Every command explains itself: headroom-node run --help
@@ -47,6 +48,8 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 		err = status(args[1:], stdout)
 	case "safe-to-stop":
 		err = safeToStop(args[1:], stdout)
+	case "quiesce", "unquiesce":
+		err = quiesce(args[0], args[1:], stdout)
 	case "certs":
 		err = certificates(args[1:], stdout)
 	case "help", "--help", "-h":

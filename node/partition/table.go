@@ -2,6 +2,7 @@ package partition
 
 import (
 	"math"
+	"slices"
 
 	"headroom/node/cluster"
 )
@@ -18,20 +19,31 @@ type Table struct {
 // NewTable ranks the members of v for each partition by rendezvous hashing and
 // levels the result: copies in distinct racks as far as the racks allow, copies
 // and masters spread evenly within that, quiesced members last. rf is clamped
-// to 1 … len(v.Members).
+// to 1 … len(v.Members). When every member is quiesced, none is: somebody has
+// to serve.
 func NewTable(v *cluster.View, rf int) *Table {
 	n := len(v.Members)
-	t := &Table{members: v.Members, n: n, rf: min(max(rf, 1), n)}
+	t := &Table{members: placed(v.Members), n: n, rf: min(max(rf, 1), n)}
 	t.rows = make([]uint16, cluster.Partitions*n)
 	if n == 0 {
 		return t
 	}
-	r := newRanking(v.Members)
+	r := newRanking(t.members)
 	r.fill(t.rows)
-	if active := min(t.rf, r.active); active > 0 {
-		newPlacement(r, t.rows, active).run()
-	}
+	newPlacement(r, t.rows, min(t.rf, r.active)).run()
 	return t
+}
+
+// placed returns the members as placement sees them.
+func placed(members []cluster.Member) []cluster.Member {
+	if slices.ContainsFunc(members, func(m cluster.Member) bool { return !m.Quiesced }) {
+		return members
+	}
+	members = slices.Clone(members)
+	for i := range members {
+		members[i].Quiesced = false
+	}
+	return members
 }
 
 // RF is the number of replicas of every partition: the factor asked for, or

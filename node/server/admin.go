@@ -11,12 +11,29 @@ import (
 const (
 	AdminStatus     = "status"       // Status
 	AdminSafeToStop = "safe-to-stop" // SafeToStop
+	AdminQuiesce    = "quiesce"      // Outcome
+	AdminUnquiesce  = "unquiesce"    // Outcome
 )
+
+// Outcome is the answer to a command that changes something.
+type Outcome struct {
+	Node  string `json:"node"`
+	Done  string `json:"done,omitempty"`  // what was done, in words
+	Error string `json:"error,omitempty"` // why nothing was, and what to do
+}
 
 // SafeToStop is the answer of `headroom-node safe-to-stop`.
 type SafeToStop struct {
 	Safe   bool   `json:"safe"`
 	Reason string `json:"reason"`
+}
+
+func (n *Node) outcome(done string, err error) Outcome {
+	o := Outcome{Node: n.id.String(), Done: done}
+	if err != nil {
+		o.Error = err.Error()
+	}
+	return o
 }
 
 func (n *Node) admin(c *transport.Conn, h wire.Header, payload []byte) {
@@ -27,8 +44,10 @@ func (n *Node) admin(c *transport.Conn, h wire.Header, payload []byte) {
 	case AdminSafeToStop:
 		safe, why := n.SafeToStop()
 		answer = SafeToStop{safe, why}
+	case AdminQuiesce, AdminUnquiesce:
+		answer = n.outcome(n.Quiesce(string(payload) == AdminQuiesce))
 	default:
-		answer = map[string]string{"error": "unknown command; this node knows status and safe-to-stop"}
+		answer = Outcome{Node: n.id.String(), Error: "unknown command; this node knows status, safe-to-stop, quiesce and unquiesce: are both programs of one version?"}
 	}
 	b, err := json.Marshal(answer)
 	if err != nil {

@@ -36,11 +36,16 @@ type heard struct {
 }
 
 // post hands f to the control goroutine; it never waits.
-func (n *Node) post(f func(now cluster.Instant)) {
+func (n *Node) post(f func(now cluster.Instant)) { n.tryPost(f) }
+
+// tryPost is post, and reports whether f was taken.
+func (n *Node) tryPost(f func(now cluster.Instant)) bool {
 	select {
 	case n.ctl.events <- f:
+		return true
 	default:
 		n.eventsDropped.Add(1)
+		return false
 	}
 }
 

@@ -133,6 +133,9 @@ func (n *Node) SafeToStop() (bool, string) {
 	case sum.Partitions > 0:
 		return false, "the cluster is still copying partitions"
 	}
+	if why := n.quiescing(v); why != "" {
+		return false, why
+	}
 	for _, ns := range n.namespaces {
 		if min(ns.cfg.ReplicationFactor, len(v.Members)) < 2 && ns.holdsAny() {
 			return false, "namespace " + ns.cfg.Name + ": this node holds the only copy of its partitions"

@@ -74,6 +74,7 @@ type Node struct {
 	beatLate    atomic.Int64 // worst delay of the sweep's beat since the last look, nanoseconds
 	frozen      atomic.Bool
 	leaving     atomic.Bool
+	quiesced    atomic.Bool            // an operator said so; a restart forgets it
 	problem     atomic.Pointer[string] // why this node refuses to serve; nil: it does not
 
 	eventsDropped, badPulses, overdue atomic.Uint64
@@ -243,7 +244,7 @@ func hasNode(dir string) bool {
 }
 
 func (n *Node) startCores() {
-	self := cluster.Member{Node: n.id, Inc: n.inc, Rack: n.cfg.Rack, Addr: n.addr}
+	self := n.self()
 	now := n.mono()
 	h := fnv.New64a()
 	h.Write([]byte(n.cfg.ClusterName))
@@ -306,7 +307,7 @@ func (n *Node) Leave(ctx context.Context) bool {
 	defer cancel()
 	n.post(func(now cluster.Instant) {
 		n.ctl.hb.SetLeaving(now)
-		n.ctl.ms.SetSelf(now, cluster.Member{Rack: n.cfg.Rack, Addr: n.addr, Quiesced: true})
+		n.ctl.ms.SetSelf(now, n.self())
 	})
 	t := time.NewTicker(leavePoll)
 	defer t.Stop()
@@ -346,14 +347,7 @@ func (n *Node) handedOver() bool {
 	if sum, silent := n.clusterProgress(v); silent != 0 || sum.Partitions > 0 {
 		return false
 	}
-	for _, ns := range n.namespaces {
-		for pid := range cluster.Partitions {
-			if m, ok := ns.Master(pid); ok && int(m) == i {
-				return false
-			}
-		}
-	}
-	return true
+	return !n.masters(v)
 }
 
 func (ns *namespace) holdsAny() (any bool) {

@@ -27,6 +27,7 @@ type Status struct {
 	Insecure    bool              `json:"insecure"`
 	State       string            `json:"state"` // joining, serving, frozen, leaving, duplicate
 	Problem     string            `json:"problem,omitempty"`
+	Quiesced    bool              `json:"quiesced"` // an operator quiesced this node
 	Members     []StatusMember    `json:"members"`
 	Redundant   bool              `json:"redundant"`       // no member has anything to migrate, nothing is unavailable
 	PartsLeft   uint32            `json:"partitions_left"` // of all members
@@ -54,6 +55,7 @@ type StatusNamespace struct {
 	Commit             string           `json:"commit"`
 	Masters            map[string]int   `json:"masters"`
 	Copies             map[string]int   `json:"copies"`
+	Balance            StatusBalance    `json:"balance"`
 	Migrations         StatusMigrations `json:"migrations"`
 	Unavailable        int              `json:"unavailable_partitions"`
 	ConflictsDiscarded uint64           `json:"conflicts_discarded"`
@@ -99,7 +101,7 @@ type StatusProcess struct {
 // longer than a copy.
 func (n *Node) Status() *Status {
 	s := &Status{Format: "headroom-status/1", Node: n.id.String(), Incarnation: uint64(n.inc), Addr: n.addr,
-		ClusterName: n.cfg.ClusterName, Insecure: n.cfg.Insecure, State: n.state(), BrokenLinks: []string{},
+		ClusterName: n.cfg.ClusterName, Insecure: n.cfg.Insecure, State: n.state(), Quiesced: n.quiesced.Load(), BrokenLinks: []string{},
 		Members: []StatusMember{}, Namespaces: []StatusNamespace{}, Devices: []StatusDevice{}}
 	if p := n.problem.Load(); p != nil {
 		s.Problem = *p
@@ -150,6 +152,7 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 	}
 	if com := ns.Committed(); com != nil {
 		ns.countOwners(com, &s)
+		s.Balance = balanceOf(com.View, com.Table)
 	}
 	p := ns.Progress()
 	s.Migrations = StatusMigrations{PartitionsLeft: p.Partitions, BytesLeft: p.BytesLeft, BytesMoved: p.BytesMoved}

@@ -34,7 +34,7 @@ func (d *Data) Leave(n *Node, limit time.Duration) {
 	d.W.record("leave", uint64(n.ID))
 	d.W.logf("node%d is leaving", n.ID)
 	n.Heartbeat.SetLeaving(n.Now())
-	n.Membership.SetSelf(n.Now(), cluster.Member{Addr: n.addr(), Quiesced: true})
+	n.Membership.SetSelf(n.Now(), n.self())
 	n.pump()
 	d.leave(a, d.W.now.Add(limit), 0)
 }

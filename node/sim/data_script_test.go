@@ -16,11 +16,13 @@ import (
 // clusters with the data plane and two clients. What they print holds no
 // times, so that it changes only with what happens.
 //
-//	data N [rf=R] [seed=S] [rate=RECORDS/s]   start of every script; all nodes start and all keys are written
+//	data N [rf=R] [seed=S] [rate=RECORDS/s] [racks=R,R…]   start of every script; all nodes start and all keys are written
 //	load WRITES PAUSE                     share of puts, mean pause of each of 16 workers
 //	start|crash|pause|resume|leave ID…    leave waits until the node is down
 //	split A,B C,D, heal all
 //	run DURATION, settle DURATION         settle: until redundancy is complete
+//	handed-over ID DURATION               until a quiesced node masters nothing and no copy is to be made
+//	owners                                masters and copies of each member, and racks that a partition's copies share
 //	failed                                operations that failed since the last time
 //	stop, check                           the end of every script
 func TestDataScripts(t *testing.T) {
@@ -93,6 +95,8 @@ func newDataScript(t *testing.T, args []string, log func(string, ...any)) *dataS
 			dc.RF = int(number(t, v))
 		case "seed":
 			cfg.Seed = number(t, v)
+		case "racks":
+			cfg.Racks = racks(t, v)
 		case "rate":
 			dc.Rate.RecordsPerSecond = float64(number(t, v))
 		default:
@@ -130,6 +134,11 @@ func (s *dataScript) command(f []string) {
 	case "split":
 		d.OneSided = true
 		d.split(nodesOf(s.t, w, f[1]), nodesOf(s.t, w, f[2]), time.Hour)
+	case "owners":
+		s.owners()
+	case "handed-over":
+		a := w.Node(cluster.NodeID(number(s.t, f[1]))).App.(*app)
+		_ = d.Await("hand-over", duration(s.t, f[2]), a.handedOver)
 	case "settle":
 		_ = d.Await("redundancy", duration(s.t, f[1]), d.Settled)
 	case "failed":

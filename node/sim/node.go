@@ -42,6 +42,7 @@ type Node struct {
 	Up       bool
 	Paused   bool
 	leaving  bool
+	quiesced bool
 	HostDown bool // crashed with its host: the port does not even refuse
 	Inc      cluster.Incarnation
 	Started  cluster.Instant // world time; the node's clock counts from here
@@ -89,7 +90,8 @@ func (n *Node) Start() {
 	n.Up, n.Paused, n.HostDown, n.leaving = true, false, false, false
 	n.Started, n.inbox, n.Commits, n.frozen = n.w.now, nil, nil, cluster.ViewKey{}
 	n.Lost = map[heartbeat.EventKind]int{}
-	self := cluster.Member{Node: n.ID, Inc: n.Inc, Addr: n.addr()}
+	n.quiesced = false
+	self := n.self()
 	n.Heartbeat = heartbeat.New(n.Now(), heartbeat.Config{Self: self, Cluster: 1, Interval: n.w.cfg.Interval,
 		Seeds: n.seeds(), Rand: n.newRand()})
 	n.Membership = membership.New(n.Now(), membership.Config{Self: self, State: n.Disk, Host: n, Rand: n.newRand()})
@@ -195,7 +197,7 @@ func (n *Node) Leave(drain time.Duration) {
 	n.leaving = true
 	n.w.logf("node%d is leaving", n.ID)
 	n.Heartbeat.SetLeaving(n.Now())
-	n.Membership.SetSelf(n.Now(), cluster.Member{Addr: n.addr(), Quiesced: true})
+	n.Membership.SetSelf(n.Now(), n.self())
 	n.pump()
 	inc := n.Inc
 	n.w.After(drain, func() {

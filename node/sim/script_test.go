@@ -18,8 +18,8 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts print into tes
 // TestScripts runs testdata/*.txt. A line that is not indented is a command
 // (or a comment, or empty); the indented lines after it are what it printed.
 //
-//	cluster N [refuse] [seed=S]   start of every script
-//	start|crash|lose|pause|resume|leave all|ID…   lose: with its host
+//	cluster N [refuse] [seed=S] [racks=R,R…]   start of every script
+//	start|crash|lose|pause|resume|leave|quiesce|unquiesce all|ID…   lose: with its host
 //	cut|reject|heal A B, oneway A B, split A,B C,D, heal all
 //	run DURATION, until-one-view DURATION, show
 func TestScripts(t *testing.T) {
@@ -81,6 +81,9 @@ func scriptWorld(t *testing.T, args []string, log func(string)) *World {
 		if s, ok := strings.CutPrefix(a, "seed="); ok {
 			cfg.Seed = number(t, s)
 		}
+		if s, ok := strings.CutPrefix(a, "racks="); ok {
+			cfg.Racks = racks(t, s)
+		}
 		cfg.Net.Refuse = cfg.Net.Refuse || a == "refuse"
 	}
 	return NewWorld(cfg)
@@ -105,6 +108,10 @@ func command(t *testing.T, w *World, f []string, log func(string)) {
 		each((*Node).Resume)
 	case "leave":
 		each(func(n *Node) { n.Leave(500 * time.Millisecond) })
+	case "quiesce":
+		each((*Node).Quiesce)
+	case "unquiesce":
+		each((*Node).Unquiesce)
 	case "cut", "reject", "split", "oneway", "heal":
 		links(t, w, f)
 	case "run":
@@ -166,6 +173,14 @@ func number(t *testing.T, s string) uint64 {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// racks reads 1,1,2: the rack of each node.
+func racks(t *testing.T, s string) (list []cluster.RackID) {
+	for v := range strings.SplitSeq(s, ",") {
+		list = append(list, cluster.RackID(number(t, v)))
+	}
+	return list
 }
 
 func duration(t *testing.T, s string) time.Duration {

@@ -29,8 +29,9 @@ type Config struct {
 	Nodes    int
 	Seed     uint64
 	Net      NetConfig
-	Interval time.Duration // heartbeat; zero: its default
-	Seeds    int           // how many nodes every node has as seeds; zero: all
+	Interval time.Duration    // heartbeat; zero: its default
+	Seeds    int              // how many nodes every node has as seeds; zero: all
+	Racks    []cluster.RackID // by id − 1; missing: a rack of its own
 	// NewApp makes the part of a node above membership, anew at each start;
 	// nil: none.
 	NewApp func(n *Node) App

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"headroom/node/server"
+)
+
+// tell sends a command that changes something and prints the outcome.
+func (a *askFlags) tell(command string, stdout io.Writer) error {
+	var o server.Outcome
+	if err := a.ask(command, &o); err != nil {
+		return err
+	}
+	if o.Error != "" {
+		return errors.New(o.Error)
+	}
+	if a.json {
+		return json.NewEncoder(stdout).Encode(&o)
+	}
+	fmt.Fprintf(stdout, "%s %s\n", o.Node, o.Done)
+	return nil
+}
+
+// waitPoll is how often --wait asks.
+const waitPoll = 200 * time.Millisecond
+
+// quiesce takes a node out of service without stopping it, or back in.
+func quiesce(command string, args []string, stdout io.Writer) error {
+	fs, a := askSet(command)
+	wait := fs.Duration("wait", 0, "how long to wait until the node has nothing left to hand over (exit 3 if it has); 0: not at all")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if *wait < 0 {
+		return fmt.Errorf("%w: --wait %v: want a duration, or 0", errUsage, *wait)
+	}
+	if err := a.tell(command, stdout); err != nil {
+		return err
+	}
+	var s server.SafeToStop
+	for end := time.Now().Add(*wait); *wait > 0; time.Sleep(waitPoll) {
+		if err := a.ask(server.AdminSafeToStop, &s); err != nil {
+			return err
+		}
+		if s.Safe {
+			fmt.Fprintln(stdout, "safe to stop:", s.Reason)
+			return nil
+		}
+		if time.Now().After(end) {
+			fmt.Fprintf(stdout, "not safe to stop after %v: %s\n", *wait, s.Reason)
+			return errNotMet
+		}
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package sim
+
+import (
+	"headroom/node/cluster"
+	"headroom/node/partition"
+	"headroom/node/wire"
+)
+
+// owners prints who masters and who holds how many of all partitions, and how
+// many partitions have two copies in one rack.
+func (s *dataScript) owners() {
+	for _, n := range s.d.W.Nodes {
+		if !n.Up {
+			continue
+		}
+		a := n.App.(*app)
+		masters, copies := 0, 0
+		for pid, c := range a.mig.Copies().Copies {
+			if m := a.masters[pid]; m != wire.NoMaster && a.com.view.Members[m].Node == n.ID {
+				masters++
+			}
+			if c.State != partition.None {
+				copies++
+			}
+		}
+		s.log("node%d masters %d, holds %d", n.ID, masters, copies)
+	}
+	for _, n := range s.d.W.Nodes {
+		if n.Up {
+			s.log("%d partitions have two copies in one rack", shareRack(n.App.(*app)))
+			return
+		}
+	}
+}
+
+func shareRack(a *app) (count int) {
+	for pid := range a.com.plan.Parts {
+		seen := map[cluster.RackID]bool{}
+		for _, m := range a.com.plan.Parts[pid].Replicas {
+			r := a.com.view.Members[m].Rack
+			if r != 0 && seen[r] {
+				count++
+				break
+			}
+			seen[r] = true
+		}
+	}
+	return count
+}
