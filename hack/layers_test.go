@@ -54,7 +54,8 @@ var layers = map[string][]string{
 	"loadgen/local":  {"loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs"},
 
-	"reports/stats":  {"loadgen/result"},
+	"reports/hlog":   {"loadgen/result"},
+	"reports/stats":  {"loadgen/result", "reports/hlog"},
 	"reports/chart":  {},
 	"reports/page":   {"loadgen/result", "reports/stats", "reports/chart"},
 	"reports/sample": {"loadgen/result"},

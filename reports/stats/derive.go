@@ -6,8 +6,7 @@ import (
 	"sort"
 
 	"headroom/loadgen/result"
-
-	hdr "github.com/HdrHistogram/hdrhistogram-go"
+	"headroom/reports/hlog"
 )
 
 // NodeRow is what the samples of one node say. Zero-valued lists of samples
@@ -89,41 +88,6 @@ func seconds(run *result.Run) []Second {
 	return out
 }
 
-// latencies reads the interval logs once per kind: per-second percentiles, the
-// steady part and the curves.
-func (f *Facts) latencies() {
-	steady, healthy := f.steadySeconds()
-	index := map[int]int{}
-	for i, s := range f.Seconds {
-		index[s.T] = i
-	}
-	calm := result.NewHistogram()
-	for _, kind := range result.Kinds {
-		sum := result.NewHistogram()
-		m := merge(f.Run, kind, func(t int, h *hdr.Histogram) {
-			sum.Merge(h)
-			if kind != result.Response {
-				return
-			}
-			if steady[t] {
-				calm.Merge(h)
-			}
-			if i, ok := index[t]; ok {
-				f.Seconds[i].latencies(h)
-			}
-		})
-		f.Problems = append(f.Problems, m.problems...)
-		if len(m.ops) == 0 {
-			continue
-		}
-		f.Curves = append(f.Curves, curve(kind, sum, f.infinite(kind, m)))
-	}
-	if len(f.Curves) == 0 || f.Curves[0].Kind != result.Response {
-		f.fallback()
-	}
-	f.Steady = f.steady(steady, healthy, calm)
-}
-
 // infinite counts the operations that never completed beside the histograms
 // that m went through.
 func (f *Facts) infinite(kind result.Kind, m merged) (n int64) {
@@ -143,18 +107,6 @@ func (f *Facts) infinite(kind result.Kind, m merged) (n int64) {
 		}
 	}
 	return n
-}
-
-// latencies fills in the second's percentiles over all operations.
-func (s *Second) latencies(h *hdr.Histogram) {
-	for _, q := range []struct {
-		p  float64
-		to *float64
-	}{{0.5, &s.P50}, {0.99, &s.P99}, {1, &s.Max}} {
-		if ns, ok := result.Quantile(h, s.Failed, q.p); ok {
-			*q.to = ns / 1e3
-		}
-	}
 }
 
 // fallback takes the per-second latencies of the busiest operation from
@@ -223,7 +175,7 @@ func touches(spans []Span, from, to float64) bool {
 }
 
 // steady sums up the steady seconds.
-func (f *Facts) steady(set map[int]bool, healthy bool, calm *hdr.Histogram) Steady {
+func (f *Facts) steady(set map[int]bool, healthy bool, calm *hlog.Counts) Steady {
 	s := Steady{Seconds: len(set), Healthy: healthy}
 	for _, v := range f.Run.Summary.Verdicts {
 		if v.Rule == "R5" && v.Level == result.Fail {
@@ -244,7 +196,7 @@ func (f *Facts) steady(set map[int]bool, healthy bool, calm *hdr.Histogram) Stea
 		}
 	}
 	s.OK, s.Rate = true, Median(rates)
-	s.Response = result.Summarize(calm, failed)
+	s.Response = result.Summarize(calm.Histogram(), failed)
 	return s
 }
 

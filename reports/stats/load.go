@@ -53,8 +53,8 @@ func absent(dir string, run *result.Run) []string {
 	}
 	for _, op := range Operations(run) {
 		for _, k := range result.Kinds {
-			if _, err := os.Stat(hlogPath(dir, op, k)); errors.Is(err, fs.ErrNotExist) && run.Summary.Operations[op].OK > 0 {
-				out = append(out, fmt.Sprintf("%s is missing: %s times of %s are left out of curves.", filepath.Base(hlogPath(dir, op, k)), k, op))
+			if _, err := os.Stat(LogPath(dir, op, k)); errors.Is(err, fs.ErrNotExist) && run.Summary.Operations[op].OK > 0 {
+				out = append(out, fmt.Sprintf("%s is missing: %s times of %s are left out of curves.", filepath.Base(LogPath(dir, op, k)), k, op))
 			}
 		}
 	}

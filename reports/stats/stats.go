@@ -42,7 +42,12 @@ type Facts struct {
 	Seconds  []Second
 	// SecondsOf names the operation whose latencies Seconds holds, or is empty
 	// when they are over all operations.
-	SecondsOf  string
+	SecondsOf string
+	// Bins are the seconds in bins of Step seconds, as many as a figure shows.
+	Step       int
+	Bins       []Bin
+	Heat       *Heat    // nil without interval logs
+	Windows    *Windows // nil without interval logs
 	Redundancy []Redundancy
 	Migrations []Span
 	Down       []Span
