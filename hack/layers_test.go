@@ -32,7 +32,7 @@ var layers = map[string][]string{
 	// I/O
 	"node/disk":            {},
 	"node/disk/profile":    {"workloads/units"},
-	"node/disk/emulate":    {"node/disk", "node/disk/profile"},
+	"node/disk/emulate":    {"node/disk", "node/disk/profile", "workloads/units"},
 	"node/storage":         {"node/cluster", "node/hlc", "node/record", "node/disk"},
 	"node/transport":       {"node/cluster", "node/wire", "node/transport/certs"},
 	"node/transport/certs": {"node/cluster"},
