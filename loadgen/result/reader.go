@@ -23,6 +23,7 @@ type Run struct {
 	Series      []SeriesRow             // in the order of the file: by time, then operation
 	Events      []Event                 // in the order of the file: by time
 	Nodes       map[string][]NodeSample // by node name, in time order
+	Generator   []GeneratorSample       // one a second; empty in runs without generator.csv
 }
 
 // Interval is one histogram of an interval log: nanoseconds, finite samples
@@ -59,6 +60,9 @@ func Open(dir string) (*Run, error) {
 	if err := optional(r.readEvents()); err != nil {
 		return nil, err
 	}
+	if err := optional(r.readGenerator()); err != nil {
+		return nil, err
+	}
 	return r, r.readNodes()
 }
 
@@ -93,6 +97,14 @@ func (r *Run) readSeries() error {
 func (r *Run) readEvents() error {
 	return readCSV(filepath.Join(r.Dir, eventsFile), eventsHeader, func(c *cells) {
 		r.Events = append(r.Events, Event{TSec: c.number(0), Kind: EventKind(c.text()), Node: c.text(), What: c.text()})
+	})
+}
+
+func (r *Run) readGenerator() error {
+	return readCSV(filepath.Join(r.Dir, generatorFile), generatorHeader, func(c *cells) {
+		r.Generator = append(r.Generator, GeneratorSample{TSec: c.number(0), CPUPct: c.number(-1), GCCPUPct: c.number(-1),
+			GCPauseMaxUS: c.number(-1), SchedP99US: c.number(-1), HostCPUPct: c.number(-1), StealPct: c.number(-1),
+			InFlight: int(c.whole(0)), HeapBytes: c.whole(0), WallStepMS: c.number(-1)})
 	})
 }
 

@@ -14,6 +14,7 @@
 //	                 response, service or lateness; values are nanoseconds, one
 //	                 interval per second, absolute time stamps, measured phase only
 //	nodes/NODE.csv   samples of each node (NodeSample)
+//	generator.csv    samples of the generator itself (GeneratorSample)
 //
 // Time axis: t_s = 0 is the start of the measured phase (Summary.MeasuredFrom);
 // events of the load and warm-up phases have negative t_s.
@@ -37,6 +38,15 @@
 // bytes_left, masters, copies, rss_bytes, cpu_pct (of one core, since the last
 // sample). Cells of a node that is down, and rss and cpu of a remote node, are
 // empty.
+//
+// generator.csv: t_s, cpu_pct (own, of one core), gc_cpu_pct (of it, for
+// collecting), gc_pause_max_us, sched_p99_us (runnable goroutines waiting for a
+// thread), host_cpu_pct and steal_pct (of all cores), in_flight, heap_bytes,
+// wall_step_ms (how far the wall clock was set). Each is over the second before
+// t_s; unknown cells are empty.
+//
+// Several runs make a study (study.go): a folder with one JSON document
+// (knee.json, matrix.json, overload.json, calibrate.json) and run folders below.
 //
 // The invariant to know: histograms hold finite latencies only; operations that
 // failed or are in doubt are counted beside them and take part in every
@@ -93,6 +103,47 @@ type Summary struct {
 	Generator    Generator `json:"generator"`
 	// Interrupted is true when the run was stopped before its duration ended.
 	Interrupted bool `json:"interrupted"`
+
+	// Schedule is the offered load in words: "20k/s", "ramp 1k/s to 20k/s in
+	// 1m0s". In a closed loop it names the clients and their think time.
+	Schedule string `json:"schedule"`
+	// GoodputOpsPerSec counts the operations that succeeded within the SLO's
+	// latency, without an SLO within their deadline.
+	GoodputOpsPerSec float64 `json:"goodput_ops_per_s"`
+	// SLO are the limits given with the run, and SLOTests what became of them.
+	SLO    []LimitTest `json:"slo,omitempty"`
+	Steady Steady      `json:"steady"`
+	// Shard is set when this run is one of several that load one target.
+	Shard *Shard `json:"shard,omitempty"`
+	// Merged lists the shards that this folder was merged from.
+	Merged []Shard `json:"merged,omitempty"`
+}
+
+// Steady is the part of the measured phase in which nothing drifted, by Rule.
+// A run without one has no headline figure (rule R5).
+type Steady struct {
+	Rule    string  `json:"rule"` // in words, with its numbers
+	Reached bool    `json:"reached"`
+	FromSec float64 `json:"from_s"` // t_s; what lies before is warm-up by the rule
+	ToSec   float64 `json:"to_s"`   // the end, or the first fault
+	Why     string  `json:"why"`    // not reached, or not judged
+	// Operations are the figures of [FromSec, ToSec) alone, set when reached.
+	Operations map[string]Operation `json:"operations,omitempty"`
+}
+
+// Shard is one part of a load that several processes make together.
+type Shard struct {
+	ID      string    `json:"id"`    // of the run
+	Index   int       `json:"index"` // 1 to Of
+	Of      int       `json:"of"`
+	StartAt time.Time `json:"start_at"` // planned start of the measured phase
+	// ClockOffsetMS is this machine's wall clock less the reference's, within
+	// ClockErrorMS. It moves the time axis, never a latency. ClockSource says how
+	// it was found: "target" (shortest of several questions to a node), "kernel"
+	// (the kernel's own estimate against its time source) or "unknown".
+	ClockOffsetMS *float64 `json:"clock_offset_ms"`
+	ClockErrorMS  *float64 `json:"clock_error_ms"`
+	ClockSource   string   `json:"clock_source"`
 }
 
 // Workload names what was run. Runs of different SHA256 are not comparable.
@@ -118,6 +169,28 @@ type Generator struct {
 	LocalNodes          int     `json:"local_nodes"` // nodes sharing this host, zero for a remote target
 	CPUPct              float64 `json:"cpu_pct"`     // own CPU in the measured phase, of one core
 	StealPct            float64 `json:"steal_pct"`   // of all cores, from /proc/stat
+
+	Precise    bool    `json:"precise"`  // lanes spin before an arrival
+	ThinkMS    float64 `json:"think_ms"` // of closed clients
+	Shed       int64   `json:"shed"`     // offered and never started: failed
+	GOMAXPROCS int     `json:"gomaxprocs"`
+	// CouldOpsPerSec is what this generator offered to a null target just before
+	// the run with the same workload and lanes; 0: not tried. CouldOverOffered is
+	// it in units of the offered rate.
+	CouldOpsPerSec   float64  `json:"could_ops_per_s"`
+	CouldOverOffered *float64 `json:"could_over_offered"`
+	// InFlightMean is sampled; LittleResidual is its difference from rate times
+	// mean response time, as a share of the greater; nil below 20 samples or 1 in
+	// flight.
+	InFlightMean   float64  `json:"in_flight_mean"`
+	LittleResidual *float64 `json:"little_residual"`
+	// WorstLaneLatenessUS is the highest p99 of the lateness of any lane.
+	WorstLaneLatenessUS *float64    `json:"worst_lane_lateness_p99_us"`
+	GCCPUPct            float64     `json:"gc_cpu_pct"` // of one core
+	GCPauseMaxUS        float64     `json:"gc_pause_max_us"`
+	SchedP99US          float64     `json:"sched_p99_us"`
+	WallStepMS          float64     `json:"wall_step_ms"` // how far the wall clock was set in the run, either way
+	Lateness            Percentiles `json:"lateness_us"`  // of all operations together
 }
 
 // Operation is the summary of one operation kind over the measured phase.
@@ -151,6 +224,9 @@ type Percentiles struct {
 	// each supported, finite percentile, from order statistics; an upper end
 	// reached by failed operations is nil. Samples are taken as independent.
 	CI99 map[string][2]*float64 `json:"ci99"`
+	// Boot95 holds 95 % intervals from a block bootstrap over the seconds of the
+	// run, which counts their correlation: quote these. Empty below 10 seconds.
+	Boot95 map[string][2]*float64 `json:"boot95,omitempty"`
 }
 
 // Audit counts what the values read and read back say about the target.
@@ -225,6 +301,20 @@ type Environment struct {
 	LoadAvg    string            `json:"load_avg"` // at the start of the run
 	StealPct   float64           `json:"steal_pct"`
 	Flags      map[string]string `json:"flags"` // node keys given with --set
+}
+
+// GeneratorSample is a line of generator.csv. Negative is unknown.
+type GeneratorSample struct {
+	TSec         float64
+	CPUPct       float64 // own, of one core
+	GCCPUPct     float64 // of one core
+	GCPauseMaxUS float64
+	SchedP99US   float64
+	HostCPUPct   float64 // of all cores
+	StealPct     float64 // of all cores
+	InFlight     int
+	HeapBytes    int64
+	WallStepMS   float64 // absolute
 }
 
 // SeriesRow is a line of series.csv. Percentiles are microseconds, +Inf where

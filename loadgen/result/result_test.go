@@ -50,6 +50,9 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 	for i := range 3 {
 		w.Interval("get", Response, h, began.Add(time.Duration(i)*time.Second), began.Add(time.Duration(i+1)*time.Second))
 	}
+	generator := []GeneratorSample{{TSec: 1, CPUPct: 80.5, GCCPUPct: 0, GCPauseMaxUS: 120, SchedP99US: 12.5, HostCPUPct: 99, StealPct: 1,
+		InFlight: 7, HeapBytes: 1 << 20, WallStepMS: -1}}
+	w.Generator(generator[0])
 	w.Summary(sum)
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -60,7 +63,7 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Run{Dir: dir, Summary: *sum, Workload: "version: 1\n", Environment: Environment{Kernel: "6.18", Cores: 2},
-		Series: rows, Events: events,
+		Series: rows, Events: events, Generator: generator,
 		Nodes: map[string][]NodeSample{"node3": {nodes[0], {TSec: 2, RSSBytes: -1, CPUPct: -1}}}}
 	nan := cmp.Comparer(func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) })
 	if d := cmp.Diff(want, r, nan); d != "" {
@@ -165,5 +168,31 @@ func TestPercentilesWithoutEnoughSamplesAreMarked(t *testing.T) {
 		if !Precise(p, n+1) || Precise(p, n-1) {
 			t.Errorf("Precise(%v) does not turn at %d", p, n)
 		}
+	}
+}
+
+func TestAStudyReadsBackAsWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "knee")
+	rate := 12_000.0
+	want := Knee{Study: Study{Format: KneeFormat, ID: "k", Command: []string{"headroom-loadgen", "knee"}, Verdicts: []Verdict{}},
+		SLO: []Limit{{Percentile: "p99", P: 0.99, LatencyUS: 2000}}, AnswerOpsPerSec: &rate, LowOpsPerSec: &rate,
+		Probes: []Probe{{N: 1, Phase: PhaseProbe, Dir: "runs/001", Outcome: Holds, Tests: []LimitTest{{Samples: 10}}}}}
+	for range 2 { // the second replaces the first
+		if err := WriteStudy(dir, KneeFile, &want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got Knee
+	if err := ReadStudy(dir, KneeFile, KneeFormat, &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("read back differs (-written +read):\n%s", d)
+	}
+	if err := ReadStudy(dir, KneeFile, MatrixFormat, &Matrix{}); err == nil || !strings.Contains(err.Error(), MatrixFormat) {
+		t.Errorf("a knee read as a matrix: %v", err)
+	}
+	if err := ReadStudy(dir, MatrixFile, MatrixFormat, &Matrix{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an absent document: %v, want not exist", err)
 	}
 }

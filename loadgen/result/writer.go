@@ -2,7 +2,6 @@ package result
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -21,6 +20,7 @@ const (
 	environmentFile = "environment.json"
 	seriesFile      = "series.csv"
 	eventsFile      = "events.csv"
+	generatorFile   = "generator.csv"
 	nodesDir        = "nodes"
 )
 
@@ -30,6 +30,8 @@ var (
 	eventsHeader = []string{"t_s", "kind", "node", "what"}
 	nodeHeader   = []string{"t_s", "up", "view_key", "members", "partitions_left", "bytes_left", "masters", "copies",
 		"rss_bytes", "cpu_pct"}
+	generatorHeader = []string{"t_s", "cpu_pct", "gc_cpu_pct", "gc_pause_max_us", "sched_p99_us", "host_cpu_pct", "steal_pct",
+		"in_flight", "heap_bytes", "wall_step_ms"}
 )
 
 // Writer writes a run folder while the run is going on. It belongs to one
@@ -41,7 +43,9 @@ type Writer struct {
 	events *csvFile
 	nodes  map[string]*csvFile
 	hlogs  map[string]*hlogFile
-	err    error
+	// generator is made with its first line.
+	generator *csvFile
+	err       error
 }
 
 type hlogFile struct {
@@ -84,7 +88,7 @@ func clear(dir string) error {
 	old, _ := filepath.Glob(filepath.Join(dir, "*.hlog"))
 	samples, _ := filepath.Glob(filepath.Join(dir, nodesDir, "*.csv"))
 	old = append(old, samples...)
-	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile} {
+	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile} {
 		old = append(old, filepath.Join(dir, f))
 	}
 	for _, f := range old {
@@ -118,20 +122,27 @@ func (w *Writer) Environment(e *Environment) { w.json(environmentFile, e) }
 // Summary writes run.json. It may be called again; the last call stands.
 func (w *Writer) Summary(s *Summary) { w.json(runFile, s) }
 
-// json writes v to a new file and renames it over the old one, so that a
-// reader or a full disk never leaves half a file.
-func (w *Writer) json(name string, v any) {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		w.keep(fmt.Errorf("encode %s: %w", name, err))
-		return
+func (w *Writer) json(name string, v any) { w.keep(writeJSON(filepath.Join(w.dir, name), v)) }
+
+// Generator appends a line to generator.csv.
+func (w *Writer) Generator(s GeneratorSample) {
+	if w.generator == nil {
+		var err error
+		if w.generator, err = createCSV(filepath.Join(w.dir, generatorFile), generatorHeader); err != nil {
+			w.keep(err)
+			return
+		}
 	}
-	path := filepath.Join(w.dir, name)
-	if err := os.WriteFile(path+".tmp", append(text, '\n'), 0o644); err != nil {
-		w.keep(err)
-		return
+	w.keep(w.generator.line(seconds(s.TSec), known(s.CPUPct), known(s.GCCPUPct), known(s.GCPauseMaxUS), known(s.SchedP99US),
+		known(s.HostCPUPct), known(s.StealPct), strconv.Itoa(s.InFlight), whole(s.HeapBytes), known(s.WallStepMS)))
+}
+
+// known prints a figure that is negative or NaN when unknown.
+func known(v float64) string {
+	if math.IsNaN(v) || v < 0 {
+		return ""
 	}
-	w.keep(os.Rename(path+".tmp", path))
+	return strconv.FormatFloat(v, 'f', 1, 64)
 }
 
 // Series appends a line to series.csv.
@@ -206,6 +217,9 @@ func createHlog(path string, from time.Time) (*hlogFile, error) {
 func (w *Writer) Flush() {
 	w.keep(w.series.flush())
 	w.keep(w.events.flush())
+	if w.generator != nil {
+		w.keep(w.generator.flush())
+	}
 	for _, f := range w.nodes {
 		w.keep(f.flush())
 	}
@@ -223,6 +237,9 @@ func (w *Writer) Close() error {
 	}
 	for _, l := range w.hlogs {
 		w.keep(l.f.Close())
+	}
+	if w.generator != nil {
+		w.keep(w.generator.f.Close())
 	}
 	w.keep(w.series.f.Close())
 	w.keep(w.events.f.Close())
