@@ -50,7 +50,8 @@ var layers = map[string][]string{
 	"loadgen/pace":   {"workloads/units"},
 	"loadgen/result": {},
 	"loadgen/target": {"node/client", "node/cluster", "node/record", "node/wire", "node/transport/certs"},
-	"loadgen/drive":  {"loadgen/pace", "loadgen/result", "loadgen/target", "workloads", "workloads/..."},
+	"loadgen/proof":  {"loadgen/result"},
+	"loadgen/drive":  {"loadgen/pace", "loadgen/result", "loadgen/proof", "loadgen/target", "workloads", "workloads/..."},
 	"loadgen/local":  {"loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs"},
 

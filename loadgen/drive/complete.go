@@ -66,7 +66,11 @@ func (l *lane) endLocked(i uint32, s *slot, r *target.Result, now time.Duration)
 	}
 	l.recordLocked(s, out, now)
 	s.stage = idle
-	l.free = append(l.free, i)
+	if think := l.d.cfg.Think; think > 0 {
+		l.resting.add(rest{slot: i, until: now + think})
+	} else {
+		l.free = append(l.free, i)
+	}
 	l.doneN++
 	return l.wakeOn == onAnything
 }

@@ -54,6 +54,8 @@ type Arrivals string
 const (
 	ArrivePoisson  Arrivals = "poisson"
 	ArriveConstant Arrivals = "constant"
+	ArriveTrace    Arrivals = "trace"  // by Config.Trace
+	ArriveClosed   Arrivals = "closed" // by Config.Closed: when an answer is there
 )
 
 // Config is one load test. The zero value of a field with a default means the
@@ -66,7 +68,19 @@ type Config struct {
 	Rate     units.Rate
 	Closed   int
 	Arrivals Arrivals // default ArrivePoisson
-	Lanes    int      // default GOMAXPROCS
+	// Profile is a rate that changes over time, instead of Rate; its time zero
+	// is the start of the measured phase, and its first rate holds in the warm-up.
+	Profile *pace.Profile
+	// Trace is intended starts of an open loop, ascending, instead of Rate; its
+	// time zero is the start of the warm-up. It is shared, not copied.
+	Trace []time.Duration
+	// Think is how long a closed client rests between an answer and its next
+	// operation, which is then intended for the end of the rest.
+	Think time.Duration
+	// Precise lets each lane hold a thread and spin before an arrival: 0.1 us of
+	// lateness at the median instead of about 50, for a core per lane.
+	Precise bool
+	Lanes   int // default GOMAXPROCS
 	// InFlight limits the operations in flight over all lanes; further
 	// arrivals wait inside the generator and keep their intended start.
 	// Default: 1.5 deadlines of the rate, 1024 to 65536.
@@ -82,7 +96,12 @@ type Config struct {
 	// Faults are the planned instants of faults after the start of the
 	// measured phase; gaps are recorded around them only.
 	Faults []time.Duration
+	// SLO are limits of which Progress and Report count the operations beyond.
+	SLO []result.Limit
 }
+
+// open reports whether arrivals are independent of answers.
+func (c *Config) open() bool { return c.Profile != nil || c.Trace != nil }
 
 func (c Config) withDefaults() Config {
 	if c.Arrivals == "" {
@@ -94,12 +113,19 @@ func (c Config) withDefaults() Config {
 	if c.Lanes == 0 {
 		c.Lanes = runtime.GOMAXPROCS(0)
 	}
-	if c.Rate == 0 {
+	if c.Profile == nil && c.Rate > 0 {
+		c.Profile = pace.Steady(c.Rate)
+	}
+	if c.Trace != nil {
+		c.Arrivals = ArriveTrace
+	}
+	if !c.open() {
 		c.Lanes = max(1, min(c.Lanes, c.Closed))
 		c.InFlight = c.Closed
+		c.Arrivals = ArriveClosed
 	}
 	if c.InFlight == 0 {
-		c.InFlight = max(inFlightMin, min(inFlightMax, int(1.5*float64(c.Rate)*c.Deadline.Seconds())))
+		c.InFlight = max(inFlightMin, min(inFlightMax, int(1.5*c.peak()*c.Deadline.Seconds())))
 	}
 	if c.Writer == 0 {
 		c.Writer = uint32(mix(uint64(time.Now().UnixNano()))) | 1
@@ -107,20 +133,36 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// peak is the highest rate of an open loop; of a trace, its mean.
+func (c *Config) peak() float64 {
+	if n := len(c.Trace); n > 0 {
+		return float64(n) / max(1, c.Trace[n-1].Seconds())
+	}
+	return float64(c.Profile.Peak())
+}
+
 // Validate reports the first field that cannot be.
 func (c *Config) Validate() error {
+	loads := 0
+	for _, given := range []bool{c.Rate > 0 && c.Profile == nil, c.Profile != nil, c.Trace != nil, c.Closed > 0} {
+		if given {
+			loads++
+		}
+	}
 	switch {
 	case c.Workload == nil || c.Target == nil:
 		return errors.New("drive: no workload or no target")
-	case c.Rate < 0 || c.Rate == 0 && c.Closed == 0:
+	case c.Rate < 0 || loads == 0:
 		return errors.New("drive: neither a rate nor a number of closed clients")
-	case c.Rate > 0 && c.Closed > 0:
-		return errors.New("drive: a rate and closed clients exclude each other")
+	case loads > 1:
+		return errors.New("drive: a rate, a profile, a trace and closed clients exclude each other")
+	case c.Think < 0 || c.Think > 0 && c.Closed == 0:
+		return errors.New("drive: think time is for closed clients")
 	case c.Closed < 0 || c.Closed > MaxClosed:
 		return fmt.Errorf("drive: %d closed clients, want 1 to %d", c.Closed, MaxClosed)
 	case c.Lanes < 0 || c.Lanes > MaxLanes:
 		return fmt.Errorf("drive: %d lanes, want 1 to %d", c.Lanes, MaxLanes)
-	case c.Arrivals != "" && c.Arrivals != ArrivePoisson && c.Arrivals != ArriveConstant:
+	case c.Arrivals != "" && c.Arrivals != ArrivePoisson && c.Arrivals != ArriveConstant && loads == 1 && (c.Rate > 0 || c.Profile != nil):
 		return fmt.Errorf("drive: unknown arrivals %q, want %s or %s", c.Arrivals, ArrivePoisson, ArriveConstant)
 	case c.Duration < 0 || c.Warmup < 0 || c.Deadline < 0:
 		return errors.New("drive: a negative duration")
@@ -139,6 +181,8 @@ type Driver struct {
 	filler filler
 	errs   errorCounts
 	lastOp workloads.Op // of the mix
+	lanes  int          // as given, 0 for the default
+	stream uint64       // of arrivals and choices of the runs to come
 }
 
 var errAbandoned = errors.New("the target never completed the operation")
@@ -148,8 +192,9 @@ func New(cfg Config) (*Driver, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	lanes := cfg.Lanes
 	cfg = cfg.withDefaults()
-	d := &Driver{cfg: cfg, clock: pace.NewClock(), table: newTable(), filler: newFiller(cfg.Seed)}
+	d := &Driver{lanes: lanes, stream: cfg.Seed, cfg: cfg, clock: pace.NewClock(), table: newTable(), filler: newFiller(cfg.Seed)}
 	d.audit = &audit{enabled: !cfg.NoAudit, writer: cfg.Writer, table: d.table, deletes: cfg.Workload.Mix[workloads.Delete] > 0}
 	switch w := cfg.Workload; {
 	case cfg.NoAudit:
@@ -180,7 +225,7 @@ func (d *Driver) newLane(i, n int, w window) (*lane, error) {
 	l := &lane{d: d, window: w, held: -1, next: w.start, buf: make([]byte, d.cfg.Workload.ValueSize),
 		slots: make([]slot, capacity), free: make([]uint32, 0, capacity), again: make([]uint32, 0, capacity),
 		now: newInterval(d.cfg.Workload), spare: newInterval(d.cfg.Workload),
-		pick: rand.New(rand.NewPCG(d.cfg.Seed, uint64(2*i))), wake: make(chan struct{}, 1), tick: time.NewTicker(wakeMax)}
+		late1: result.NewHistogram(), pick: rand.New(rand.NewPCG(d.stream, uint64(2*i))), wake: make(chan struct{}, 1), tick: time.NewTicker(wakeMax)}
 	for s := range l.slots {
 		l.free = append(l.free, uint32(s))
 	}
@@ -197,9 +242,12 @@ func (d *Driver) newLane(i, n int, w window) (*lane, error) {
 		planned[f] += w.measured - w.start
 	}
 	l.gaps = newGaps(planned, w.end-w.start)
-	if d.cfg.Rate > 0 {
-		l.sched = d.schedule(i, n)
-		l.next = w.start + l.sched.Next()
+	if d.cfg.open() {
+		l.sched = d.schedule(i, n, w.measured-w.start)
+		l.advance()
+	}
+	if d.cfg.Think > 0 {
+		l.resting.ring = make([]rest, capacity)
 	}
 	var err error
 	if l.chooser, err = d.cfg.Workload.Chooser(d.cfg.Seed); err != nil {
@@ -215,12 +263,16 @@ func (d *Driver) newLane(i, n int, w window) (*lane, error) {
 	return l, nil
 }
 
-func (d *Driver) schedule(i, n int) pace.Schedule {
-	if d.cfg.Arrivals == ArriveConstant {
-		return pace.NewConstant(float64(d.cfg.Rate), i, n)
+// schedule makes lane i's part of the arrivals, of n, with a warm-up of lead.
+func (d *Driver) schedule(i, n int, lead time.Duration) pace.Schedule {
+	switch d.cfg.Arrivals {
+	case ArriveTrace:
+		return pace.NewTrace(d.cfg.Trace, i, n)
+	case ArriveConstant:
+		return pace.NewConstant(d.cfg.Profile.After(lead), i, n)
 	}
 	// Its own stream, so that the same seed gives the same arrivals for every workload.
-	return pace.NewPoisson(float64(d.cfg.Rate)/float64(n), rand.New(rand.NewPCG(d.cfg.Seed, uint64(2*i+1))))
+	return pace.NewPoisson(d.cfg.Profile.After(lead), n, rand.New(rand.NewPCG(d.stream, uint64(2*i+1))))
 }
 
 // share is part i of n when total is split as evenly as it goes, at least 1.
@@ -274,11 +326,29 @@ func (d *Driver) Findings() []Finding { return d.audit.takeFindings() }
 
 // SetRate changes the driver to an open loop of the given rate for the runs to
 // come.
-func (d *Driver) SetRate(rate units.Rate) {
-	d.cfg.Rate, d.cfg.Closed, d.cfg.InFlight = rate, 0, 0
-	d.cfg.Lanes = 0
+func (d *Driver) SetRate(rate units.Rate) { d.SetProfile(pace.Steady(rate)) }
+
+// SetProfile changes the driver to an open loop of the given profile for the
+// runs to come.
+func (d *Driver) SetProfile(p *pace.Profile) {
+	d.cfg.Rate, d.cfg.Closed, d.cfg.InFlight, d.cfg.Think, d.cfg.Trace = 0, 0, 0, 0, nil
+	d.cfg.Profile = p
+	if d.cfg.Arrivals != ArriveConstant {
+		d.cfg.Arrivals = ArrivePoisson
+	}
+	d.cfg.Lanes = d.lanes
 	d.cfg = d.cfg.withDefaults()
 }
+
+// SetPhases changes the lengths of warm-up and measured phase and the planned
+// faults for the runs to come.
+func (d *Driver) SetPhases(warmup, duration time.Duration, faults []time.Duration) {
+	d.cfg.Warmup, d.cfg.Duration, d.cfg.Faults = warmup, duration, faults
+}
+
+// SetSeed changes the arrivals and choices of the runs to come. Keys keep their
+// heat, which comes from the first seed.
+func (d *Driver) SetSeed(seed uint64) { d.stream = seed }
 
 // Calibrate runs a closed loop of the given number of clients for a short time
 // and returns the rate at which operations succeeded. The driver's own load is
@@ -286,7 +356,8 @@ func (d *Driver) SetRate(rate units.Rate) {
 func (d *Driver) Calibrate(ctx context.Context, clients int, length time.Duration) (units.Rate, error) {
 	saved := d.cfg
 	defer func() { d.cfg = saved }()
-	d.cfg.Rate, d.cfg.Closed, d.cfg.Faults = 0, clients, nil
+	d.cfg.Rate, d.cfg.Profile, d.cfg.Trace, d.cfg.Closed, d.cfg.Think = 0, nil, nil, clients, 0
+	d.cfg.InFlight, d.cfg.Faults, d.cfg.Lanes = 0, nil, d.lanes
 	// The first third warms up connections and code.
 	d.cfg.Warmup, d.cfg.Duration = length/3, length-length/3
 	d.cfg = d.cfg.withDefaults()

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
 	"headroom/loadgen/pace"
 	"headroom/loadgen/target"
 	"headroom/workloads"
@@ -80,20 +82,23 @@ type lane struct {
 	wake    chan struct{} // capacity 1: wakes a lane that sleeps without the timer
 	tick    *time.Ticker  // of wakeMax: bounds such a sleep
 	offered [workloads.Ops][]uint32
-	queued  int64 // arrivals that the in-flight limit or ErrFull delayed
+	queued  int64          // arrivals that the in-flight limit or ErrFull delayed
+	precise *pace.Precise  // nil: the timer
+	late1   *hdr.Histogram // lateness of all operations; the collector's
 
-	mu     sync.Mutex // guards all below
-	slots  []slot
-	free   []uint32
-	again  []uint32 // slots in stage read
-	doneN  uint64   // completions so far
-	wakeOn int
-	peak   int
-	now    *interval // being recorded into
-	spare  *interval // empty, for the next swap
-	gaps   gaps
-	late   int64 // results of operations already given up
-	shedN  int64 // arrivals that never started
+	mu      sync.Mutex // guards all below
+	slots   []slot
+	free    []uint32
+	again   []uint32 // slots in stage read
+	resting rests    // closed clients that think
+	doneN   uint64   // completions so far
+	wakeOn  int
+	peak    int
+	now     *interval // being recorded into
+	spare   *interval // empty, for the next swap
+	gaps    gaps
+	late    int64 // results of operations already given up
+	shedN   int64 // arrivals that never started
 }
 
 // window is the time of a run on the driver's clock: arrivals from start on,
@@ -106,6 +111,10 @@ type window struct {
 // waits for the rest. What could not start within a deadline after the end
 // never does.
 func (l *lane) run(stop *atomic.Bool) {
+	if l.d.cfg.Precise {
+		l.precise = pace.NewPrecise(l.d.clock)
+		defer l.precise.Close()
+	}
 	var lastSweep time.Duration
 	for {
 		now := l.d.clock.Now()
@@ -147,7 +156,7 @@ func (l *lane) exhausted() bool { return l.next >= l.window.end }
 func (l *lane) issueDue(now time.Duration) bool {
 	for range batchMax {
 		if l.sched == nil {
-			l.next = now
+			l.next = l.ready(now)
 		}
 		if l.next > now || l.next >= l.window.end {
 			return true
@@ -160,14 +169,48 @@ func (l *lane) issueDue(now time.Duration) bool {
 			return false
 		}
 		if now = sent; l.sched != nil {
-			l.next = l.window.start + l.sched.Next()
+			l.advance()
 		}
 	}
 	return true
 }
 
+// advance moves to the next arrival of the schedule.
+func (l *lane) advance() {
+	if l.next = l.sched.Next(); l.next < pace.Never-l.window.start {
+		l.next += l.window.start
+	}
+}
+
+// ready gives the intended start of a closed loop's next operation: now, or
+// with a think time the end of the earliest rest, whose slot becomes free. With
+// all clients at the target it is now, too, and the operation finds no slot.
+func (l *lane) ready(now time.Duration) time.Duration {
+	if l.d.cfg.Think == 0 {
+		return now
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.free) > 0 { // not yet used once, or its operation could not start
+		return min(l.next, now)
+	}
+	r, ok := l.resting.first()
+	if !ok {
+		return now
+	}
+	if r.until <= now {
+		l.resting.drop()
+		l.free = append(l.free, r.slot)
+	}
+	return r.until
+}
+
 // sleepUntil waits for the next arrival or an answered read.
 func (l *lane) sleepUntil(next, now time.Duration) {
+	if l.precise != nil {
+		l.precise.Until(next)
+		return
+	}
 	if l.timer.Arm(min(max(next-now, wakeMin), wakeMax)) != nil {
 		return
 	}
@@ -210,8 +253,11 @@ func (l *lane) sleepBlocked(seen uint64) {
 func (l *lane) quiet() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.free) == len(l.slots)
+	return l.busyLocked() == 0
 }
+
+// busyLocked counts the operations in flight.
+func (l *lane) busyLocked() int { return len(l.slots) - len(l.free) - l.resting.n }
 
 // draw picks the kind of the next operation by the mix.
 func (l *lane) draw() workloads.Op {
@@ -234,7 +280,7 @@ func (l *lane) issue(intended time.Duration) (sent time.Duration, ok bool) {
 	}
 	i := l.free[len(l.free)-1]
 	l.free = l.free[:len(l.free)-1]
-	l.peak = max(l.peak, len(l.slots)-len(l.free))
+	l.peak = max(l.peak, l.busyLocked())
 	gen := l.slots[i].gen + 1
 	l.mu.Unlock()
 	if l.held < 0 {
@@ -381,7 +427,7 @@ func (l *lane) shed() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for ; l.next < l.window.end; l.next = l.window.start + l.sched.Next() {
+	for ; l.next < l.window.end; l.advance() {
 		kind := workloads.Op(l.held)
 		if l.held < 0 {
 			kind = l.draw()

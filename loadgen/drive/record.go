@@ -17,6 +17,9 @@ type cell struct {
 	hist                          [len(result.Kinds)]*hdr.Histogram // in the order of result.Kinds
 	ok, failed, inDoubt, notFound int64
 	beyond                        int64 // answered, but after result.MaxLatency
+	// ended operations were at the target for busy in all, however they ended.
+	ended int64
+	busy  time.Duration
 }
 
 const (
@@ -62,6 +65,8 @@ func (c *cell) record(out target.Outcome, resp, serv, late time.Duration) {
 		_ = c.hist[service].RecordValue(int64(serv))
 	}
 	if late >= 0 {
+		c.ended++
+		c.busy += serv
 		_ = c.hist[lateness].RecordValue(int64(late))
 	}
 }
@@ -76,6 +81,8 @@ func (c *cell) add(o *cell) {
 	c.inDoubt += o.inDoubt
 	c.notFound += o.notFound
 	c.beyond += o.beyond
+	c.ended += o.ended
+	c.busy += o.busy
 	for i, h := range o.hist {
 		if h.TotalCount() > 0 {
 			c.hist[i].Merge(h)

@@ -127,8 +127,9 @@ type Steady struct {
 	FromSec float64 `json:"from_s"` // t_s; what lies before is warm-up by the rule
 	ToSec   float64 `json:"to_s"`   // the end, or the first fault
 	Why     string  `json:"why"`    // not reached, or not judged
-	// Operations are the figures of [FromSec, ToSec) alone, set when reached.
-	Operations map[string]Operation `json:"operations,omitempty"`
+	// Response holds the response times of [FromSec, ToSec) alone, per
+	// operation, when reached.
+	Response map[string]Percentiles `json:"response_us,omitempty"`
 }
 
 // Shard is one part of a load that several processes make together.

@@ -1,0 +1,227 @@
+package drive
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"headroom/loadgen/proof"
+	"headroom/loadgen/result"
+	"headroom/workloads"
+)
+
+// inFlightEvery is how often the operations in flight are counted, for Little's
+// law: 6000 times in 30 s, at the price of one uncontended lock per lane.
+const inFlightEvery = 5 * time.Millisecond
+
+// collector takes the lanes' intervals once a second.
+type collector struct {
+	d        *Driver
+	r        *Report
+	w        window
+	sink     Sink
+	progress func(Progress)
+	sum      *interval // of the measured phase
+	second   *interval // scratch
+	all      cell      // scratch: the second over all operations
+	total    cell      // of the measured phase over all operations
+	slo      []SLOCount
+	cpuFrom  time.Duration
+	cpuSet   bool
+	inFlight float64 // sum of the samples
+}
+
+func newCollector(d *Driver, r *Report, w window) *collector {
+	c := &collector{d: d, r: r, w: w, sum: newInterval(d.cfg.Workload), second: newInterval(d.cfg.Workload),
+		slo: make([]SLOCount, len(d.cfg.SLO))}
+	for i := range c.all.hist {
+		c.all.hist[i], c.total.hist[i] = result.NewHistogram(), result.NewHistogram()
+	}
+	return c
+}
+
+// collect ticks at the full seconds of the measured phase until done.
+func (c *collector) collect(done <-chan struct{}) {
+	sample := time.NewTicker(inFlightEvery)
+	defer sample.Stop()
+	k := -int(c.w.measured-c.w.start) / int(time.Second)
+	for {
+		now := c.d.clock.Now()
+		if now >= c.w.measured && !c.cpuSet {
+			c.cpuFrom, c.cpuSet = cpuTime(), true
+		}
+		if now >= c.w.measured+time.Duration(k+1)*time.Second {
+			c.tick(k)
+			k++
+			continue
+		}
+		select {
+		case <-sample.C:
+			if now >= c.w.measured && now < c.w.end {
+				c.inFlight += float64(c.busy())
+				c.r.InFlightSamples++
+			}
+		case <-done:
+			c.tick(k)
+			return
+		}
+	}
+}
+
+// busy counts the operations in flight.
+func (c *collector) busy() int {
+	n := 0
+	for _, l := range c.r.lanes {
+		l.mu.Lock()
+		n += l.busyLocked()
+		l.mu.Unlock()
+	}
+	return n
+}
+
+// tick closes second k of the measured phase, negative in the warm-up.
+func (c *collector) tick(k int) {
+	for _, l := range c.r.lanes {
+		v := l.swap()
+		for op, cell := range c.second {
+			if cell != nil {
+				if v[op].hist[lateness].TotalCount() > 0 {
+					l.late1.Merge(v[op].hist[lateness])
+				}
+				cell.add(v[op])
+			}
+		}
+		l.returnInterval(v)
+	}
+	c.all.reset()
+	for op, cell := range c.second {
+		if cell == nil {
+			continue
+		}
+		c.keep(k, workloads.Op(op).String(), cell)
+		c.all.add(cell)
+		c.sum[op].add(cell)
+		cell.reset()
+	}
+	c.keepAll(k)
+	c.total.add(&c.all)
+	if c.progress == nil {
+		return
+	}
+	at, all := c.d.clock.Now(), &c.all
+	c.progress(Progress{Second: k, Elapsed: at - c.w.measured, Left: max(0, c.w.end-at), OK: all.ok, Failed: all.failed,
+		InDoubt: all.inDoubt, P50US: all.micros(response, .5), P99US: all.micros(response, .99), InFlight: c.busy(),
+		Audit: c.d.audit.summary(), Findings: c.d.audit.takeFindings(), SLO: c.slo})
+}
+
+// keep writes one operation's second to the sink, the series and the blocks.
+func (c *collector) keep(k int, op string, cell *cell) {
+	empty := cell.ok+cell.infinite() == 0
+	if k < 0 || empty && c.w.measured+time.Duration(k)*time.Second >= c.w.end {
+		return
+	}
+	c.r.Series = append(c.r.Series, cell.row(k, op))
+	c.block(op).Add(k, cell.hist[response], cell.infinite())
+	c.count(op, cell)
+	if c.sink == nil {
+		return
+	}
+	from := c.d.clock.Wall(c.w.measured + time.Duration(k)*time.Second)
+	for i, kind := range result.Kinds {
+		c.sink.Interval(op, kind, cell.hist[i], from, from.Add(time.Second))
+	}
+}
+
+// keepAll does the same for all operations together, which have no log.
+func (c *collector) keepAll(k int) {
+	if k < 0 {
+		return
+	}
+	c.block(AllOps).Add(k, c.all.hist[response], c.all.infinite())
+	c.count(AllOps, &c.all)
+	if c.w.measured+time.Duration(k+1)*time.Second <= c.w.end { // a full second
+		c.r.Seconds = append(c.r.Seconds, proof.Second{Rate: float64(c.all.ok + c.all.failed + c.all.inDoubt),
+			P99US: c.all.micros(response, .99)})
+	}
+}
+
+func (c *collector) block(op string) *proof.Blocks {
+	if c.r.Blocks[op] == nil {
+		c.r.Blocks[op] = &proof.Blocks{}
+	}
+	return c.r.Blocks[op]
+}
+
+// count counts what was beyond the limits that are for op.
+func (c *collector) count(op string, cell *cell) {
+	for i, limit := range c.d.cfg.SLO {
+		if limit.Op == op {
+			c.slo[i].Samples += cell.hist[response].TotalCount() + cell.infinite()
+			c.slo[i].Beyond += proof.Above(cell.hist[response], 1000*limit.LatencyUS) + cell.infinite()
+		}
+	}
+}
+
+// finish fills the report from the sums and the finished lanes.
+func (c *collector) finish() {
+	r := c.r
+	r.CPU = cpuTime() - c.cpuFrom
+	r.Duration, r.SLO = c.w.end-c.w.measured, c.slo
+	r.Operations = map[string]result.Operation{}
+	for _, l := range r.lanes {
+		if l.window.end < c.w.end {
+			r.Interrupted = true
+			r.Duration = min(r.Duration, max(0, l.window.end-c.w.measured))
+		}
+		r.Queued += l.queued
+		r.InFlightPeak += l.peak
+		r.LateResults += l.late
+		r.Shed += l.shedN
+		r.LaneLateness = append(r.LaneLateness, result.Summarize(l.late1, 0))
+	}
+	seconds := int((r.Duration + time.Second - 1) / time.Second)
+	for op, cell := range c.sum {
+		if cell == nil {
+			continue
+		}
+		name := workloads.Op(op).String()
+		sum := cell.operation()
+		sum.Response.Boot95 = c.block(name).Percentiles(0, seconds+1).Boot95
+		r.Operations[name] = sum
+		r.Achieved += cell.ok
+		c.offered(op, name)
+	}
+	r.All = c.total.operation()
+	r.All.Response.Boot95 = c.block(AllOps).Percentiles(0, seconds+1).Boot95
+	if r.InFlightSamples > 0 {
+		r.InFlightMean = c.inFlight / float64(r.InFlightSamples)
+	}
+	if r.Completed = c.total.ended; r.Completed > 0 {
+		r.ServiceMean = c.total.busy / time.Duration(r.Completed)
+	}
+}
+
+// offered adds the lanes' counts of arrivals to the series.
+func (c *collector) offered(op int, name string) {
+	for i := range c.r.Series {
+		s := &c.r.Series[i]
+		if s.Op != name {
+			continue
+		}
+		for _, l := range c.r.lanes {
+			if s.TSec < len(l.offered[op]) {
+				s.Offered += int64(l.offered[op][s.TSec])
+			}
+		}
+		c.r.Offered += s.Offered
+	}
+}
+
+// cpuTime is the CPU time of this process so far, user and system.
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
