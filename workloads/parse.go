@@ -3,6 +3,7 @@ package workloads
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -108,9 +109,20 @@ func (p *walker) value(key string, at *token.Token, v ast.Node) error {
 			break // mix: get:95,update:5
 		}
 		return p.mapping(key+".", v)
+	case "stages":
+		return p.sequence(key, v, p.stage)
+	case "faults":
+		return p.sequence(key, v, func(n ast.Node) error {
+			s, ok := scalar(n)
+			if !ok {
+				return fault(p.file, n.GetToken(), "faults: want text such as \"kill node3 @40%%\"")
+			}
+			p.w.Faults = append(p.w.Faults, s)
+			return nil
+		})
 	}
 	if !Has(key) {
-		return fault(p.file, at, "unknown key %q%s", key, didYouMean(key, append(Keys(), "version", "keys")))
+		return fault(p.file, at, "unknown key %q%s", key, didYouMean(key, append(Keys(), "version", "keys", "stages", "faults")))
 	}
 	s, ok := scalar(v)
 	if !ok {
@@ -118,6 +130,86 @@ func (p *walker) value(key string, at *token.Token, v ast.Node) error {
 	}
 	if err := p.w.Set(key, s); err != nil {
 		return fault(p.file, v.GetToken(), "%s", err)
+	}
+	return nil
+}
+
+// sequence calls item for the values of a list.
+func (p *walker) sequence(key string, v ast.Node, item func(ast.Node) error) error {
+	list, ok := v.(*ast.SequenceNode)
+	if !ok {
+		return fault(p.file, v.GetToken(), "%s: want a list, lines that begin with \"- \"", key)
+	}
+	if len(list.Values) > stagesMax {
+		return fault(p.file, v.GetToken(), "%s: %d, want at most %d", key, len(list.Values), stagesMax)
+	}
+	for _, n := range list.Values {
+		if err := item(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stage reads one item of stages.
+func (p *walker) stage(n ast.Node) error {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		return fault(p.file, n.GetToken(), "stages: want \"- duration: 30s\" and the other keys of a stage")
+	}
+	s, seen := newStage(), map[string]bool{}
+	for it := m.MapRange(); it.Next(); {
+		t := it.Key().GetToken()
+		if seen[t.Value] {
+			return fault(p.file, t, "stages: %s: given twice", t.Value)
+		}
+		seen[t.Value] = true
+		if err := p.stageKey(&s, t, it.Value()); err != nil {
+			return err
+		}
+	}
+	if seen["rate"] && seen["factor"] {
+		return fault(p.file, n.GetToken(), "stages: rate and factor exclude each other")
+	}
+	if err := s.validate(); err != nil {
+		return fault(p.file, n.GetToken(), "stages: %s", err)
+	}
+	p.w.Stages = append(p.w.Stages, s)
+	return nil
+}
+
+func (p *walker) stageKey(s *Stage, t *token.Token, v ast.Node) error {
+	if m, ok := v.(ast.MapNode); ok && t.Value == "mix" {
+		return p.stageMix(s, m)
+	}
+	set := stageFields[t.Value]
+	if set == nil {
+		known := slices.Sorted(maps.Keys(stageFields))
+		return fault(p.file, t, "unknown key %q of a stage%s; it has %s", t.Value, didYouMean(t.Value, known), strings.Join(known, ", "))
+	}
+	text, ok := scalar(v)
+	if !ok {
+		return fault(p.file, v.GetToken(), "%s: want a single value", t.Value)
+	}
+	if err := set(s, text); err != nil {
+		return fault(p.file, v.GetToken(), "%s: %s", t.Value, err)
+	}
+	return nil
+}
+
+func (p *walker) stageMix(s *Stage, m ast.MapNode) error {
+	for it := m.MapRange(); it.Next(); {
+		t := it.Key().GetToken()
+		op := slices.Index(opNames[:], t.Value)
+		if op < 0 {
+			return fault(p.file, t, "unknown operation %q%s", t.Value, didYouMean(t.Value, opNames[:]))
+		}
+		text, _ := scalar(it.Value())
+		share, err := parseNumber(text)
+		if err != nil {
+			return fault(p.file, it.Value().GetToken(), "mix.%s: %s", t.Value, err)
+		}
+		s.Mix[op] = share
 	}
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +22,6 @@ import (
 	"time"
 
 	"headroom/workloads/keys"
-	"headroom/workloads/units"
 )
 
 // Op is a kind of operation of a workload.
@@ -31,7 +29,9 @@ type Op uint8
 
 // The operations. Put writes a whole record without reading; update is the
 // same under YCSB's name; read-modify-write reads, then writes, and is timed
-// as one; insert writes a record that did not exist.
+// as one; insert writes a record that did not exist; operate adds one to a
+// counter of the record and reads it, in one request; touch renews the time to
+// live; the batches get or put batch-size records in one request.
 const (
 	Get Op = iota
 	Put
@@ -40,10 +40,15 @@ const (
 	Insert
 	Scan
 	Delete
+	Operate
+	Touch
+	BatchGet
+	BatchPut
 	Ops // the number of operations
 )
 
-var opNames = [Ops]string{"get", "put", "update", "read-modify-write", "insert", "scan", "delete"}
+var opNames = [Ops]string{"get", "put", "update", "read-modify-write", "insert", "scan", "delete", "operate", "touch",
+	"batch-get", "batch-put"}
 
 // String gives the name used in files, flags and run folders.
 func (o Op) String() string {
@@ -61,47 +66,82 @@ const (
 	MaxValueSize = 1<<20 - 1024
 	// MaxScanLength bounds the answer to one scan.
 	MaxScanLength = 10_000
-	maxFile       = 1 << 20
+	// MaxBatchSize is what a node takes in one request.
+	MaxBatchSize = 1000
+	// MaxCompressionRatio is that of a value whose audit header is most of
+	// what remains.
+	MaxCompressionRatio = 100
+	faultsMax           = 100
+	maxFile             = 1 << 20
 )
 
 // Workload is what is done to the target, apart from how fast and how long.
 type Workload struct {
 	Name      string
-	Records   int64       // loaded before the measurement
-	ValueSize units.Bytes // of every value, the audit header included
+	Records   int64 // loaded before the measurement
+	ValueSize Size  // of every value, the audit header included
+	// CompressionRatio is the size of a value over what a good general
+	// compressor makes of it; 1 does not compress.
+	CompressionRatio float64
 	// Mix holds the share of each operation in percent; they sum to 100.
 	Mix  [Ops]float64
 	Keys KeySpec
 	// ScanLength is the greatest length of a scan; lengths are uniform from 1.
 	ScanLength int
-	// TTL is given with every write; zero means records never expire.
+	// BatchSize is the number of records of a batch.
+	BatchSize int
+	// TTL is given with every write and touch; zero means records never expire.
 	TTL time.Duration
+	// Stages divide the measured phase; none means that it is all alike.
+	Stages []Stage
+	// Faults are what happens to local nodes meanwhile, in the form of --fault;
+	// an instant may be a percentage of the measured phase: "kill node3 @40%".
+	Faults []string
 }
 
 // KeySpec says which records are asked for. See keys.Spec.
 type KeySpec struct {
-	Distribution string
-	Exponent     float64
-	HotFraction  float64
-	HotShare     float64
+	Distribution  string
+	Exponent      float64
+	HotFraction   float64
+	HotShare      float64
+	Percentile    float64
+	Fraction      float64
+	Zones         []keys.Zone
+	HotPartitions int // how many (hot-partition)
+	HotNode       int // which, counted from 1 in the target's order (hot-node)
 }
 
-// Chooser returns a fresh key chooser for one lane; seed must be the same for
-// all lanes of a run, so that they share their hot keys.
-func (w *Workload) Chooser(seed uint64) (keys.Chooser, error) {
-	return keys.New(keys.Spec{Distribution: w.Keys.Distribution, Exponent: w.Keys.Exponent,
-		HotFraction: w.Keys.HotFraction, HotShare: w.Keys.HotShare, Records: uint64(w.Records), Seed: seed})
+// Place says for which lane of a run a chooser is made. The zero value is the
+// only lane of a run whose seed is zero.
+type Place struct {
+	Seed        uint64   // the same for all lanes of a run, so that they share their hot keys
+	Lane, Lanes int      // zero lanes means one
+	Hot         []uint64 // keys of the hot partitions or node, for distributions with Placed
 }
 
-// Writes reports whether the mix changes records.
-func (w *Workload) Writes() bool {
-	return w.Mix[Put]+w.Mix[Update]+w.Mix[ReadModifyWrite]+w.Mix[Insert]+w.Mix[Delete] > 0
+// Placed reports whether the distribution depends on where the target keeps a
+// record.
+func (k *KeySpec) Placed() bool {
+	return k.Distribution == keys.HotPartition || k.Distribution == keys.HotNode
 }
 
-// withDefaults returns the workload from which every file starts.
+// Chooser returns a fresh key chooser for one lane.
+func (w *Workload) Chooser(at Place) (keys.Chooser, error) { return keys.New(w.keySpec(at)) }
+
+func (w *Workload) keySpec(at Place) keys.Spec {
+	k := &w.Keys
+	return keys.Spec{Distribution: k.Distribution, Exponent: k.Exponent, HotFraction: k.HotFraction, HotShare: k.HotShare,
+		Percentile: k.Percentile, Fraction: k.Fraction, Zones: k.Zones, Hot: at.Hot, Records: uint64(max(w.Records, 0)), Seed: at.Seed,
+		Lane: at.Lane, Lanes: at.Lanes}
+}
+
+// withDefaults returns the workload from which every file starts. 95 and 6/7
+// are YCSB's defaults of the exponential distribution.
 func withDefaults() Workload {
-	return Workload{Records: 100_000, ValueSize: 100, ScanLength: 100,
-		Keys: KeySpec{Distribution: "uniform", Exponent: 0.99, HotFraction: 0.2, HotShare: 0.8}}
+	return Workload{Records: 100_000, ValueSize: FixedSize(100), CompressionRatio: 1, ScanLength: 100, BatchSize: 10,
+		Keys: KeySpec{Distribution: "uniform", Exponent: 0.99, HotFraction: 0.2, HotShare: 0.8, Percentile: 95,
+			Fraction: 0.8571428571, HotPartitions: 1, HotNode: 1}}
 }
 
 // Validate reports the first thing that makes the workload unusable.
@@ -111,37 +151,37 @@ func (w *Workload) Validate() error {
 		return fmt.Errorf("name: missing")
 	case w.Records < 1 || w.Records > MaxRecords:
 		return fmt.Errorf("records: %d, want 1 to %d", w.Records, int64(MaxRecords))
-	case w.ValueSize < 1 || w.ValueSize > MaxValueSize:
-		return fmt.Errorf("value-size: %v, want 1B to %v", w.ValueSize, units.Bytes(MaxValueSize))
 	case w.ScanLength < 1 || w.ScanLength > MaxScanLength:
 		return fmt.Errorf("scan-length: %d, want 1 to %d", w.ScanLength, MaxScanLength)
+	case w.BatchSize < 1 || w.BatchSize > MaxBatchSize:
+		return fmt.Errorf("batch-size: %d, want 1 to %d", w.BatchSize, MaxBatchSize)
+	case !(w.CompressionRatio >= 1 && w.CompressionRatio <= MaxCompressionRatio):
+		return fmt.Errorf("compression-ratio: %v, want 1 (not compressible) to %d (size over compressed size)", w.CompressionRatio,
+			MaxCompressionRatio)
+	case len(w.Faults) > faultsMax:
+		return fmt.Errorf("faults: %d, want at most %d", len(w.Faults), faultsMax)
 	}
-	sum := 0.0
-	for op, share := range w.Mix {
-		if !(share >= 0 && share <= 100) {
-			return fmt.Errorf("mix.%v: %v, want a share of 0 to 100 percent", Op(op), share)
-		}
-		sum += share
+	if err := w.ValueSize.Validate(); err != nil {
+		return fmt.Errorf("value-size: %w", err)
 	}
-	if math.Abs(sum-100) > 0.001 {
-		return fmt.Errorf("mix: the shares sum to %s percent, want 100 (%s)", number(sum), w.mix())
+	if err := checkMix(w.Mix); err != nil {
+		return err
 	}
-	_, err := w.Chooser(0)
-	return err
+	if err := w.validateStages(); err != nil {
+		return err
+	}
+	if w.Keys.Distribution == keys.HotPartition && w.Keys.HotPartitions < 1 || w.Keys.Distribution == keys.HotNode && w.Keys.HotNode < 1 {
+		return fmt.Errorf("keys.%ss: want 1 or more", w.Keys.Distribution)
+	}
+	spec := w.keySpec(Place{})
+	if err := spec.Validate(); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	return nil
 }
 
-// mix prints the shares that are not zero: "get:95,update:5".
-func (w *Workload) mix() string {
-	var parts []string
-	for op, share := range w.Mix {
-		if share > 0 {
-			parts = append(parts, Op(op).String()+":"+number(share))
-		}
-	}
-	return strings.Join(parts, ",")
-}
-
-// YAML prints the workload in its canonical form: every key, in a fixed order.
+// YAML prints the workload in its canonical form: the keys that every workload
+// has, then those that differ from their defaults, in a fixed order.
 func (w *Workload) YAML() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\nname: %s\nrecords: %d\nvalue-size: %v\nmix:\n", strconv.Quote(w.Name), w.Records, w.ValueSize)
@@ -152,7 +192,38 @@ func (w *Workload) YAML() []byte {
 	}
 	fmt.Fprintf(&b, "keys:\n  distribution: %s\n  exponent: %s\n  hot-fraction: %s\n  hot-share: %s\n", w.Keys.Distribution,
 		number(w.Keys.Exponent), number(w.Keys.HotFraction), number(w.Keys.HotShare))
+	d := withDefaults()
+	differs := func(key string, value, usual float64) {
+		if value != usual {
+			fmt.Fprintf(&b, "%s: %s\n", key, number(value))
+		}
+	}
+	differs("  percentile", w.Keys.Percentile, d.Keys.Percentile)
+	differs("  fraction", w.Keys.Fraction, d.Keys.Fraction)
+	if len(w.Keys.Zones) > 0 {
+		var zones []string
+		for _, z := range w.Keys.Zones {
+			zones = append(zones, number(z.Share)+":"+number(z.Keys))
+		}
+		fmt.Fprintf(&b, "  zones: %q\n", strings.Join(zones, ","))
+	}
+	differs("  hot-partitions", float64(w.Keys.HotPartitions), 1)
+	differs("  hot-node", float64(w.Keys.HotNode), 1)
 	fmt.Fprintf(&b, "scan-length: %d\nttl: %v\n", w.ScanLength, w.TTL)
+	differs("compression-ratio", w.CompressionRatio, 1)
+	differs("batch-size", float64(w.BatchSize), float64(d.BatchSize))
+	if len(w.Stages) > 0 {
+		b.WriteString("stages:\n")
+	}
+	for i := range w.Stages {
+		w.Stages[i].yaml(&b)
+	}
+	if len(w.Faults) > 0 {
+		b.WriteString("faults:\n")
+	}
+	for _, f := range w.Faults {
+		fmt.Fprintf(&b, "  - %s\n", strconv.Quote(f))
+	}
 	return []byte(b.String())
 }
 

@@ -1,9 +1,11 @@
 package keys
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -50,28 +52,108 @@ func TestZipfMatchesTheExactDistribution(t *testing.T) {
 
 func TestEachChooserMatchesItsDistribution(t *testing.T) {
 	const n = 200
-	flat := make([]float64, n)
-	hot := make([]float64, n)
-	for i := range flat {
-		flat[i] = 1.0 / n
-		hot[i] = 0.2 / 160
+	pmf := map[string][]float64{}
+	for _, name := range []string{Uniform, Zipfian, Latest, Hotspot, Exponential, Zoned, HotPartition, HotNode} {
+		pmf[name] = make([]float64, n)
 	}
 	mix := NewScramble(n, 5)
-	zipf := make([]float64, n)
-	recent := make([]float64, n)
+	gamma := -math.Log(0.05) / (n * 0.5)
+	zones := []Zone{{60, 10}, {30, 20}, {10, 70}}
+	var hot []uint64
 	for i, p := range zipfPMF(n, 0.99) {
-		zipf[mix.Map(uint64(i))] = p
-		recent[n-1-i] = p
+		pmf[Uniform][i] = 1.0 / n
+		pmf[Zipfian][mix.Map(uint64(i))] = p
+		pmf[Latest][n-1-i] = p
+		pmf[Hotspot][mix.Map(uint64(i))] = 0.2 / 160
 		if i < 40 {
-			hot[mix.Map(uint64(i))] = 0.8 / 40
+			pmf[Hotspot][mix.Map(uint64(i))] = 0.8 / 40
 		}
+		back := float64(n - 1 - i)
+		pmf[Exponential][i] = (math.Exp(-gamma*back) - math.Exp(-gamma*(back+1))) / (1 - math.Exp(-gamma*n))
+		switch {
+		case i < 20:
+			pmf[Zoned][i] = 0.6 / 20
+		case i < 60:
+			pmf[Zoned][i] = 0.3 / 40
+		default:
+			pmf[Zoned][i] = 0.1 / 140
+		}
+		pmf[HotPartition][i] = 0.2 / n
+		if i%8 == 3 {
+			hot = append(hot, uint64(i))
+			pmf[HotPartition][i] += 0.8 / 25
+		}
+		pmf[HotNode][i] = pmf[HotPartition][i]
 	}
-	for name, pmf := range map[string][]float64{"uniform": flat, "zipfian": zipf, "latest": recent, "hotspot": hot} {
-		c, err := New(Spec{Distribution: name, Exponent: 0.99, HotFraction: 0.2, HotShare: 0.8, Records: n, Seed: 5})
+	for name, want := range pmf {
+		c, err := New(Spec{Distribution: name, Exponent: 0.99, HotFraction: 0.2, HotShare: 0.8, Percentile: 95, Fraction: 0.5,
+			Zones: zones, Hot: hot, Records: n, Seed: 5})
 		if err != nil {
 			t.Fatal(err)
 		}
-		fits(t, name, pmf, func(r *rand.Rand) uint64 { return c.Next(r, n) })
+		fits(t, name, want, func(r *rand.Rand) uint64 { return c.Next(r, n) })
+	}
+}
+
+func TestLatestZipfianOfSteepExponentsMatches(t *testing.T) {
+	const n = 150
+	for _, s := range []float64{1, 1.5, 3} {
+		want := make([]float64, n)
+		for i, p := range zipfPMF(n, s) {
+			want[n-1-i] = p
+		}
+		c, err := New(Spec{Distribution: Latest, Exponent: s, Records: n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fits(t, fmt.Sprintf("latest %v", s), want, func(r *rand.Rand) uint64 { return c.Next(r, n) })
+	}
+}
+
+func TestSequentialLanesVisitEveryKeyOnceARound(t *testing.T) {
+	const n, lanes = 12, 3
+	seen := make([]int, n)
+	for lane := range lanes {
+		c, err := New(Spec{Distribution: Sequential, Records: n, Lane: lane, Lanes: lanes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 * n / lanes {
+			seen[c.Next(nil, n)]++
+		}
+	}
+	for k, times := range seen {
+		if times != 2 {
+			t.Errorf("key %d was visited %d times in two rounds", k, times)
+		}
+	}
+}
+
+func TestChoosersStayBelowThePopulation(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, name := range Distributions {
+		c, err := New(Spec{Distribution: name, Exponent: 0.99, HotFraction: 0.2, HotShare: 0.8, Percentile: 95, Fraction: 0.5,
+			Zones: []Zone{{50, 50}, {50, 50}}, Hot: []uint64{5, 90, 99}, Records: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []uint64{1, 7, 100, 1000} { // less while the load runs, more after inserts
+			for range 500 {
+				if k := c.Next(r, n); k >= n {
+					t.Fatalf("%s: key %d of %d", name, k, n)
+				}
+			}
+		}
+	}
+}
+
+func TestHotKeysAreThoseOfThePlace(t *testing.T) {
+	hot := HotKeys(1000, func(k uint64) bool { return k%10 == 4 })
+	if len(hot) != 100 || hot[0] != 4 || hot[99] != 994 {
+		t.Errorf("HotKeys = %v", hot)
+	}
+	if n := len(HotKeys(1<<30, func(uint64) bool { return true })); n != hotKeysMax {
+		t.Errorf("%d hot keys, want the limit of %d", n, hotKeysMax)
 	}
 }
 
@@ -115,8 +197,9 @@ func TestLatestFollowsInserts(t *testing.T) {
 }
 
 func TestYCSBVectors(t *testing.T) {
-	for in, want := range map[uint64]uint64{0: 6284781860667377211, 1: 8517097267634966620, 10: 2408371864701034737,
-		999: 2071219101098386137, 123456789: 2350796791908741607, 1 << 40: 6908947124047430886,
+	for in, want := range map[uint64]uint64{0: 6284781860667377211, 1: 8517097267634966620, 2: 1820151046732198393,
+		3: 4052466453699787802, 10: 2408371864701034737, 100: 879817313296471393, 999: 2071219101098386137,
+		1000: 5952875239596136740, 123456789: 2350796791908741607, 1 << 31: 5860980763039959109, 1 << 40: 6908947124047430886,
 		1<<63 - 1: 8289549613075766851} {
 		if got := FNV64(in); got != want {
 			t.Errorf("FNV64(%d) = %d, want %d", in, got, want)
@@ -138,9 +221,37 @@ func TestYCSBVectors(t *testing.T) {
 	}
 }
 
+// The shares are measured on YCSB's own generator (loadgen reference): its
+// hottest of 1000 keys gets 3.89 %, the top 1 % 13.1 %, the top 20 % 39.1 %.
+func TestYCSBZipfianIsAsMildAsYCSB(t *testing.T) {
+	const n, draws = 1000, 2_000_000
+	c, err := New(Spec{Distribution: YCSBZipfian, Records: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	count := make([]float64, n)
+	for range draws {
+		count[c.Next(r, n)] += 100.0 / draws
+	}
+	slices.SortFunc(count, func(a, b float64) int { return cmp.Compare(b, a) })
+	for top, want := range map[int]float64{1: 3.89, n / 100: 13.1, n / 5: 39.1} {
+		got := 0.0
+		for _, share := range count[:top] {
+			got += share
+		}
+		if math.Abs(got-want) > 0.1 {
+			t.Errorf("the top %d keys get %.2f %%, want %.2f %%", top, got, want)
+		}
+	}
+}
+
 func TestBadSpecsAreRefused(t *testing.T) {
 	for _, s := range []Spec{{}, {Distribution: "gauss", Records: 1}, {Distribution: "zipfian", Records: 1},
-		{Distribution: "hotspot", Records: 10, HotFraction: 2, HotShare: .5}} {
+		{Distribution: "hotspot", Records: 10, HotFraction: 2, HotShare: .5},
+		{Distribution: Uniform}, {Distribution: Zipfian, Records: 9, Exponent: math.NaN()}, {Distribution: Exponential, Records: 9, Percentile: 100, Fraction: 1},
+		{Distribution: Zoned, Records: 9}, {Distribution: Zoned, Records: 9, Zones: []Zone{{50, 50}, {40, 50}}},
+		{Distribution: Zoned, Records: 9, Zones: []Zone{{50, 1}, {50, 99}}}, {Distribution: HotNode, Records: 9, HotShare: .5}} {
 		if _, err := New(s); err == nil {
 			t.Errorf("New(%+v) succeeded", s)
 		}
