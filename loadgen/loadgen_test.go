@@ -39,7 +39,7 @@ func TestARunFolderHoldsItsOwnNumbers(t *testing.T) {
 		t.Errorf("run.json %+v differs from what was printed", r.Summary)
 	}
 	w, err := workloads.Parse("workload.yaml", []byte(r.Workload))
-	if err != nil || w.SHA256() != r.Summary.Workload.SHA256 || w.ValueSize != 64 {
+	if err != nil || w.SHA256() != r.Summary.Workload.SHA256 || w.ValueSize.Max != 64 {
 		t.Errorf("workload.yaml: %v, %+v", err, w)
 	}
 	var rows int64

@@ -133,7 +133,7 @@ func (b *bulk) stuck() error {
 
 func (b *bulk) newLane(i int) (*bulkLane, error) {
 	n := share(bulkInFlight, i, b.d.cfg.Lanes)
-	l := &bulkLane{b: b, i: i, slots: make([]bulkSlot, n), buf: make([]byte, b.d.cfg.Workload.ValueSize),
+	l := &bulkLane{b: b, i: i, slots: make([]bulkSlot, n), buf: make([]byte, b.d.cfg.Workload.ValueSize.Max),
 		wake: make(chan struct{}, 1)}
 	for s := range l.slots {
 		l.free = append(l.free, uint32(s))
@@ -265,8 +265,8 @@ func (j *loadJob) next(lane int) (uint64, bool) {
 
 func (j *loadJob) prepare(key uint64, op *target.Op, s *bulkSlot, buf []byte) {
 	s.seq, _ = j.d.table.begin(key, false)
-	j.d.filler.put(buf, header{writer: j.d.audit.writer, seq: s.seq, key: key, intended: time.Now().UnixNano()})
-	op.Kind, op.Value, op.TTL = target.Write, buf, j.d.cfg.Workload.TTL
+	op.Kind, op.TTL = target.Write, j.d.cfg.Workload.TTL
+	op.Value = j.d.filler.put(buf, header{writer: j.d.audit.writer, seq: s.seq, key: key, intended: time.Now().UnixNano()})
 }
 
 func (j *loadJob) done(key uint64, s *bulkSlot, r *target.Result) bool {

@@ -19,6 +19,11 @@ func (l *lane) complete(r *target.Result) {
 		l.mu.Unlock()
 		return
 	}
+	if r.More {
+		l.d.audit.item(&s.batch[r.Item], r, now)
+		l.mu.Unlock()
+		return
+	}
 	if r.Err != nil {
 		l.d.errs.note(r.Err)
 	}
@@ -48,10 +53,11 @@ func (l *lane) endLocked(i uint32, s *slot, r *target.Result, now time.Duration)
 		if f := a.check(s.key, s.before, r); f != fine {
 			a.count(f, s.key, s.before, s.beforeMS, r, now)
 		}
-		if out == target.InDoubt { // a read changes nothing: nothing is in doubt
-			out = target.Failed
-		}
 	}
+	if out == target.InDoubt && (s.stage == reading || s.kind == workloads.Get || s.kind == workloads.BatchGet) {
+		out = target.Failed // a read changes nothing: nothing is in doubt
+	}
+	a.endBatch(s.batch, out, now)
 	answered := out == target.OK || out == target.NotFound
 	if s.stage == reading && answered {
 		s.stage, s.notFound = read, out == target.NotFound

@@ -178,7 +178,8 @@ type Driver struct {
 	clock  pace.Clock
 	table  *table
 	audit  *audit
-	filler filler
+	filler *filler
+	hot    []uint64 // keys of the hot partitions or node
 	errs   errorCounts
 	lastOp workloads.Op // of the mix
 	lanes  int          // as given, 0 for the default
@@ -194,13 +195,13 @@ func New(cfg Config) (*Driver, error) {
 	}
 	lanes := cfg.Lanes
 	cfg = cfg.withDefaults()
-	d := &Driver{lanes: lanes, stream: cfg.Seed, cfg: cfg, clock: pace.NewClock(), table: newTable(), filler: newFiller(cfg.Seed)}
-	d.audit = &audit{enabled: !cfg.NoAudit, writer: cfg.Writer, table: d.table, deletes: cfg.Workload.Mix[workloads.Delete] > 0}
+	d := &Driver{lanes: lanes, stream: cfg.Seed, cfg: cfg, clock: pace.NewClock(), table: newTable(), filler: newFiller(cfg.Workload, cfg.Seed)}
+	d.audit = &audit{enabled: !cfg.NoAudit, writer: cfg.Writer, table: d.table, deletes: cfg.Workload.Issues(workloads.Delete)}
 	switch w := cfg.Workload; {
 	case cfg.NoAudit:
 		d.audit.why = "switched off"
-	case w.ValueSize < headerSize:
-		d.audit.enabled, d.audit.why = false, fmt.Sprintf("value-size %v is below the %d bytes of the audit's header",
+	case w.ValueSize.Min < headerSize:
+		d.audit.enabled, d.audit.why = false, fmt.Sprintf("value-size %v goes below the %d bytes of the audit's header",
 			w.ValueSize, headerSize)
 	case w.TTL > 0:
 		d.audit.enabled, d.audit.why = false, "records expire (ttl), so a missing one proves nothing"
@@ -210,7 +211,11 @@ func New(cfg Config) (*Driver, error) {
 			d.lastOp = workloads.Op(op)
 		}
 	}
-	return d, nil
+	var err error
+	if err = suits(cfg.Workload, cfg.Target); err == nil {
+		d.hot, err = hotKeys(cfg.Workload, cfg.Target, cfg.Seed)
+	}
+	return d, err
 }
 
 // Config returns the configuration with its defaults filled in.
@@ -222,7 +227,7 @@ func (d *Driver) Clock() pace.Clock { return d.clock }
 // newLane makes lane i of n for the window.
 func (d *Driver) newLane(i, n int, w window) (*lane, error) {
 	capacity := share(d.cfg.InFlight, i, n)
-	l := &lane{d: d, window: w, held: -1, next: w.start, buf: make([]byte, d.cfg.Workload.ValueSize),
+	l := &lane{d: d, window: w, held: -1, next: w.start, buf: make([]byte, d.cfg.Workload.ValueSize.Max),
 		slots: make([]slot, capacity), free: make([]uint32, 0, capacity), again: make([]uint32, 0, capacity),
 		now: newInterval(d.cfg.Workload), spare: newInterval(d.cfg.Workload),
 		late1: result.NewHistogram(), pick: rand.New(rand.NewPCG(d.stream, uint64(2*i))), wake: make(chan struct{}, 1), tick: time.NewTicker(wakeMax)}
@@ -250,7 +255,7 @@ func (d *Driver) newLane(i, n int, w window) (*lane, error) {
 		l.resting.ring = make([]rest, capacity)
 	}
 	var err error
-	if l.chooser, err = d.cfg.Workload.Chooser(d.cfg.Seed); err != nil {
+	if l.chooser, err = d.cfg.Workload.Chooser(workloads.Place{Seed: d.cfg.Seed, Lane: i, Lanes: n, Hot: d.hot}); err != nil {
 		return nil, err
 	}
 	if l.timer, err = pace.NewTimer(); err != nil {

@@ -62,7 +62,7 @@ func run(t testing.TB, cfg Config, during func(*Driver)) (*Report, result.Audit)
 }
 
 func TestAHealthyTargetHasAnEmptyAudit(t *testing.T) {
-	r, a := run(t, Config{Workload: mixOf(t, "get:40,put:20,read-modify-write:20,insert:10,delete:10"), Target: target.NewFake(),
+	r, a := run(t, Config{Workload: mixOf(t, "get:30,put:20,read-modify-write:10,insert:10,delete:10,operate:5,touch:5,batch-get:5,batch-put:5"), Target: target.NewFake(),
 		Rate: 20_000, Warmup: 100 * time.Millisecond, Duration: 500 * time.Millisecond, Seed: 1}, nil)
 	if a.Lost+a.StaleReads+a.Corrupt+a.FalseNotFound != 0 {
 		t.Errorf("a target without faults has findings: %+v", a)
@@ -337,12 +337,13 @@ func BenchmarkNullTarget(b *testing.B) {
 }
 
 func BenchmarkValue(b *testing.B) {
-	f := newFiller(1)
+	w := mixOf(b, "put:100")
+	w.ValueSize = workloads.FixedSize(1000)
+	f := newFiller(w, 1)
 	buf := make([]byte, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		f.put(buf, header{seq: 1})
-		if _, ok := parse(buf); !ok {
+		if _, ok := parse(f.put(buf, header{seq: 1})); !ok {
 			b.Fatal("corrupt")
 		}
 	}

@@ -52,6 +52,7 @@ type slot struct {
 	kind           workloads.Op
 	stage          stage
 	notFound       bool
+	batch          []item // of a batch; its memory goes with the slot
 }
 
 // What may wake a sleeping lane.
@@ -75,6 +76,7 @@ type lane struct {
 	window  window
 	op      target.Op // scratch of the issuing goroutine
 	buf     []byte
+	batch   batchScratch
 	next    time.Duration // intended start of the next arrival
 	held    int           // kind of an operation that could not start yet, or -1
 	heldKey uint64        // 1 + the key of an insert that could not start, or 0
@@ -281,13 +283,13 @@ func (l *lane) issue(intended time.Duration) (sent time.Duration, ok bool) {
 	i := l.free[len(l.free)-1]
 	l.free = l.free[:len(l.free)-1]
 	l.peak = max(l.peak, l.busyLocked())
-	gen := l.slots[i].gen + 1
+	gen, batch := l.slots[i].gen+1, l.slots[i].batch[:0]
 	l.mu.Unlock()
 	if l.held < 0 {
 		l.held = int(l.draw())
 		l.count(workloads.Op(l.held), intended)
 	}
-	s := slot{kind: workloads.Op(l.held), intended: intended, gen: gen, stage: inFlight}
+	s := slot{kind: workloads.Op(l.held), intended: intended, gen: gen, stage: inFlight, batch: batch}
 	if s.kind == workloads.ReadModifyWrite {
 		s.stage = reading
 	}
@@ -326,7 +328,9 @@ func (l *lane) choose(s *slot) bool {
 	t := l.d.table
 	s.seq = 0
 	switch s.kind {
-	case workloads.Get, workloads.Scan:
+	case workloads.BatchGet, workloads.BatchPut:
+		return l.chooseBatch(s)
+	case workloads.Get, workloads.Scan, workloads.Operate, workloads.Touch:
 		s.key = l.chooser.Next(l.pick, t.population.Load())
 		return true
 	case workloads.Insert:
@@ -351,6 +355,11 @@ func (l *lane) choose(s *slot) bool {
 func (l *lane) unwrite(s *slot) {
 	if s.seq > 0 {
 		l.d.audit.wrote(s.key, s.seq, target.Failed, s.sent)
+	}
+	for i := range s.batch {
+		if it := &s.batch[i]; it.seq > 0 {
+			l.d.audit.wrote(it.key, it.seq, target.Failed, s.sent)
+		}
 	}
 	if s.kind == workloads.Insert {
 		l.heldKey = s.key + 1
@@ -378,9 +387,15 @@ func (l *lane) prepare(i uint32, s *slot) {
 		o.Kind, o.ScanLen = target.Scan, 1+l.pick.IntN(l.d.cfg.Workload.ScanLength)
 	case s.kind == workloads.Delete:
 		o.Kind = target.Delete
+	case s.kind == workloads.Operate:
+		o.Kind = target.Operate
+	case s.kind == workloads.Touch:
+		o.Kind, o.TTL = target.Touch, l.d.cfg.Workload.TTL
+	case len(s.batch) > 0:
+		l.prepareBatch(s)
 	default:
-		o.Kind, o.TTL, o.Value = target.Write, l.d.cfg.Workload.TTL, l.buf
-		l.d.filler.put(l.buf, header{writer: l.d.audit.writer, seq: s.seq, key: s.key,
+		o.Kind, o.TTL = target.Write, l.d.cfg.Workload.TTL
+		o.Value = l.d.filler.put(l.buf, header{writer: l.d.audit.writer, seq: s.seq, key: s.key,
 			intended: l.d.clock.Wall(s.intended).UnixNano()})
 	}
 }

@@ -33,8 +33,8 @@ type interval [workloads.Ops]*cell
 
 func newInterval(w *workloads.Workload) *interval {
 	var v interval
-	for op, share := range w.Mix {
-		if share > 0 {
+	for op := range workloads.Ops {
+		if w.Issues(op) {
 			v[op] = &cell{}
 			for i := range v[op].hist {
 				v[op].hist[i] = result.NewHistogram()

@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -104,6 +105,11 @@ func (l *fakeLane) Submit(op *Op) error {
 		}
 		held := *op
 		held.Value = append([]byte(nil), op.Value...)
+		held.Keys = slices.Clone(op.Keys)
+		held.Values = make([][]byte, len(op.Values))
+		for i, v := range op.Values {
+			held.Values[i] = slices.Clone(v)
+		}
 		l.waiting = append(l.waiting, held)
 		return nil
 	}
@@ -113,7 +119,29 @@ func (l *fakeLane) Submit(op *Op) error {
 }
 
 func (l *fakeLane) answer(op *Op) {
-	r := Result{Token: op.Token}
+	r := Result{Token: op.Token, Outcome: OK}
+	if op.Kind == BatchRead || op.Kind == BatchWrite {
+		one := Op{Kind: Read, TTL: op.TTL}
+		for i, key := range op.Keys {
+			one.Key = key
+			if op.Kind == BatchWrite {
+				one.Kind, one.Value = Write, op.Values[i]
+			}
+			item := Result{Token: op.Token, More: true, Item: i}
+			l.f.mu.Lock()
+			l.f.execute(&one, &item)
+			l.f.mu.Unlock()
+			if r.Outcome = max(r.Outcome, item.Outcome); item.Err != nil {
+				r.Err = item.Err
+			}
+			l.complete(&item)
+		}
+		if r.Outcome == NotFound {
+			r.Outcome = OK
+		}
+		l.complete(&r)
+		return
+	}
 	l.f.mu.Lock()
 	l.f.execute(op, &r)
 	l.f.mu.Unlock()
@@ -145,6 +173,10 @@ func (f *Fake) execute(op *Op, r *Result) {
 		if fate != LoseWrite {
 			f.previous[op.Key] = f.now[op.Key]
 			f.now[op.Key] = append([]byte(nil), op.Value...)
+		}
+	case Touch:
+		if f.now[op.Key] == nil && r.Outcome == OK {
+			r.Outcome = NotFound
 		}
 	case Delete:
 		if _, ok := f.now[op.Key]; !ok && r.Outcome == OK {

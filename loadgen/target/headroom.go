@@ -10,23 +10,17 @@ import (
 	"time"
 
 	"headroom/node/client"
-	"headroom/node/cluster"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
 
 const (
-	// scanners bounds the scans of a lane that run side by side; further ones
-	// wait in order. A scan holds a goroutine, other operations do not.
-	scanners = 8
-	// scanPartitionsMax bounds how far a scan looks for its records: beyond
-	// that many nearly empty partitions it ends with what it has.
-	scanPartitionsMax = 64
 	// closeGrace is how long Close waits for operations in flight beyond their
 	// deadlines.
 	closeGrace = 5 * time.Second
-	// valueBin is the one bin of every record that the generator writes.
-	valueBin = "v"
+	// valueBin holds the value of every record, counterBin what operate counts.
+	valueBin   = "v"
+	counterBin = "n"
 )
 
 // HeadroomConfig says which cluster to load.
@@ -45,6 +39,7 @@ type Headroom struct {
 	client    *client.Client
 	namespace uint8
 	name, set string
+	count     []byte // body of an operate: add one, read
 }
 
 // DialHeadroom connects to a cluster; it waits as long as ctx lets it.
@@ -67,7 +62,13 @@ func DialHeadroom(ctx context.Context, cfg HeadroomConfig) (*Headroom, error) {
 		c.Close()
 		return nil, fmt.Errorf("namespace %q: %w", cfg.Namespace, err)
 	}
-	return &Headroom{client: c, namespace: ns, name: cfg.Namespace, set: cfg.Set}, nil
+	count, err := wire.AppendOps(nil, cfg.Set, record.Value{}, []record.Op{
+		{Kind: record.OpAdd, Bin: counterBin, Value: record.Int(1)}, {Kind: record.OpRead, Bin: counterBin}})
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &Headroom{client: c, namespace: ns, name: cfg.Namespace, set: cfg.Set, count: count}, nil
 }
 
 // Close implements Target.
@@ -78,8 +79,8 @@ func (h *Headroom) Members() []client.Member { return h.client.Members() }
 
 // NewLane implements Target.
 func (h *Headroom) NewLane(inFlight int, complete func(*Result)) (Lane, error) {
-	l := &headroomLane{h: h, complete: complete, limit: inFlight, scans: make(chan scanRequest, inFlight)}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l := &headroomLane{h: h, complete: complete, limit: inFlight}
+	l.slow = newSlowLane(inFlight, l.doSlow)
 	return l, nil
 }
 
@@ -88,11 +89,7 @@ type headroomLane struct {
 	h        *Headroom
 	complete func(*Result)
 	limit    int
-	ctx      context.Context // ends scans when the lane is closed
-	cancel   context.CancelFunc
-	scans    chan scanRequest
-	wg       sync.WaitGroup // the scanners
-	scanning bool           // they run; touched by Submit only
+	slow     *slowLane // of scans and batches
 
 	mu     sync.Mutex // guards all below; never held while calling out
 	free   []*headroomCall
@@ -107,13 +104,6 @@ type headroomCall struct {
 	lane  *headroomLane
 	token uint64
 	bins  [1]record.Bin
-}
-
-type scanRequest struct {
-	token  uint64
-	key    uint64
-	n      int
-	budget time.Duration
 }
 
 func (l *headroomLane) take() *headroomCall {
@@ -154,8 +144,8 @@ func (l *headroomLane) ended() {
 
 // Submit implements Lane.
 func (l *headroomLane) Submit(op *Op) error {
-	if op.Kind == Scan {
-		return l.submitScan(op)
+	if op.Kind == Scan || op.Kind == BatchRead || op.Kind == BatchWrite {
+		return l.slow.submit(op)
 	}
 	c := l.take()
 	if c == nil {
@@ -187,26 +177,32 @@ func (c *headroomCall) fill(op *Op, digest record.Digest) (err error) {
 		c.Kind = wire.KindGet
 	case Delete:
 		c.Kind = wire.KindDelete
+	case Touch:
+		c.Kind, c.TTL = wire.KindTouch, ttlSeconds(op.TTL)
+	case Operate:
+		c.Kind, c.TTL = wire.KindOperate, wire.TTLKeep
+		c.Body = append(c.Body, c.lane.h.count...)
 	case Write:
-		c.Kind = wire.KindPut
-		if op.TTL > 0 {
-			c.TTL = uint32(min((op.TTL+time.Second-1)/time.Second, time.Duration(wire.TTLKeep)-1))
-		}
+		c.Kind, c.TTL = wire.KindPut, ttlSeconds(op.TTL)
 		c.bins[0] = record.Bin{Name: valueBin, Value: record.Bytes(op.Value)}
 		c.Body, err = record.AppendBody(c.Body, c.lane.h.set, record.Value{}, c.bins[:])
 	}
 	return err
 }
 
+// ttlSeconds is a time to live as the wire has it; zero is the namespace's.
+func ttlSeconds(ttl time.Duration) uint32 {
+	if ttl == 0 {
+		return wire.TTLDefault
+	}
+	return uint32(min((ttl+time.Second-1)/time.Second, time.Duration(wire.TTLKeep)-1))
+}
+
 // done is the client's callback.
 func (c *headroomCall) done(*client.Call) {
 	r := Result{Token: c.token, Outcome: outcome(c.Err), Err: c.Err}
 	if r.Outcome == OK && c.Kind == wire.KindGet {
-		bins := record.Bins(c.Bins)
-		if bins.Validate() == nil { // else the value stays nil, which no audit accepts
-			v, _ := bins.Get(valueBin)
-			r.Value, _ = v.Bytes()
-		}
+		r.Value, r.Outcome = valueOf(c.Bins)
 	}
 	if r.Outcome == NotFound {
 		r.Err = nil
@@ -217,6 +213,21 @@ func (c *headroomCall) done(*client.Call) {
 	l.give(c)
 	l.complete(&r)
 	l.ended()
+}
+
+// valueOf returns the value in the bins of a record. A record without the bin
+// holds a counter only: an operate made it after a delete. Bins that do not
+// parse give no value, which no audit accepts.
+func valueOf(bins record.Bins) ([]byte, Outcome) {
+	if bins.Validate() != nil {
+		return nil, OK
+	}
+	v, ok := bins.Get(valueBin)
+	if !ok {
+		return nil, NotFound
+	}
+	b, _ := v.Bytes()
+	return b, OK
 }
 
 // outcome maps the client's errors, which are unwrapped in a Call.
@@ -236,69 +247,9 @@ func outcome(err error) Outcome {
 // so that what is submitted together leaves together.
 func (l *headroomLane) Flush() {}
 
-// submitScan queues a scan for the lane's scanners, which start with the first.
-func (l *headroomLane) submitScan(op *Op) error {
-	if !l.scanning {
-		l.scanning = true
-		for range scanners {
-			l.wg.Go(l.scan)
-		}
-	}
-	select {
-	case l.scans <- scanRequest{token: op.Token, key: op.Key, n: op.ScanLen, budget: op.Budget}:
-		return nil
-	default:
-		return ErrFull
-	}
-}
-
-// errEnough ends a scan that has its records.
-var errEnough = errors.New("enough records")
-
-// scan serves the queue until the lane is closed.
-func (l *headroomLane) scan() {
-	for q := range l.scans {
-		r := Result{Token: q.token, Outcome: OK}
-		if err := l.scanOne(q); err != nil {
-			r.Outcome, r.Err = Failed, err
-		}
-		l.complete(&r)
-	}
-}
-
-// scanOne reads n records from the partition of the key on, in the cluster's
-// order, which is by partition.
-func (l *headroomLane) scanOne(q scanRequest) error {
-	digest, err := record.NewDigest(l.h.set, record.Int(int64(q.key)))
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, q.budget)
-	defer cancel()
-	first, left := digest.Partition(), q.n
-	for range scanPartitionsMax {
-		err := l.h.client.Scan(ctx, l.h.set, func(client.Record) error {
-			if left--; left <= 0 {
-				return errEnough
-			}
-			return nil
-		}, client.WithPartitions(first, 1), client.WithNamespace(l.h.name))
-		if errors.Is(err, errEnough) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		first = (first + 1) % cluster.Partitions
-	}
-	return nil
-}
-
 // Close implements Lane. Operations in flight end by their deadlines.
 func (l *headroomLane) Close() error {
-	close(l.scans)
-	l.cancel()
-	l.wg.Wait()
+	l.slow.close()
 	l.mu.Lock()
 	drain := make(chan struct{})
 	l.drain = drain

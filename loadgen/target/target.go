@@ -19,12 +19,17 @@ import (
 type Kind uint8
 
 // The kinds of operations. Write stores a whole record, whether it exists or
-// not.
+// not; Operate adds one to a counter of the record and reads it, in one request;
+// Touch renews the record's time to live; the batches are one request for Keys.
 const (
 	Read Kind = iota + 1
 	Write
 	Delete
 	Scan
+	Operate
+	Touch
+	BatchRead
+	BatchWrite
 )
 
 // Outcome is how an operation ended. Every error is one of the last two: the
@@ -42,20 +47,27 @@ const (
 // Op is one operation. It and Value belong to the caller: Submit copies what
 // it needs before it returns.
 type Op struct {
-	Kind    Kind
-	Key     uint64 // record number; the target makes its own key of it, the same for all lanes
-	Value   []byte // Write only
-	TTL     time.Duration
+	Kind  Kind
+	Key   uint64 // record number; the target makes its own key of it, the same for all lanes
+	Value []byte // Write only
+	// Keys are those of a batch, Values (one each) of a BatchWrite.
+	Keys    []uint64
+	Values  [][]byte
+	TTL     time.Duration // of Write, BatchWrite and Touch; zero is forever
 	ScanLen int           // Scan only: how many records from Key on, in the target's order
 	Token   uint64        // given back in the Result
 	Budget  time.Duration // time left for this operation; then it ends as Failed or InDoubt
 }
 
-// Result is the end of one operation.
+// Result is the end of one operation, or with More that of one record of a
+// batch. A batch may report any of its records; those that it does not report
+// before its end have the outcome of the end, which is the worst of all.
 type Result struct {
 	Token   uint64
 	Outcome Outcome
-	Value   []byte // Read only, valid during the callback
+	More    bool   // Item of Keys ended; the operation's own end is still to come
+	Item    int    // with More
+	Value   []byte // of Read and of an item of BatchRead, valid during the callback
 	Err     error  // why, for Failed and InDoubt
 }
 
@@ -83,6 +95,21 @@ type Target interface {
 	NewLane(inFlight int, complete func(*Result)) (Lane, error)
 	// Close ends the connections; all lanes must be closed before.
 	Close() error
+}
+
+// Refuser is a Target that cannot do every kind of operation. Refuse says why
+// not, nil for what it can.
+type Refuser interface {
+	Refuse(Kind) error
+}
+
+// Placer is a Target that can say where it keeps a record at the moment:
+// partitions and nodes are counted from zero.
+type Placer interface {
+	Partitions() int
+	Partition(key uint64) int
+	Nodes() int
+	Node(key uint64) int // -1 when no node masters the record now
 }
 
 // Null is a target that completes every operation at once, inside Submit, and

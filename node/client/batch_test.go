@@ -152,6 +152,38 @@ func TestScanResumesWhereItFailed(t *testing.T) {
 	})
 }
 
+func TestALimitedScanFetchesNoMoreThanWanted(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world, c *Client) {
+		for i := range int64(20_000) {
+			k, err := NewKey("", record.Int(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := record.AppendBody(nil, "", record.Value{}, bins(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.store[k.digest] = stored{body, 1}
+		}
+		seen := map[record.Digest]bool{}
+		err := c.Scan(t.Context(), "", func(r Record) error { seen[r.Digest] = true; return nil }, WithPartitions(100, 200), WithLimit(37))
+		if err != nil || len(seen) != 37 {
+			t.Errorf("saw %d records, %v, want 37", len(seen), err)
+		}
+		for d := range seen {
+			if p := d.Partition(); p < 100 || p > 130 { // five records a partition
+				t.Errorf("a record of partition %d, want the first partitions from 100 on", p)
+			}
+		}
+		if n := w.count(1, wire.KindScan) + w.count(2, wire.KindScan); n > 30 { // the fake answers two or three at a time
+			t.Errorf("%d requests for 37 records, want those of about 8 partitions", n)
+		}
+		if err := c.Scan(t.Context(), "", func(Record) error { return nil }, WithLimit(-1)); !errors.Is(err, ErrOption) {
+			t.Errorf("a negative limit: %v", err)
+		}
+	})
+}
+
 func TestBatchShrinksWhenItsConnectionBreaks(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world, c *Client) {
 		var keys []Key

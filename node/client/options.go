@@ -103,6 +103,7 @@ type callOptions struct {
 	generation uint16
 	storeKey   bool
 	first, n   int // partitions of a scan
+	limit      int // records of a scan, zero for all
 }
 
 // WithTTL lets the record expire d after the write, rounded up to seconds.
@@ -134,6 +135,11 @@ func WithStoredKey() Option { return func(o *callOptions) { o.storeKey = true } 
 func WithPartitions(first, n int) Option {
 	return func(o *callOptions) { o.first, o.n = first, n }
 }
+
+// WithLimit ends a scan after n records; zero means all. Partitions are then
+// read one after the other, and the last one no further than needed: for short
+// ranges.
+func WithLimit(n int) Option { return func(o *callOptions) { o.limit = n } }
 
 func ttlSeconds(d time.Duration) uint32 {
 	if d <= 0 {

@@ -44,11 +44,14 @@ func (e *ScanError) Unwrap() error { return e.Err }
 // master changes is scanned again from its start, so that some are visited
 // twice. Calls of visit do not overlap; the Record is the caller's. An error
 // from visit ends the scan. Errors are *ScanError. Options: WithNamespace,
-// WithPartitions.
+// WithPartitions, WithLimit.
 func (c *Client) Scan(ctx context.Context, set string, visit func(Record) error, opts ...Option) error {
 	o := c.options(opts)
 	if o.n == 0 {
 		o.n = cluster.Partitions - o.first
+	}
+	if o.limit < 0 {
+		return &ScanError{Partition: o.first, Err: fmt.Errorf("%w: a limit of %d records", ErrOption, o.limit)}
 	}
 	if o.first < 0 || o.n < 0 || o.first+o.n > cluster.Partitions {
 		return &ScanError{Partition: o.first, Err: fmt.Errorf("%w: partitions %d to %d", ErrOption, o.first, o.first+o.n-1)}
@@ -58,15 +61,19 @@ func (c *Client) Scan(ctx context.Context, set string, visit func(Record) error,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &scan{c: c, namespace: o.namespace, set: set, visit: visit, stop: cancel}
+	s := &scan{c: c, namespace: o.namespace, set: set, visit: visit, stop: cancel, left: o.limit, limited: o.limit > 0}
 	s.next.Store(int64(o.first))
 	s.end = o.first + o.n
 	s.failed = s.end
-	var wg sync.WaitGroup
-	for range scanWorkers {
-		wg.Go(func() { s.work(ctx) })
+	if workers := min(scanWorkers, o.n); workers == 1 || s.limited {
+		s.work(ctx)
+	} else {
+		var wg sync.WaitGroup
+		for range workers {
+			wg.Go(func() { s.work(ctx) })
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 	if s.err != nil {
 		return &ScanError{Partition: s.failed, Err: s.err}
 	}
@@ -81,9 +88,11 @@ type scan struct {
 	stop      context.CancelCauseFunc
 	next      atomic.Int64 // partition to scan next
 	end       int          // behind the last partition
+	limited   bool         // to left records, by one worker
 
 	mu     sync.Mutex // guards all below and serializes visit
 	visit  func(Record) error
+	left   int // records still wanted, if limited
 	failed int // lowest partition that was not finished
 	err    error
 }
@@ -92,7 +101,7 @@ type scan struct {
 func (s *scan) work(ctx context.Context) {
 	for {
 		p := int(s.next.Add(1) - 1)
-		if p >= s.end {
+		if p >= s.end || s.limited && s.left == 0 {
 			return
 		}
 		if err := s.partition(ctx, p); err != nil {
@@ -134,7 +143,11 @@ func (s *scan) partition(ctx context.Context, p int) error {
 		if n != at {
 			at, cursor = n, 0 // a cursor means nothing to another node
 		}
-		reply, err := s.ask(ctx, at, &wire.Scan{Namespace: uint8(ns), Partition: uint16(p), Cursor: cursor, Max: scanMax, Set: s.set})
+		page := scanMax
+		if s.limited {
+			page = min(page, s.left)
+		}
+		reply, err := s.ask(ctx, at, &wire.Scan{Namespace: uint8(ns), Partition: uint16(p), Cursor: cursor, Max: uint16(page), Set: s.set})
 		if err != nil {
 			return err
 		}
@@ -145,7 +158,7 @@ func (s *scan) partition(ctx context.Context, p int) error {
 		if err := s.deliver(reply); err != nil {
 			return err
 		}
-		if reply.Done {
+		if reply.Done || s.limited && s.left == 0 {
 			return nil
 		}
 		cursor = reply.Next
@@ -227,6 +240,11 @@ func (s *scan) deliver(reply *wire.ScanReply) error {
 		rec := Record{Digest: it.Digest, Set: body.Set(), Key: body.Key(), Generation: it.Generation, Expiry: it.Expiry, Bins: body.RawBins()}
 		if err := s.visit(rec); err != nil {
 			return err
+		}
+		if s.limited {
+			if s.left--; s.left == 0 {
+				return nil
+			}
 		}
 	}
 	return nil
