@@ -40,6 +40,7 @@ var settings = []setting{
 		c.Seeds = append(c.Seeds, strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })...)
 		return nil
 	}},
+	{"multicast", "group on which nodes of one network find each other without seeds, for example 239.1.99.222:9918", "GROUP:PORT", text(func(c *server.Config) *string { return &c.Multicast })},
 	{"http", "address of /metrics, /healthz, /readyz and /status, or off (default 127.0.0.1, a free port)", "HOST:PORT", text(func(c *server.Config) *string { return &c.HTTP })},
 	{"data-dir", "where identity and metadata live (default headroom-data)", "DIR", text(func(c *server.Config) *string { return &c.DataDir })},
 	{"credentials", "directory with this node's certificates (default data-dir/certs, made on loopback)", "DIR", text(func(c *server.Config) *string { return &c.Credentials })},

@@ -33,6 +33,12 @@ const (
 	leaseIntervals = 4
 	// maxStretch bounds the adaptive timeout to this multiple of the base.
 	maxStretch = 3
+	// maxStrain and easeBeats are this node's own health: each time it runs
+	// late its timeouts grow by a quarter, up to double, and shrink again by
+	// a quarter with each easeBeats pulses on time. A node that is starved of
+	// CPU is the last to judge others (Lifeguard's local health).
+	maxStrain = 4
+	easeBeats = 20
 	// minGap separates two pulses to one peer, however many reasons there
 	// are to send: it bounds the burst when many nodes arrive at once.
 	minGap = 5 * time.Millisecond
@@ -64,6 +70,7 @@ type Config struct {
 	Timeout  time.Duration // silence that makes a node doubted; default 6 intervals; stretched up to 3 times by observed jitter and loss
 	Lease    time.Duration // must be below Timeout; default 4 intervals
 	Seeds    []string      // addresses to call until their nodes are known
+	Announce bool          // make an announcement with each regular pulse, for a multicast group
 	Rand     *rand.Rand    // required; spreads the pulses of nodes that started together
 }
 
@@ -97,6 +104,8 @@ type Core struct {
 	beats     uint64
 	stamp     cluster.Instant // Sent of the newest pulse made; strictly grows
 	lastCall  cluster.Instant
+	strain    int             // how often this node was late of late, at most maxStrain
+	easeAt    uint64          // beat at which strain goes down by one
 	trustFrom cluster.Instant // echoes of earlier pulses grant no lease
 	selfTwin  twin
 
@@ -110,12 +119,16 @@ type peer struct {
 	leaving   bool
 	gone      bool // said goodbye in this incarnation: nothing of it counts any more
 	dead      bool // lost by goodbye or refused port: no process holds a lease of ours
+	refused   bool // lost by a refused port
 	heard     bool // in the adjacency: heard and not judged lost
 	called    string
 	seq       uint64          // of the newest numbered pulse heard, to count losses
 	sent      cluster.Instant // Sent of the newest pulse heard: orders pulses, and is echoed
 	heardAt   cluster.Instant // when it came; leases granted count from here
 	quietFrom cluster.Instant // silence counts from here: heardAt, or later after a pause of ours
+	grantFrom cluster.Instant // heardAt when it was last sent an echo, which may grant a lease
+	aired     cluster.Instant // Sent of its newest announcement
+	airedAt   cluster.Instant // when that came; zero: never
 	timing    timing
 
 	view    cluster.ViewKey // as it reports
@@ -244,16 +257,17 @@ func (c *Core) Peers() []Peer {
 }
 
 // Link is a pair of nodes of which From does not hear To, although somebody
-// else does.
+// else does, or To is heard to announce itself.
 type Link struct{ From, To cluster.NodeID }
 
-// BrokenLinks lists the broken links between this node and heard ones and
-// among heard ones, for the operator.
-func (c *Core) BrokenLinks() []Link {
+// BrokenLinks lists the broken links between this node and others and among
+// others, for the operator. Both ends list the link, whether or not it has
+// cost one of them its place in the View.
+func (c *Core) BrokenLinks(now cluster.Instant) []Link {
 	var ls []Link
 	for _, p := range c.peers {
 		if !p.heard {
-			if _, agree := c.secondOpinion(p); !agree && c.view != nil && c.view.Index(p.member.Node) >= 0 {
+			if p.member.Inc != 0 && (c.heardByOthers(p) || c.airs(now, p)) {
 				ls = append(ls, Link{From: c.self.Node, To: p.member.Node})
 			}
 			continue
@@ -265,12 +279,22 @@ func (c *Core) BrokenLinks() []Link {
 			ls = append(ls, Link{From: p.member.Node, To: c.self.Node})
 		}
 		for _, q := range c.peers {
-			if q != p && q.heard && !contains(p.hears, q.member.Node) {
+			if q != p && q.member.Inc != 0 && (q.heard || c.heardByOthers(q)) && !contains(p.hears, q.member.Node) {
 				ls = append(ls, Link{From: p.member.Node, To: q.member.Node})
 			}
 		}
 	}
 	return ls
+}
+
+// heardByOthers reports whether a heard node says that it hears p.
+func (c *Core) heardByOthers(p *peer) bool {
+	for _, q := range c.peers {
+		if q != p && q.heard && contains(q.hears, p.member.Node) {
+			return true
+		}
+	}
+	return false
 }
 
 // LeaseUntil returns the instant at which this node may no longer answer
@@ -297,21 +321,29 @@ func (c *Core) LeaseUntil(v *cluster.View) cluster.Instant {
 
 // GrantedUntil returns until when the node n in incarnation inc may hold a
 // lease by an echo of this node; zero when none is possible. The answer is an
-// upper bound: n sent what this node echoed before this node heard it.
+// upper bound: n sent what this node echoed before this node heard it. A node
+// that says it does not hear this one, or doubts it, gets no echo: by the time
+// that a broken link is judged, the lease of the node it costs has ended, and
+// nobody has to be frozen for it.
 func (c *Core) GrantedUntil(n cluster.NodeID, inc cluster.Incarnation) cluster.Instant {
 	p := c.find(n)
 	if p == nil || p.member.Inc != inc || p.dead {
 		return 0
 	}
-	return p.heardAt.Add(c.cfg.Lease)
+	if p.grantFrom == 0 {
+		return 0
+	}
+	return p.grantFrom.Add(c.cfg.Lease)
 }
 
 // Effects is what a call wants done. Send the pulses in any order; then, if
 // Changed, give Peers to membership; then log the events.
 type Effects struct {
-	Pulses  []Outgoing
-	Changed bool // Peers differs from the last Take in more than arrival times
-	Events  []Event
+	Pulses []Outgoing
+	// Announce, if not nil, goes to the multicast group.
+	Announce *wire.Pulse
+	Changed  bool // Peers differs from the last Take in more than arrival times
+	Events   []Event
 	// DuplicateSelf is not empty when an older process uses this node's id:
 	// the address of that process. This process must refuse to serve.
 	DuplicateSelf string
@@ -354,6 +386,7 @@ type Event struct {
 // Stats counts pulses that were dropped, by reason, and verdicts.
 type Stats struct {
 	Received, Sent                                         uint64
+	Announced                                              uint64
 	ForeignCluster, WrongDestination, Stale, Twin, TooMany uint64
 	Verdicts                                               uint64
 }

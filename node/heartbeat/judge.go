@@ -34,7 +34,7 @@ func (c *Core) Deadline() cluster.Instant {
 
 // nextJudgement is when silence of p next means something.
 func (c *Core) nextJudgement(p *peer) cluster.Instant {
-	t := p.timing.timeout(c.cfg.Interval, c.cfg.Timeout)
+	t := c.timeout(p)
 	if p.doubted {
 		return p.quietFrom.Add(t + t/2)
 	}
@@ -42,9 +42,19 @@ func (c *Core) nextJudgement(p *peer) cluster.Instant {
 	return min(p.quietFrom.Add(t), ask)
 }
 
+// timeout is the silence of p that makes it doubted: by its rhythm, and by how
+// far this node's own lateness makes its judgement worth less.
+func (c *Core) timeout(p *peer) time.Duration {
+	t := p.timing.timeout(c.cfg.Interval, c.cfg.Timeout)
+	return t + t*time.Duration(c.strain)/4
+}
+
 // beatAll makes the regular pulses due.
 func (c *Core) beatAll(now cluster.Instant) {
 	c.beats++
+	if c.strain > 0 && c.beats >= c.easeAt {
+		c.strain, c.easeAt = c.strain-1, c.beats+easeBeats
+	}
 	// ±10 %: nodes that started together do not stay in step.
 	spread := int64(c.cfg.Interval / 10)
 	c.beat = now.Add(c.cfg.Interval + time.Duration(c.cfg.Rand.Int64N(2*spread+1)-spread))
@@ -59,6 +69,9 @@ func (c *Core) beatAll(now cluster.Instant) {
 		}
 	}
 	c.forget(now)
+	if c.cfg.Announce {
+		c.out.Announce = c.header(now)
+	}
 	for _, s := range c.seeds {
 		known := c.find(s.node)
 		if s.isSelf || known != nil && known.heard {
@@ -84,7 +97,7 @@ func (c *Core) judge(now cluster.Instant) {
 		if !p.heard {
 			continue
 		}
-		t := p.timing.timeout(c.cfg.Interval, c.cfg.Timeout)
+		t := c.timeout(p)
 		silence := now.Sub(p.quietFrom)
 		if silence >= t && !p.doubted {
 			p.doubted = true
@@ -103,7 +116,7 @@ func (c *Core) judge(now cluster.Instant) {
 		switch {
 		case p.refusals >= probes && (agree || others == 0):
 			c.lose(now, p, Refused)
-		case p.doubted && (agree || others == 0):
+		case p.doubted && (agree || others == 0) && !c.airs(now, p):
 			c.lose(now, p, Silent)
 		case p.doubted && silence >= t+t/2:
 			c.lose(now, p, LinkBroken)
@@ -134,10 +147,39 @@ func (c *Core) lose(now cluster.Instant, p *peer, why EventKind) {
 		return
 	}
 	p.heard, p.doubted, p.misses = false, false, 0
-	p.dead = why == Refused || why == Left
+	p.dead, p.refused = why == Refused || why == Left, why == Refused
+	c.doubtRefusals(now)
 	c.stats.Verdicts++
 	c.event(now, p, why)
 	c.changed(now)
+}
+
+// doubtRefusals takes back that the ports that refused mean dead processes, if
+// several did within the time of a lease: that is what a firewall looks like
+// that rejects instead of dropping, and behind it leases live on. If every
+// other member refuses, it is this node that is walled off: it gives up its
+// own leases, as others may take it for dead.
+func (c *Core) doubtRefusals(now cluster.Instant) {
+	if c.view == nil {
+		return
+	}
+	var refused []*peer
+	for _, m := range c.view.Members {
+		if p := c.find(m.Node); p != nil && (p.refusals > 0 || p.refused) && now.Sub(p.heardAt) < 2*c.cfg.Lease {
+			refused = append(refused, p)
+		}
+	}
+	if len(refused) < 2 {
+		return
+	}
+	for _, p := range refused {
+		p.dead = p.dead && !p.refused
+	}
+	if len(refused) == len(c.view.Members)-1 {
+		for _, p := range c.peers {
+			p.leaseKey = cluster.ViewKey{}
+		}
+	}
 }
 
 // changed tells everybody that this node's adjacency is another.
@@ -180,21 +222,53 @@ func (c *Core) callSeed(now cluster.Instant, s *seed) {
 func (c *Core) pulseTo(now cluster.Instant, p *peer) *wire.Pulse {
 	m := c.header(now)
 	p.sendSeq++
-	m.To, m.Seq, m.EchoInc, m.EchoSent = p.member.Node, p.sendSeq, p.member.Inc, p.sent
+	m.To, m.Seq = p.member.Node, p.sendSeq
+	if c.hearsMe(p) {
+		m.EchoInc, m.EchoSent = p.member.Inc, p.sent
+		if !c.frozen {
+			p.grantFrom = p.heardAt
+		}
+	}
 	m.Ask, p.ask = p.ask, false
 	m.Called, p.called = p.called, ""
-	m.Shared = c.view != nil && p.view == c.view.Key
+	// What a peer that is not heard holds is not known: spell it out.
+	m.Shared = c.view != nil && p.heard && p.view == c.view.Key
+	c.reportAll(m)
+	c.addKnown(m, p)
+	return m
+}
+
+// hearsMe reports whether p says, as far as it has said anything, that it
+// hears this node and does not doubt it.
+func (c *Core) hearsMe(p *peer) bool {
+	return (p.partial || contains(p.hears, c.self.Node)) && !contains(p.doubts, c.self.Node)
+}
+
+// reportAll puts the adjacency into m. In the quiet case, every member of the
+// shared View heard and none doubted, that takes no byte: what a node sends
+// grows with the number of members, not with its square.
+func (c *Core) reportAll(m *wire.Pulse) {
 	if m.Shared {
 		n := (len(c.view.Members) + 7) / 8
 		m.HearsBits, m.DoubtBits = make([]byte, n), make([]byte, n)
 	}
+	members, doubts := 0, false
 	for _, q := range c.peers {
-		if q.heard {
-			c.report(m, q)
+		if !q.heard {
+			continue
+		}
+		c.report(m, q)
+		if m.Shared && c.view.Index(q.member.Node) >= 0 {
+			members++
+			doubts = doubts || q.doubted || q.refusals > 0
 		}
 	}
-	c.addKnown(m, p)
-	return m
+	if m.Shared && !doubts {
+		m.DoubtBits = nil
+		if members == len(c.view.Members)-1 {
+			m.HearsBits = nil
+		}
+	}
 }
 
 // addKnown tells p where the nodes are that this node hears and p does not,

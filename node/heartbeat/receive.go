@@ -22,6 +22,9 @@ func (c *Core) Receive(now cluster.Instant, m *wire.Pulse, from string) {
 	case m.To != 0 && m.To != c.self.Node:
 		c.stats.WrongDestination++
 		return
+	case m.IsAnnouncement():
+		c.announced(now, m)
+		return
 	}
 	if m.Addr == "" {
 		m.Addr = from
@@ -72,7 +75,10 @@ func (c *Core) accept(now cluster.Instant, p *peer, m *wire.Pulse) bool {
 		p.seq = m.Seq
 	}
 	p.sent, p.heardAt, p.quietFrom = m.Sent, now, now
-	p.refusals, p.doubted, p.dead, p.misses = 0, false, false, 0
+	if p.doubted || p.refusals > 0 {
+		p.due(now) // tell it: until then it echoes nothing
+	}
+	p.refusals, p.doubted, p.dead, p.refused, p.misses = 0, false, false, false, 0
 	if !p.heard {
 		p.heard, p.seq, p.timing = true, m.Seq, timing{}
 		c.event(now, p, Appeared)
@@ -86,7 +92,11 @@ func (c *Core) takeOver(now cluster.Instant, p *peer, m *wire.Pulse) {
 	if p.heard {
 		c.event(now, p, Restarted)
 	}
-	*p = peer{member: cluster.Member{Node: m.Node, Inc: m.Inc, Addr: m.Addr}, heard: p.heard,
+	granted := p.grantFrom
+	if p.member.Inc != m.Inc {
+		granted = 0 // to another process
+	}
+	*p = peer{member: cluster.Member{Node: m.Node, Inc: m.Inc, Addr: m.Addr}, heard: p.heard, grantFrom: granted,
 		dueAt: p.dueAt, lastSent: p.lastSent, sendSeq: p.sendSeq, called: p.called}
 	p.due(now)
 	c.changed(now)
@@ -113,6 +123,9 @@ func (c *Core) learn(now cluster.Instant, p *peer, m *wire.Pulse) {
 				c.out.Changed = true
 			}
 			return
+		}
+		if len(m.HearsBits) == 0 {
+			hears = allBut(c.view, m.Node, hears)
 		}
 		hears = fromBits(c.view, m.HearsBits, hears)
 		doubts = fromBits(c.view, m.DoubtBits, doubts)
@@ -247,6 +260,7 @@ func (c *Core) Refused(now cluster.Instant, n cluster.NodeID) {
 	if p.refusals < probes {
 		p.dueAt = now.Add(probeGap)
 	}
+	c.doubtRefusals(now)
 	c.judge(now)
 	c.flush(now)
 }
@@ -255,6 +269,17 @@ func fromBits(v *cluster.View, bits []byte, more []cluster.NodeID) []cluster.Nod
 	ids := slices.Clone(more)
 	for i := range v.Members {
 		if i/8 < len(bits) && bits[i/8]&(1<<(i%8)) != 0 {
+			ids = append(ids, v.Members[i].Node)
+		}
+	}
+	return ids
+}
+
+// allBut lists the members of v but one, after more.
+func allBut(v *cluster.View, one cluster.NodeID, more []cluster.NodeID) []cluster.NodeID {
+	ids := slices.Clone(more)
+	for i := range v.Members {
+		if v.Members[i].Node != one {
 			ids = append(ids, v.Members[i].Node)
 		}
 	}
@@ -275,6 +300,7 @@ func (c *Core) checkPause(now cluster.Instant) {
 	if gap < c.cfg.Interval*3/2 {
 		return
 	}
+	c.strain, c.easeAt = min(c.strain+1, maxStrain), c.beats+easeBeats
 	for _, p := range c.peers {
 		p.quietFrom = max(p.quietFrom, now)
 		if gap > c.cfg.Timeout/2 {

@@ -91,7 +91,7 @@ func (c *Core) adopt(now cluster.Instant, m *wire.Commit) {
 		c.history = c.history[n:]
 	}
 	c.stale = nil
-	c.slow = 0
+	c.slow, c.outside = 0, 0
 	c.stats.Commits++
 	c.out.Commit = m
 	c.persist()

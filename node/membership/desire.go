@@ -40,6 +40,9 @@ func (c *Core) reconsider(now cluster.Instant) {
 		}
 		c.wish.last = now
 		c.desired = desired
+		if c.outside > 0 {
+			c.outside, c.retryAt = 0, now
+		}
 	}
 	c.review(now)
 }

@@ -50,8 +50,12 @@ const (
 	backoffMin = 10 * time.Millisecond
 	backoffMax = 60 * time.Millisecond
 	// outsideBackoff follows a refusal that says "you are outside my set":
-	// evidence has to change first, so asking often is no use.
+	// evidence has to change first, so asking often is no use. It doubles with
+	// each such refusal in a row, maxOutside times at most, so that a link that
+	// works one way only for hours does not mean elections for hours; other
+	// evidence here, or a View, starts it anew.
 	outsideBackoff = 200 * time.Millisecond
+	maxOutside     = 3
 	// muteAfter rounds in a row without an answer from a node that is heard
 	// leave it out for muteFor: its process hangs or its control connection
 	// is stuck. Nobody freezes meanwhile, as the prepare phase fails.
@@ -136,6 +140,7 @@ type Core struct {
 	round   *round
 	retryAt cluster.Instant
 	slow    int // rounds in a row that timed out, at most maxSlow
+	outside int // refusals in a row that said that this node is outside, at most maxOutside
 	stale   []staleMember
 	mutes   []mute
 	frozeAt cluster.Instant

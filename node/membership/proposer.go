@@ -159,7 +159,8 @@ func (c *Core) onNack(now cluster.Instant, from cluster.NodeID, m *wire.Nack) {
 	c.stats.Nacked++
 	wait := c.backoff()
 	if m.Outside {
-		wait += outsideBackoff
+		wait += outsideBackoff << c.outside
+		c.outside = min(c.outside+1, maxOutside)
 	}
 	c.abandon(now, wait)
 }

@@ -11,6 +11,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/record"
+	"headroom/node/transport"
 	"headroom/node/wire"
 )
 
@@ -22,6 +23,7 @@ type Config struct {
 	Listen      string         // UDP host:port of everything; empty: 127.0.0.1:4300; port 0: any free one
 	Advertise   string         // host:port as peers and clients reach it; empty: Listen
 	Seeds       []string       // host:port of nodes to join; itself among them is harmless
+	Multicast   string         // GROUP:PORT on which nodes find each other without seeds; empty: none
 	HTTP        string         // host:port of metrics, health and status; empty: 127.0.0.1:0; "off": none
 	DataDir     string         // metadata (identity, incarnation, ballots); empty: nothing outlives the process
 	Credentials string         // directory with ca.crt, node.crt, node.key, secret; empty: DataDir/certs, made on loopback
@@ -107,6 +109,11 @@ func (c *Config) Validate() error {
 	for _, s := range c.Seeds {
 		if err := checkAddr("seeds", s); err != nil {
 			return err
+		}
+	}
+	if c.Multicast != "" {
+		if _, err := transport.CheckMulticast(c.Multicast); err != nil {
+			return fmt.Errorf("multicast: %w", err)
 		}
 	}
 	host, _, _ := net.SplitHostPort(c.Listen)

@@ -61,7 +61,9 @@ func (n *Node) controlLoop(ctx context.Context) {
 		case f = <-n.ctl.events:
 		case <-timer.C:
 		}
+		read := time.Now()
 		n.checkSuspended()
+		n.noteWall(read)
 		if f != nil {
 			f(n.mono())
 			n.drainEvents()
@@ -142,7 +144,7 @@ func (n *Node) observe(now cluster.Instant) {
 // noteHeard brings up to date what status and migration know of the peers.
 func (n *Node) noteHeard() {
 	hp := n.ctl.hb.Peers()
-	n.heard.Store(&heard{peers: hp, broken: n.ctl.hb.BrokenLinks()})
+	n.heard.Store(&heard{peers: hp, broken: n.ctl.hb.BrokenLinks(n.mono())})
 	n.confirm(hp)
 }
 
@@ -170,6 +172,9 @@ func (n *Node) carryOutHeartbeat(e *heartbeat.Effects) {
 			node = seedID(o.Addr)
 		}
 		_ = n.ep.SendPulse(node, o.Addr, o.Pulse.Append(n.pulseBuf[:0])) // a refused port is reported by the endpoint
+	}
+	if e.Announce != nil {
+		_ = n.multicast.Send(e.Announce.Append(n.pulseBuf[:0])) // counted; the next one follows within an interval
 	}
 	for _, ev := range e.Events {
 		n.log.Info("heartbeat", "peer", ev.Node.String(), "event", ev.Kind.String(), "silence", ev.Silence.Round(time.Millisecond))

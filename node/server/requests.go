@@ -159,6 +159,7 @@ func (n *Node) inView() bool {
 
 // now reads the node's clocks once.
 func (n *Node) now() txn.Now {
-	elapsed := time.Since(n.start)
-	return txn.Now{Mono: cluster.Instant(elapsed), WallMS: n.wall.At(elapsed), Lease: cluster.Instant(n.lease.Load())}
+	t := time.Now()
+	elapsed := t.Sub(n.start)
+	return txn.Now{Mono: cluster.Instant(elapsed), WallMS: n.wall.At(elapsed), Lease: n.leaseAt(t, elapsed)}
 }

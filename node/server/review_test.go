@@ -22,11 +22,11 @@ func TestNoPulseGrantsALeaseAfterFreeze(t *testing.T) {
 	n.ctl.hb = heartbeat.New(1, heartbeat.Config{Self: self, Cluster: 7, Rand: rnd})
 	n.ctl.ms = membership.New(1, membership.Config{Self: self, Host: n, Rand: rnd})
 	now := cluster.Instant(time.Second)
-	n.ctl.hb.Receive(now, &wire.Pulse{Cluster: 7, Node: 1, Inc: 1, Seq: 1, Sent: now, Addr: "127.0.0.1:1"}, "127.0.0.1:1")
+	n.ctl.hb.Receive(now, &wire.Pulse{Cluster: 7, To: 2, Node: 1, Inc: 1, Seq: 1, Sent: now, Addr: "127.0.0.1:1"}, "127.0.0.1:1")
 	n.ctl.hb.Take()
 	n.Freeze(cluster.ViewKey{Counter: 1, Proposer: 2, Inc: 1}, nil)
 	now = now.Add(10 * time.Millisecond)
-	n.ctl.hb.Receive(now, &wire.Pulse{Cluster: 7, Node: 1, Inc: 1, Seq: 2, Sent: now, Ask: true, Addr: "127.0.0.1:1"}, "127.0.0.1:1")
+	n.ctl.hb.Receive(now, &wire.Pulse{Cluster: 7, To: 2, Node: 1, Inc: 1, Seq: 2, Sent: now, Ask: true, Addr: "127.0.0.1:1"}, "127.0.0.1:1")
 	pulses := n.ctl.hb.Take().Pulses
 	if len(pulses) == 0 {
 		t.Fatal("a pulse that asks was not answered")

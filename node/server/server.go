@@ -58,6 +58,7 @@ type Node struct {
 	namespaces []*namespace
 	ep         *transport.Endpoint
 	mesh       *transport.Mesh
+	multicast  *transport.Multicast // nil: none
 	web        *web
 	ctl        control
 	forwards   plane.Forwards
@@ -70,6 +71,7 @@ type Node struct {
 	view        atomic.Pointer[cluster.View]
 	heard       atomic.Pointer[heard]
 	lease       atomic.Int64 // cluster.Instant until when this node may answer
+	ahead       atomic.Int64 // of the wall clock before the monotonic one when the lease was last looked at, nanoseconds
 	committedMS atomic.Int64
 	beatLate    atomic.Int64 // worst delay of the sweep's beat since the last look, nanoseconds
 	frozen      atomic.Bool
@@ -212,6 +214,12 @@ func (n *Node) listen() error {
 		n.addr = n.ep.Addr().String()
 	}
 	n.mesh = transport.NewMesh(n.ep)
+	if n.cfg.Multicast != "" {
+		if n.multicast, err = n.ep.JoinMulticast(n.cfg.Multicast); err != nil {
+			n.ep.Close()
+			return err
+		}
+	}
 	return nil
 }
 
@@ -249,7 +257,7 @@ func (n *Node) startCores() {
 	h := fnv.New64a()
 	h.Write([]byte(n.cfg.ClusterName))
 	n.ctl.hb = heartbeat.New(now, heartbeat.Config{Self: self, Cluster: h.Sum64(), Interval: n.cfg.HeartbeatInterval,
-		Seeds: n.cfg.Seeds, Rand: seeded()})
+		Seeds: n.cfg.Seeds, Announce: n.multicast != nil, Rand: seeded()})
 	m := &n.ctl.meta
 	n.ctl.ms = membership.New(now, membership.Config{Self: self, Host: n, Rand: seeded(),
 		State: membership.State{Promised: m.Promised, Accepted: m.Accepted, View: m.View, History: m.History}})

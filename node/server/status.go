@@ -25,17 +25,25 @@ type Status struct {
 	CommittedMS int64             `json:"view_committed_unix_ms"`
 	Principal   string            `json:"principal"`
 	Insecure    bool              `json:"insecure"`
-	State       string            `json:"state"` // joining, serving, frozen, leaving, duplicate
+	State       string            `json:"state"` // joining, serving, waiting, frozen, leaving, duplicate
 	Problem     string            `json:"problem,omitempty"`
 	Quiesced    bool              `json:"quiesced"` // an operator quiesced this node
 	Members     []StatusMember    `json:"members"`
 	Redundant   bool              `json:"redundant"`       // no member has anything to migrate, nothing is unavailable
 	PartsLeft   uint32            `json:"partitions_left"` // of all members
 	BytesLeft   uint64            `json:"bytes_left"`      // of all members, estimated
-	BrokenLinks []string          `json:"broken_links"`
+	BrokenLinks []string          `json:"broken_links"`    // the same as link_faults, in words
+	LinkFaults  []StatusLink      `json:"link_faults"`
 	Namespaces  []StatusNamespace `json:"namespaces"`
 	Devices     []StatusDevice    `json:"devices"`
 	Process     StatusProcess     `json:"process"`
+}
+
+// StatusLink is a link that does not work in one direction, although both its
+// ends live. Both ends report it, and whoever hears of it from them.
+type StatusLink struct {
+	From string `json:"from"` // does not hear
+	To   string `json:"to"`
 }
 
 // StatusMember is one node of the View.
@@ -101,7 +109,7 @@ type StatusProcess struct {
 // longer than a copy.
 func (n *Node) Status() *Status {
 	s := &Status{Format: "headroom-status/1", Node: n.id.String(), Incarnation: uint64(n.inc), Addr: n.addr,
-		ClusterName: n.cfg.ClusterName, Insecure: n.cfg.Insecure, State: n.state(), Quiesced: n.quiesced.Load(), BrokenLinks: []string{},
+		ClusterName: n.cfg.ClusterName, Insecure: n.cfg.Insecure, State: n.state(), Quiesced: n.quiesced.Load(), BrokenLinks: []string{}, LinkFaults: []StatusLink{},
 		Members: []StatusMember{}, Namespaces: []StatusNamespace{}, Devices: []StatusDevice{}}
 	if p := n.problem.Load(); p != nil {
 		s.Problem = *p
@@ -132,6 +140,7 @@ func (n *Node) statusMembers(s *Status, v *cluster.View) {
 		heard = p.peers
 		for _, l := range p.broken {
 			s.BrokenLinks = append(s.BrokenLinks, l.From.String()+" does not hear "+l.To.String())
+			s.LinkFaults = append(s.LinkFaults, StatusLink{From: l.From.String(), To: l.To.String()})
 		}
 	}
 	up := map[cluster.NodeID]bool{n.id: true}
@@ -212,6 +221,9 @@ func (n *Node) state() string {
 		return "joining"
 	case n.frozen.Load():
 		return "frozen"
+	}
+	if now := n.now(); now.Mono >= now.Lease {
+		return "waiting" // for the other members to confirm it: some link is broken, or they have gone on without it
 	}
 	return "serving"
 }

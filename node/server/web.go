@@ -71,13 +71,12 @@ func (n *Node) HTTPAddr() string {
 // leaving, and holds a lease. The reason is in the body otherwise.
 func (n *Node) readyz(w http.ResponseWriter, _ *http.Request) {
 	s := n.state()
-	now := n.now()
-	if s == "serving" && now.Mono < now.Lease {
+	if s == "serving" {
 		fmt.Fprintln(w, "ready")
 		return
 	}
-	if s == "serving" {
-		s = "waiting for the other members to confirm this node (no lease)"
+	if s == "waiting" {
+		s = "waiting for the other members to confirm this node (no lease); status names broken links"
 	}
 	http.Error(w, s, http.StatusServiceUnavailable)
 }

@@ -70,6 +70,8 @@ type Network struct {
 	// reject are directions in which a firewall answers pulses with "port
 	// closed" and stops everything else.
 	reject map[[2]cluster.NodeID]bool
+	// groupCut are the nodes that the multicast group does not reach.
+	groupCut map[cluster.NodeID]bool
 	// conns holds, per direction and class, when the last frame arrives.
 	conns map[connKey]*conn
 	// Bytes and Pulses count what was sent.
@@ -95,7 +97,7 @@ type frame struct {
 }
 
 func newNetwork(w *World, cfg NetConfig) *Network {
-	return &Network{w: w, cfg: cfg, cut: map[[2]cluster.NodeID]bool{}, reject: map[[2]cluster.NodeID]bool{},
+	return &Network{w: w, cfg: cfg, cut: map[[2]cluster.NodeID]bool{}, reject: map[[2]cluster.NodeID]bool{}, groupCut: map[cluster.NodeID]bool{},
 		conns: map[connKey]*conn{}}
 }
 

@@ -62,7 +62,8 @@ type Node struct {
 	// Lost counts verdicts by kind, Duplicate is set by heartbeat.
 	Lost      map[heartbeat.EventKind]int
 	Duplicate string
-	Commits   []Committed // of this life
+	Commits   []Committed   // of this life
+	Froze     time.Duration // longest time from an acceptance to a commit
 }
 
 // Committed notes when a node adopted a View.
@@ -93,7 +94,7 @@ func (n *Node) Start() {
 	n.quiesced = false
 	self := n.self()
 	n.Heartbeat = heartbeat.New(n.Now(), heartbeat.Config{Self: self, Cluster: 1, Interval: n.w.cfg.Interval,
-		Seeds: n.seeds(), Rand: n.newRand()})
+		Seeds: n.seeds(), Announce: n.w.cfg.Multicast, Rand: n.newRand()})
 	n.Membership = membership.New(n.Now(), membership.Config{Self: self, State: n.Disk, Host: n, Rand: n.newRand()})
 	if n.w.cfg.NewApp != nil {
 		n.App = n.w.cfg.NewApp(n)
@@ -108,6 +109,9 @@ func (n *Node) newRand() *rand.Rand {
 }
 
 func (n *Node) seeds() []string {
+	if n.w.cfg.NoSeeds {
+		return nil
+	}
 	k := n.w.cfg.Seeds
 	if k == 0 {
 		k = len(n.w.Nodes)
@@ -315,6 +319,7 @@ func (n *Node) pump() {
 		for _, o := range hb.Pulses {
 			n.sendPulse(o)
 		}
+		n.announce(hb.Announce)
 		for _, e := range hb.Events {
 			n.note(e)
 		}
@@ -356,6 +361,7 @@ func (n *Node) apply(ms membership.Effects) {
 func (n *Node) committed(m *wire.Commit) {
 	v := n.Membership.View()
 	n.Commits = append(n.Commits, Committed{At: n.w.now, View: v})
+	n.Froze = max(n.Froze, n.Now().Sub(n.frozenAt))
 	n.w.record("commit", uint64(n.ID), v.Key.Counter, uint64(v.Key.Proposer))
 	n.w.logf("node%d commits %v", n.ID, v)
 	n.w.checkCommit(n, m)

@@ -34,7 +34,7 @@ var planted = []bug{
 	{"a lease needs the echo under the same View", "heartbeat/receive.go", "m.View != c.view.Key || m.Frozen || m.EchoInc", "m.EchoInc"},
 	{"a frozen member grants no lease", "heartbeat/receive.go", "m.Frozen || m.EchoInc", "m.EchoInc"},
 	{"a lease counts from the sending", "heartbeat/receive.go", "p.leaseFrom = max(p.leaseFrom, m.EchoSent)", "p.leaseFrom = now"},
-	{"granted leases are accounted for", "heartbeat/heartbeat.go", "	return p.heardAt.Add(c.cfg.Lease)\n", "	return 0\n"},
+	{"granted leases are accounted for", "heartbeat/heartbeat.go", "	return p.grantFrom.Add(c.cfg.Lease)\n", "	return 0\n"},
 	{"no lease is granted after the fence is read", "sim/node.go", "	n.Heartbeat.Freeze()\n", ""},
 	{"a pause of one's own is no evidence against others", "heartbeat/receive.go", "		p.quietFrom = max(p.quietFrom, now)\n", ""},
 	{"a goodbye is believed at once", "heartbeat/receive.go", "	if m.Goodbye {", "	if false {"},

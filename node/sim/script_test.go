@@ -18,10 +18,11 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts print into tes
 // TestScripts runs testdata/*.txt. A line that is not indented is a command
 // (or a comment, or empty); the indented lines after it are what it printed.
 //
-//	cluster N [refuse] [seed=S] [racks=R,R…]   start of every script
+//	cluster N [refuse] [multicast] [seed=S] [racks=R,R…]   start of every script
 //	start|crash|lose|pause|resume|leave|quiesce|unquiesce all|ID…   lose: with its host
 //	cut|reject|heal A B, oneway A B, split A,B C,D, heal all
 //	run DURATION, until-one-view DURATION, show
+//	links ID…, rounds, freeze, leases ID…   see ask
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -85,6 +86,9 @@ func scriptWorld(t *testing.T, args []string, log func(string)) *World {
 			cfg.Racks = racks(t, s)
 		}
 		cfg.Net.Refuse = cfg.Net.Refuse || a == "refuse"
+		if a == "multicast" { // alone: each node knows one seed, itself
+			cfg.Multicast, cfg.NoSeeds = true, true
+		}
 	}
 	return NewWorld(cfg)
 }
@@ -129,7 +133,9 @@ func command(t *testing.T, w *World, f []string, log func(string)) {
 			}
 		}
 	default:
-		t.Fatalf("unknown command %q", f[0])
+		if !ask(t, w, f, log) {
+			t.Fatalf("unknown command %q", f[0])
+		}
 	}
 }
 

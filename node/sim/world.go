@@ -26,12 +26,14 @@ import (
 
 // Config describes a World.
 type Config struct {
-	Nodes    int
-	Seed     uint64
-	Net      NetConfig
-	Interval time.Duration    // heartbeat; zero: its default
-	Seeds    int              // how many nodes every node has as seeds; zero: all
-	Racks    []cluster.RackID // by id − 1; missing: a rack of its own
+	Nodes     int
+	Seed      uint64
+	Net       NetConfig
+	Interval  time.Duration // heartbeat; zero: its default
+	Seeds     int           // how many nodes every node has as seeds; zero: all
+	Multicast bool          // nodes announce themselves to all that no cut keeps them from
+	NoSeeds   bool
+	Racks     []cluster.RackID // by id − 1; missing: a rack of its own
 	// NewApp makes the part of a node above membership, anew at each start;
 	// nil: none.
 	NewApp func(n *Node) App

@@ -26,6 +26,8 @@ type Stats struct {
 	PulsesGarbage       atomic.Uint64 // non-QUIC datagrams that are no signed pulse
 	PulsesRefused       atomic.Uint64 // refused ports seen
 	PulsesFailed        atomic.Uint64 // not sent for any other reason
+
+	AnnouncementsIn, AnnouncementsOut atomic.Uint64 // of the multicast group
 }
 
 // ConnStats is what one connection has carried so far.

@@ -26,7 +26,8 @@ const (
 )
 
 // Pulse is the heartbeat from one node to one other. It is unicast, because
-// it echoes what the sender last heard of that destination.
+// it echoes what the sender last heard of that destination; an announcement
+// (IsAnnouncement) echoes nothing and may go to many.
 //
 // Layout: cluster u64, to u64, node u64, inc u64, rack u32, flags u8,
 // seq u64, sent u64, echo inc u64, echo sent u64, view key (u64,u64,u64),
@@ -58,7 +59,8 @@ type Pulse struct {
 
 	// Shared says that the destination holds the same View, so that
 	// HearsBits and DoubtBits (bit i of byte i/8 for member i) speak of its
-	// members; Hears and Doubts then list only other nodes.
+	// members; Hears and Doubts then list only other nodes. Without a byte,
+	// all other members are heard, and none is doubted.
 	Shared    bool
 	HearsBits []byte
 	DoubtBits []byte
@@ -72,6 +74,10 @@ type Endpoint struct {
 	Node cluster.NodeID
 	Addr string
 }
+
+// IsAnnouncement reports whether the pulse is for everybody, not for one node
+// or a seed.
+func (p *Pulse) IsAnnouncement() bool { return p.To == 0 && p.Called == "" }
 
 func (p *Pulse) flags() (f uint8) {
 	for i, on := range []bool{p.Quiesced, p.Leaving, p.Goodbye, p.Frozen, p.Ask, p.Partial, p.Shared} {
