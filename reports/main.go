@@ -1,8 +1,11 @@
-// Command headroom-reports turns run folders into reports that people pass on.
+// Command headroom-reports turns run folders and plans into reports that
+// people pass on.
 //
 // It owns the command line only: package stats reads a run folder and derives
-// the numbers, package chart draws, package page writes HTML and text. Exit
-// codes: 0 done, 1 failed, 2 wrong usage. Start reading at run.
+// the numbers, packages runs, studies, diff and capacity word the documents,
+// package chart draws, package page gives them a form. Exit codes: 0 done,
+// 1 failed, 2 wrong usage, 3 a stated target was not met. Start reading at
+// command.
 package main
 
 import (
@@ -14,19 +17,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const usage = `headroom-reports turns the folder of a load test into a report.
-
-Usage:
-  headroom-reports html RUN [-o report.html]          one self-contained page
-  headroom-reports terminal RUN                       the run at a glance, as text
-  headroom-reports summary RUN [--report report.html] the five lines that tell the story
-
-RUN is a folder that headroom-loadgen run wrote (--out DIR).
-Exit codes: 0 done, 1 failed, 2 wrong usage.
-`
-
-// errUsage marks errors of the command line.
-var errUsage = errors.New("wrong usage")
+// errUsage marks errors of the command line, errTarget a target that was not
+// met.
+var (
+	errUsage  = errors.New("wrong usage")
+	errTarget = errors.New("target not met")
+)
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -39,6 +35,9 @@ func run(args []string, out, errOut io.Writer) int {
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(errOut, "headroom-reports: %v\nheadroom-reports --help lists the commands\n", err)
 		return 2
+	case errors.Is(err, errTarget):
+		fmt.Fprintf(errOut, "headroom-reports: %v\n", err)
+		return 3
 	default:
 		fmt.Fprintf(errOut, "headroom-reports: %v\n", err)
 		return 1
@@ -49,12 +48,10 @@ func command(args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return fmt.Errorf("%w: give a command", errUsage)
 	}
-	flags := pflag.NewFlagSet("headroom-reports", pflag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	output := flags.StringP("output", "o", "", "`file` to write the page to; default report.html in RUN")
-	report := flags.String("report", "", "`file` the summary names as the report")
+	var o options
+	flags := o.flags()
 	if err := flags.Parse(args); errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprintf(out, "%s\nFlags:\n%s", usage, flags.FlagUsages())
+		help(out, flags)
 		return err
 	} else if err != nil {
 		return fmt.Errorf("%w: %v", errUsage, err)
@@ -63,16 +60,18 @@ func command(args []string, out io.Writer) error {
 	if len(words) == 0 {
 		return fmt.Errorf("%w: give a command", errUsage)
 	}
-	switch verb := words[0]; verb {
-	case "help":
-		fmt.Fprintf(out, "%s\nFlags:\n%s", usage, flags.FlagUsages())
+	if words[0] == "help" {
+		help(out, flags)
 		return nil
-	case "html", "terminal", "summary":
-		if len(words) != 2 {
-			return fmt.Errorf("%w: %s takes one run folder, not %d", errUsage, verb, len(words)-1)
-		}
-		return render(verb, words[1], *output, *report, out)
-	default:
-		return fmt.Errorf("%w: unknown command %q", errUsage, verb)
 	}
+	for _, v := range verbs {
+		if v.name != words[0] {
+			continue
+		}
+		if err := v.check(words[1:], flags); err != nil {
+			return err
+		}
+		return v.run(words[1:], o, out)
+	}
+	return fmt.Errorf("%w: unknown command %q", errUsage, words[0])
 }

@@ -11,6 +11,7 @@ import (
 
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
 // Box is where a text of a drawing stands, in SVG units from the upper left
@@ -34,6 +35,7 @@ type canvas struct {
 	w, h  float64
 	stack []state
 	boxes []Box
+	ops   []func(vg.Canvas) // the same drawing for any other canvas
 }
 
 // state is what Push saves: the pen and the transform to user space (x right,
@@ -60,10 +62,18 @@ func (c *canvas) top() *state { return &c.stack[len(c.stack)-1] }
 func (c *canvas) Size() (w, h vg.Length) { return vg.Length(c.w), vg.Length(c.h) }
 
 // SetLineWidth sets the width of stroked paths.
-func (c *canvas) SetLineWidth(w vg.Length) { c.top().width = w.Points() }
+func (c *canvas) SetLineWidth(w vg.Length) {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.SetLineWidth(w) })
+
+	c.top().width = w.Points()
+}
 
 // SetLineDash sets the dash pattern; the offset is always taken as zero.
-func (c *canvas) SetLineDash(pattern []vg.Length, _ vg.Length) { c.top().dashes = pattern }
+func (c *canvas) SetLineDash(pattern []vg.Length, _ vg.Length) {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.SetLineDash(pattern, 0) })
+
+	c.top().dashes = pattern
+}
 
 // SetColor sets the colour of what is drawn next.
 func (c *canvas) SetColor(col color.Color) {
@@ -71,10 +81,13 @@ func (c *canvas) SetColor(col color.Color) {
 		col = Text
 	}
 	c.top().color = col
+	c.ops = append(c.ops, func(o vg.Canvas) { o.SetColor(col) })
 }
 
 // Rotate turns the coordinate system by rad.
 func (c *canvas) Rotate(rad float64) {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.Rotate(rad) })
+
 	s, k := math.Sincos(rad)
 	m := &c.top().m
 	m.a, m.b, m.c, m.d = m.a*k+m.c*s, m.b*k+m.d*s, m.c*k-m.a*s, m.d*k-m.b*s
@@ -82,21 +95,33 @@ func (c *canvas) Rotate(rad float64) {
 
 // Translate moves the origin to pt.
 func (c *canvas) Translate(pt vg.Point) {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.Translate(pt) })
+
 	m := &c.top().m
 	m.e, m.f = m.at(pt.X.Points(), pt.Y.Points())
 }
 
 // Scale stretches the coordinate system.
 func (c *canvas) Scale(x, y float64) {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.Scale(x, y) })
+
 	m := &c.top().m
 	m.a, m.b, m.c, m.d = m.a*x, m.b*x, m.c*y, m.d*y
 }
 
 // Push saves the pen and the transform.
-func (c *canvas) Push() { c.stack = append(c.stack, *c.top()) }
+func (c *canvas) Push() {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.Push() })
+
+	c.stack = append(c.stack, *c.top())
+}
 
 // Pop restores what the last Push saved.
-func (c *canvas) Pop() { c.stack = c.stack[:len(c.stack)-1] }
+func (c *canvas) Pop() {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.Pop() })
+
+	c.stack = c.stack[:len(c.stack)-1]
+}
 
 func (m matrix) at(x, y float64) (float64, float64) {
 	return m.a*x + m.c*y + m.e, m.b*x + m.d*y + m.f
@@ -110,6 +135,8 @@ func (c *canvas) point(p vg.Point) (x, y float64) {
 
 // Stroke draws the outline of a path.
 func (c *canvas) Stroke(path vg.Path) {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.Stroke(path) })
+
 	s := c.top()
 	if s.width <= 0 {
 		return
@@ -127,11 +154,15 @@ func (c *canvas) Stroke(path vg.Path) {
 
 // Fill fills a path.
 func (c *canvas) Fill(path vg.Path) {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.Fill(path) })
+
 	fmt.Fprintf(&c.body, "<path class=\"%s\" d=\"%s\"/>\n", class("f", c.top().color), c.data(path))
 }
 
 // FillString draws one line of text with its baseline at pt.
 func (c *canvas) FillString(f font.Face, pt vg.Point, txt string) {
+	c.ops = append(c.ops, func(o vg.Canvas) { o.FillString(f, pt, txt) })
+
 	if strings.TrimSpace(txt) == "" || f.Font.Size == 0 {
 		return
 	}
@@ -149,6 +180,21 @@ func (c *canvas) FillString(f font.Face, pt vg.Point, txt string) {
 
 // DrawImage does nothing: no drawing of this package holds an image.
 func (c *canvas) DrawImage(vg.Rectangle, image.Image) {}
+
+// begin marks what is drawn until end as series i, for readers who switch it
+// off.
+func (c *canvas) begin(i int) { fmt.Fprintf(&c.body, "<g data-s=\"%d\">", i) }
+
+func (c *canvas) end() { c.body.WriteString("</g>\n") }
+
+// marked runs draw between begin and end on a canvas that may be cropped.
+func marked(dc draw.Canvas, i int, draw func()) {
+	if c, ok := dc.Canvas.(*canvas); ok && i >= 0 {
+		c.begin(i)
+		defer c.end()
+	}
+	draw()
+}
 
 // data returns the path in SVG's syntax. Points that fall on the one before
 // them at a tenth of a pixel are left out.

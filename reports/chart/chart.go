@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"gonum.org/v1/plot/vg"
 )
 
 // Widths of a figure in SVG units. A page shows the wide one on screens and
@@ -38,7 +40,15 @@ type Figure struct {
 	Boxes []Box
 	// Dropped counts event labels for which there was no room.
 	Dropped int
+	// Frame is where the data stand; zero for a figure without a time axis.
+	Frame Frame
+
+	ops []func(vg.Canvas)
 }
+
+// Frame is the place of a figure's data in SVG units and what its x axis
+// spans.
+type Frame struct{ Left, Right, Top, Bottom, From, To float64 }
 
 // Point is one point of a curve.
 type Point struct{ X, Y float64 }
@@ -48,21 +58,36 @@ type Point struct{ X, Y float64 }
 type Series struct {
 	Name   string // the direct label at the curve's end; empty for none
 	Ink    Ink
-	Points []Point // by rising X
+	Points []Point // by rising X, unless Loop
+	Loop   bool    // points are in their own order: a path, not a function
+	// Range is a wash behind the curve: the spread of what each point sums up.
+	Range []Extent
+	Wash  Ink
+	// Bars are vertical intervals through the points.
+	Bars []Extent
+	Dots bool // mark each point
+	// Mute leaves the curve out of what a reader can switch off.
+	Mute   bool
 	Width  float64 // of the line; zero means 1.8
 	Dashed bool
 	Step   bool // hold each value until the next point
 }
 
+// Extent is the interval [Low, High] at X.
+type Extent struct{ X, Low, High float64 }
+
 // finish wraps what was drawn into an svg element. alt describes the figure to
 // readers who do not see it.
-func finish(c *canvas, alt string, dropped int) Figure {
+func finish(c *canvas, alt string, dropped int, f Frame) Figure {
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %s %s" role="img" aria-label="%s">`+"\n",
-		num(c.w), num(c.h), escape(alt))
+	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %s %s" role="img" aria-label="%s"`, num(c.w), num(c.h), escape(alt))
+	if f.To > f.From {
+		fmt.Fprintf(&b, ` data-frame="%s %s %s %s %g %g"`, num(f.Left), num(f.Right), num(f.Top), num(f.Bottom), f.From, f.To)
+	}
+	b.WriteString(">\n")
 	b.WriteString(c.body.String())
 	b.WriteString("</svg>\n")
-	return Figure{SVG: b.String(), Width: c.w, Height: c.h, Boxes: c.boxes, Dropped: dropped}
+	return Figure{SVG: b.String(), Width: c.w, Height: c.h, Boxes: c.boxes, Dropped: dropped, Frame: f, ops: c.ops}
 }
 
 // runs cuts a series at its missing points into runs of drawable ones, with

@@ -108,16 +108,20 @@ func endLabels(dc, frame draw.Canvas, list []Series, y yAxis) {
 	type end struct {
 		s  Series
 		at float64
+		i  int
 	}
 	var ends []end
-	for _, s := range list {
+	for i, s := range list {
 		runs := s.runs(y.hi)
 		if s.Name == "" || len(runs) == 0 {
 			continue
 		}
 		r := runs[len(runs)-1]
 		v := max(r[len(r)-1].Y, y.lo)
-		ends = append(ends, end{s, frame.Y((v - y.lo) / (y.hi - y.lo)).Points()})
+		if s.Mute {
+			i = -1
+		}
+		ends = append(ends, end{s, frame.Y((v - y.lo) / (y.hi - y.lo)).Points(), i})
 	}
 	sort.SliceStable(ends, func(i, j int) bool { return ends[i].at < ends[j].at })
 	at := make([]float64, len(ends))
@@ -128,7 +132,9 @@ func endLabels(dc, frame draw.Canvas, list []Series, y yAxis) {
 	for i, e := range ends {
 		sty := anchored(style(e.s.Ink, sizeLabel, true), text.XLeft, text.YCenter)
 		room := dc.Max.X.Points() - frame.Max.X.Points() - 7
-		dc.FillText(sty, vg.Point{X: frame.Max.X + 6, Y: vg.Length(at[i])}, fit(e.s.Name, room, sizeLabel))
+		marked(dc, e.i, func() {
+			dc.FillText(sty, vg.Point{X: frame.Max.X + 6, Y: vg.Length(at[i])}, fit(e.s.Name, room, sizeLabel))
+		})
 	}
 }
 

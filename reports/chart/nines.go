@@ -34,8 +34,28 @@ type Nines struct {
 	Curves    []Curve
 	// Note is written at the upper edge in red, for example where the curve
 	// becomes infinite. Empty for none.
-	Note   string
+	Note string
+	// Limits are points that the response curve must not lie above.
+	Limits []Limit
 	Height float64 // of the frame; zero means 260
+}
+
+// Limit is a point of an SLO: at share P the latency may be at most US.
+type Limit struct {
+	Name  string
+	P, US float64
+}
+
+// limitSeries draws limits as short dashed lines up to their percentile.
+func (n Nines) limitSeries() (out []Series) {
+	for _, l := range n.Limits {
+		if !(l.P > 0 && l.P < 1) || !(l.US > 0) {
+			continue
+		}
+		x := NinesX(l.P)
+		out = append(out, Series{Name: l.Name, Ink: Red, Dashed: true, Width: 1.4, Points: []Point{{0, l.US}, {x, l.US}, {x, l.US / 1.001}}})
+	}
+	return out
 }
 
 // Draw draws the figure.
@@ -45,6 +65,7 @@ func (n Nines) Draw(width float64) Figure {
 		height = 260
 	}
 	list, xhi := n.series()
+	list = append(list, n.limitSeries()...)
 	p := Panel{Log: true, Series: list}
 	y := p.axis()
 	m := margins{top: 24, bottom: 24}
@@ -77,7 +98,7 @@ func (n Nines) Draw(width float64) Figure {
 			vg.Point{X: vg.Length(width - 1), Y: vg.Length(c.h - 18)}, note)
 	}
 	endLabels(dc, frame, p.transformed(), y)
-	return finish(c, n.Alt, 0)
+	return finish(c, n.Alt, 0, Frame{})
 }
 
 // strip marks the shares that are infinite in red along the upper edge.

@@ -31,10 +31,31 @@ type Panel struct {
 	Failed []float64
 	// Log draws microseconds on a log10 axis; else amounts from zero.
 	Log bool
+	// X and Y are what the axes measure; zero means clock time and amounts. Log
+	// overrides Y.
+	X, Y Measure
+	// XUnit is written below the x axis' end; empty for none.
+	XUnit string
+	// Least is the least upper end of a y axis from zero.
+	Least float64
 	// NameBands writes the bands' labels above the frame.
 	NameBands bool
 	Height    float64 // of the frame, without what stands around it; zero means 170
 }
+
+// Measure is what an axis measures.
+type Measure int
+
+// The measures. Clock is the default of x axes, Amounts of y axes.
+const (
+	Default Measure = iota
+	Clock
+	Amounts
+	Sizes   // bytes
+	Shares  // 0 to 1, printed as per cent
+	Wholes  // whole numbers: nodes
+	Percent // per cent as they stand, may be negative
+)
 
 // margins are the strips around a frame.
 type margins struct{ left, right, top, bottom float64 }
@@ -49,8 +70,21 @@ type yAxis struct {
 // Stack draws panels of one width below each other, so that their time axes
 // align: all get the widest margins any of them needs.
 func Stack(width float64, panels ...Panel) []Figure {
+	m := stackMargins(width, panels)
+	out := make([]Figure, len(panels))
+	for i, p := range panels {
+		out[i] = p.draw(width, m)
+	}
+	return out
+}
+
+// stackMargins returns the widest margins any of the panels needs.
+func stackMargins(width float64, panels []Panel) margins {
 	m := margins{bottom: 24}
 	for _, p := range panels {
+		if p.XUnit != "" {
+			m.bottom = 40
+		}
 		for _, t := range p.axis().ticks {
 			m.left = max(m.left, textWidth(t.Label, sizeTick)+10)
 		}
@@ -59,11 +93,7 @@ func Stack(width float64, panels ...Panel) []Figure {
 		}
 	}
 	m.left, m.right = min(m.left, width/4), min(max(m.right, 20), width/3)
-	out := make([]Figure, len(panels))
-	for i, p := range panels {
-		out[i] = p.draw(width, m)
-	}
-	return out
+	return m
 }
 
 // Draw draws a single panel; see Stack.
@@ -89,7 +119,7 @@ func (p Panel) draw(width float64, m margins) Figure {
 	c := newCanvas(width, height+m.top+m.bottom)
 	dc := draw.NewCanvas(c, vg.Length(c.w), vg.Length(c.h))
 	y := p.axis()
-	xt := ClockTicks(p.From, p.To, int((width-m.left-m.right)/60))
+	xt := p.xTicks(int((width - m.left - m.right) / 60))
 	frame := draw.Crop(dc, vg.Length(m.left), -vg.Length(m.right), vg.Length(m.bottom), -vg.Length(m.top))
 	p.curves(frame, y, xt)
 	yLabels(dc, frame, y, m)
@@ -98,8 +128,21 @@ func (p Panel) draw(width float64, m margins) Figure {
 	for _, n := range names {
 		n.draw(dc, c.h, m.top)
 	}
+	if p.XUnit != "" {
+		dc.FillText(anchored(style(Muted, sizeTick, false), text.XRight, text.YBottom), vg.Point{X: vg.Length(width - m.right), Y: 3}, fit(p.XUnit, width-m.right, sizeTick))
+	}
 	endLabels(dc, frame, p.transformed(), y)
-	return finish(c, p.Alt, dropped)
+	f := Frame{m.left, width - m.right, m.top, c.h - m.bottom, p.From, p.To}
+	return finish(c, p.Alt, dropped, f)
+}
+
+func (p Panel) xTicks(n int) []plot.Tick {
+	switch p.X {
+	case Default, Clock:
+		return ClockTicks(p.From, p.To, n)
+	default:
+		return valueTicks(p.X, p.From, p.To, n)
+	}
 }
 
 // transformed returns the series in drawing units.
@@ -114,6 +157,15 @@ func (p Panel) transformed() []Series {
 		for j, q := range s.Points {
 			out[i].Points[j] = Point{q.X, logOf(q.Y)}
 		}
+		out[i].Range, out[i].Bars = logExtents(s.Range), logExtents(s.Bars)
+	}
+	return out
+}
+
+func logExtents(list []Extent) []Extent {
+	out := make([]Extent, len(list))
+	for i, e := range list {
+		out[i] = Extent{e.X, logOf(e.Low), logOf(e.High)}
 	}
 	return out
 }
@@ -137,6 +189,16 @@ func (p Panel) axis() yAxis {
 				lo, hi = min(lo, q.Y), max(hi, q.Y)
 			}
 		}
+		for _, list := range [][]Extent{s.Range, s.Bars} {
+			for _, e := range list {
+				if !math.IsNaN(e.Low) && !math.IsInf(e.Low, 0) {
+					lo, hi = min(lo, e.Low), max(hi, e.Low)
+				}
+				if !math.IsNaN(e.High) && !math.IsInf(e.High, 0) {
+					lo, hi = min(lo, e.High), max(hi, e.High)
+				}
+			}
+		}
 	}
 	if math.IsInf(lo, 0) {
 		lo, hi = 0, 1
@@ -144,11 +206,16 @@ func (p Panel) axis() yAxis {
 	if p.Log {
 		return logAxis(lo, hi)
 	}
-	hi = max(hi*1.06, 1e-9)
+	if lo < 0 { // differences: both sides of zero
+		span := max(hi, 0) - lo
+		lo, hi = lo-span*0.06, max(hi, 0)+span*0.06
+		return yAxis{lo, hi, valueTicks(p.Y, lo, hi, 5)}
+	}
+	hi = max(hi*1.06, 1e-9, p.Least)
 	if hi <= 1e-9 {
 		hi = 1
 	}
-	return yAxis{0, hi, AmountTicks(hi)}
+	return yAxis{0, hi, valueTicks(p.Y, 0, hi, 5)}
 }
 
 // logAxis widens a range of log10 microseconds until two marks are on it.
@@ -190,7 +257,11 @@ func pin(pl *plot.Plot, from, to float64, y yAxis) {
 }
 
 func addSeries(pl *plot.Plot, list []Series, y yAxis) {
-	for _, s := range list {
+	for i, s := range list {
+		if s.Mute {
+			i = -1
+		}
+		pl.Add(extentPlotter{s, i, y})
 		width := s.Width
 		if width == 0 {
 			width = 1.8
@@ -211,9 +282,98 @@ func addSeries(pl *plot.Plot, list []Series, y yAxis) {
 			if s.Dashed {
 				l.LineStyle = line(s.Ink, width, 4, 3)
 			}
-			pl.Add(l)
+			pl.Add(markedPlotter{l, i})
+		}
+		if s.Dots {
+			pl.Add(dotPlotter{s, i, y})
 		}
 	}
+}
+
+// markedPlotter marks what it draws as series i.
+type markedPlotter struct {
+	plot.Plotter
+	i int
+}
+
+// Plot implements plot.Plotter.
+func (m markedPlotter) Plot(c draw.Canvas, pl *plot.Plot) {
+	marked(c, m.i, func() { m.Plotter.Plot(c, pl) })
+}
+
+// extentPlotter draws a series' ranges and bars.
+type extentPlotter struct {
+	s Series
+	i int
+	y yAxis
+}
+
+// Plot implements plot.Plotter.
+func (e extentPlotter) Plot(c draw.Canvas, pl *plot.Plot) {
+	if len(e.s.Range) == 0 && len(e.s.Bars) == 0 {
+		return
+	}
+	trX, trY := pl.Transforms(&c)
+	at := func(x, y float64) vg.Point { return vg.Point{X: trX(x), Y: trY(min(max(y, e.y.lo), e.y.hi))} }
+	marked(c, e.i, func() {
+		for _, run := range extentRuns(e.s.Range) {
+			var up, back []vg.Point
+			for _, r := range run {
+				up = append(up, at(r.X, r.High))
+			}
+			for i := len(run) - 1; i >= 0; i-- {
+				back = append(back, at(run[i].X, run[i].Low))
+			}
+			c.FillPolygon(e.s.Wash, append(up, back...))
+		}
+		for _, b := range e.s.Bars {
+			if math.IsNaN(b.Low) || math.IsNaN(b.High) {
+				continue
+			}
+			lo, hi := at(b.X, b.Low), at(b.X, b.High)
+			c.StrokeLine2(line(e.s.Ink, 1.2), lo.X, lo.Y, hi.X, hi.Y)
+			c.StrokeLine2(line(e.s.Ink, 1.2), lo.X-3, lo.Y, lo.X+3, lo.Y)
+			c.StrokeLine2(line(e.s.Ink, 1.2), hi.X-3, hi.Y, hi.X+3, hi.Y)
+		}
+	})
+}
+
+// extentRuns cuts a range where values are missing.
+func extentRuns(list []Extent) (out [][]Extent) {
+	var cur []Extent
+	for _, e := range append(list, Extent{Low: math.NaN()}) {
+		if math.IsNaN(e.Low) || math.IsNaN(e.High) {
+			if len(cur) > 1 {
+				out = append(out, cur)
+			}
+			cur = nil
+			continue
+		}
+		cur = append(cur, e)
+	}
+	return out
+}
+
+// dotPlotter marks a series' points.
+type dotPlotter struct {
+	s Series
+	i int
+	y yAxis
+}
+
+// Plot implements plot.Plotter.
+func (d dotPlotter) Plot(c draw.Canvas, pl *plot.Plot) {
+	trX, trY := pl.Transforms(&c)
+	marked(c, d.i, func() {
+		for _, q := range d.s.Points {
+			if math.IsNaN(q.Y) || math.IsNaN(q.X) {
+				continue
+			}
+			pt := vg.Point{X: trX(q.X), Y: trY(min(max(q.Y, d.y.lo), d.y.hi))}
+			c.DrawGlyph(draw.GlyphStyle{Color: Paper, Radius: 4.4, Shape: draw.CircleGlyph{}}, pt)
+			c.DrawGlyph(draw.GlyphStyle{Color: d.s.Ink, Radius: 3, Shape: draw.CircleGlyph{}}, pt)
+		}
+	})
 }
 
 // bandPlotter fills the bands over the height of the frame.

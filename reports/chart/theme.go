@@ -43,15 +43,31 @@ var (
 	Red   = Ink{"red", rgb(0xb3400a), rgb(0xff9058)}
 	Amber = Ink{"amber", rgb(0x8a6100), rgb(0xe0b040)}
 
+	Plum  = Ink{"plum", rgb(0x8a3d78), rgb(0xe08cc8)}
+	Slate = Ink{"slate", rgb(0x33475e), rgb(0xb9c8da)}
+
+	BlueWash  = Ink{"blue-wash", rgb(0xcfe2f2), rgb(0x1d3a52)}
+	GreenWash = Ink{"green-wash", rgb(0xcbe8df), rgb(0x123f34)}
 	RedWash   = Ink{"red-wash", rgb(0xf6bfa4), rgb(0x77351a)}
 	DownWash  = Ink{"down-wash", rgb(0xf3f5f8), rgb(0x1a2129)}
 	AmberWash = Ink{"amber-wash", rgb(0xf6e8bf), rgb(0x40340f)}
 )
 
+// Heats are the inks of a heat map from few to many: one hue, equal steps of
+// lightness, so that order survives grey print and colour blindness.
+var Heats = []Ink{
+	{"heat1", rgb(0xdbe9f4), rgb(0x1b2c3d)}, {"heat2", rgb(0xb9d5ea), rgb(0x1f4160)}, {"heat3", rgb(0x8fbadb), rgb(0x245886)},
+	{"heat4", rgb(0x5f9bc8), rgb(0x3272ab)}, {"heat5", rgb(0x3479b0), rgb(0x4d91cb)}, {"heat6", rgb(0x135791), rgb(0x7fb6e4)},
+	{"heat7", rgb(0x07335c), rgb(0xc4e1f8)},
+}
+
+// Lines are the inks for up to six curves of equal rank.
+var Lines = []Ink{Blue, Amber, Green, Plum, Slate, Red}
+
 // Inks returns every ink of the theme, in the order of the style sheet.
 func Inks() []Ink {
-	return []Ink{Text, Muted, Grid, Paper, Blue, Sky, Green, Grey, Red, Amber,
-		RedWash, DownWash, AmberWash}
+	return append([]Ink{Text, Muted, Grid, Paper, Blue, Sky, Green, Grey, Red, Amber, Plum, Slate,
+		BlueWash, GreenWash, RedWash, DownWash, AmberWash}, Heats...)
 }
 
 // CSS returns the style sheet that drawings of this package need: the inks as

@@ -40,6 +40,50 @@ func linear(lo, hi, s float64, label func(float64) string) []plot.Tick {
 	return out
 }
 
+// valueTicks are about n ticks of an axis from lo to hi.
+func valueTicks(m Measure, lo, hi float64, n int) []plot.Tick {
+	switch m {
+	case Sizes:
+		return linear(lo, hi, sizeStep(hi-lo, n), Size)
+	case Shares:
+		return linear(lo, hi, step(hi-lo, n), func(v float64) string { return Amount(v*100) + " %" })
+	case Percent:
+		return linear(lo, hi, step(hi-lo, n), func(v float64) string { return minus(Amount(v)) + " %" })
+	case Wholes:
+		return linear(lo, hi, max(step(hi-lo, n), 1), Amount)
+	case Clock:
+		return ClockTicks(lo, hi, n)
+	default:
+		return linear(lo, hi, step(hi-lo, n), Amount)
+	}
+}
+
+// minus sets a true minus sign, as wide as a digit.
+func minus(s string) string {
+	if len(s) > 0 && s[0] == '-' {
+		return "−" + s[1:]
+	}
+	return s
+}
+
+// sizeStep is a power of two that cuts span bytes into at most n parts.
+func sizeStep(span float64, n int) float64 {
+	if !(span > 0) || math.IsInf(span, 0) {
+		return 1
+	}
+	return math.Pow(2, math.Ceil(math.Log2(max(span/float64(max(n, 1)), 1))))
+}
+
+// Size prints bytes in the shortest exact binary form: 1.5 GiB.
+func Size(v float64) string {
+	for i, name := range []string{"PiB", "TiB", "GiB", "MiB", "KiB"} {
+		if size := math.Pow(2, float64(50-10*i)); math.Abs(v) >= size {
+			return strconv.FormatFloat(math.Round(v/size*1e3)/1e3, 'f', -1, 64) + " " + name
+		}
+	}
+	return strconv.FormatFloat(math.Round(v), 'f', -1, 64) + " B"
+}
+
 // AmountTicks are ticks for a rate or a count from zero: 0, 5k, 10k.
 func AmountTicks(hi float64) []plot.Tick {
 	return linear(0, hi, max(step(hi, 5), 0), Amount)

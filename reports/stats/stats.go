@@ -51,6 +51,7 @@ type Facts struct {
 	Redundancy []Redundancy
 	Migrations []Span
 	Down       []Span
+	StopWrites []Span // when a node refused writes because it was full
 	NodeRows   []NodeRow
 }
 

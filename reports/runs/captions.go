@@ -1,4 +1,4 @@
-package page
+package runs
 
 import (
 	"fmt"
@@ -50,7 +50,15 @@ func latencyCaption(f *stats.Facts) string {
 	if infinite > 0 {
 		text += fmt.Sprintf("; in %s failed operations made it infinite", stats.Plural(int64(infinite), "second"))
 	}
-	return text + "."
+	return text + "." + binRemark(f)
+}
+
+// binRemark says what a point of a curve over a long run stands for.
+func binRemark(f *stats.Facts) string {
+	if f.Step <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(" Each point is the percentile over %s; the wash is the range of single seconds.", stats.Plural(int64(f.Step), "second"))
 }
 
 func redundancyCaption(f *stats.Facts) string {
@@ -133,4 +141,25 @@ func auditSentence(f *stats.Facts) string {
 	default:
 		return fmt.Sprintf("%s lost, and the run saw %s.", stats.Plural(a.Lost, "acknowledged write"), wrong)
 	}
+}
+
+// heatCaption says where most operations lie and how far the slowest reach.
+func heatCaption(f *stats.Facts) string {
+	h := f.Heat
+	sums := make([]int64, h.Rows)
+	var total int64
+	for _, c := range h.Column {
+		for i, n := range c.Counts {
+			sums[i] += n
+			total += n
+		}
+	}
+	best := 0
+	for i, n := range sums {
+		if n > sums[best] {
+			best = i
+		}
+	}
+	return fmt.Sprintf("How many operations took how long: %s of them between %s and %s. A cell is %s wide; its darkness is the logarithm of its count.",
+		stats.Percent(math.Round(1000*float64(sums[best])/float64(max(total, 1)))/1000), stats.Micros(h.Low(best)), stats.Micros(h.Low(best+1)), stats.Plural(int64(h.Step), "second"))
 }

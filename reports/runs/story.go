@@ -1,4 +1,4 @@
-package page
+package runs
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"headroom/loadgen/result"
+	"headroom/reports/page"
 	"headroom/reports/stats"
 )
 
@@ -171,12 +172,12 @@ type value struct {
 }
 
 // headline returns the figures at the top of a report, in a fixed order.
-func headline(f *stats.Facts) []value {
-	return []value{steadyRate(f), steadyP99(f), gap(f), lost(f), restored(f)}
+func headline(f *stats.Facts) page.Values {
+	return page.Values{steadyRate(f), steadyP99(f), gap(f), lost(f), restored(f)}
 }
 
-func steadyRate(f *stats.Facts) value {
-	v := value{Label: "Steady rate"}
+func steadyRate(f *stats.Facts) page.Value {
+	v := page.Value{Label: "Steady rate"}
 	if !f.Steady.OK {
 		v.Text, v.Note = "no steady state", f.Steady.Why
 		return v
@@ -212,8 +213,8 @@ func calm(f *stats.Facts) string {
 	}
 }
 
-func steadyP99(f *stats.Facts) value {
-	v := value{Label: "p99 response"}
+func steadyP99(f *stats.Facts) page.Value {
+	v := page.Value{Label: "p99 response"}
 	if f.Steady.OK && f.Steady.Response.Samples > 0 {
 		v.Text = percentile(f.Steady.Response, "p99")
 		v.Note = strings.TrimSpace("all operations, in the same seconds " + interval(f.Steady.Response, "p99"))
@@ -227,8 +228,8 @@ func steadyP99(f *stats.Facts) value {
 	return v
 }
 
-func gap(f *stats.Facts) value {
-	v := value{Label: "Time without service"}
+func gap(f *stats.Facts) page.Value {
+	v := page.Value{Label: "Time without service"}
 	hit := disruptive(f)
 	if len(hit) == 0 {
 		v.Text, v.Note = "no fault", "no node was killed, stopped or paused in this run"
@@ -247,9 +248,9 @@ func gap(f *stats.Facts) value {
 	return v
 }
 
-func lost(f *stats.Facts) value {
+func lost(f *stats.Facts) page.Value {
 	a := f.Run.Summary.Audit
-	v := value{Label: "Lost acknowledged writes"}
+	v := page.Value{Label: "Lost acknowledged writes"}
 	if !a.Enabled {
 		v.Text, v.Note = "not audited", a.Why
 		return v
@@ -266,8 +267,8 @@ func lost(f *stats.Facts) value {
 	return v
 }
 
-func restored(f *stats.Facts) value {
-	v := value{Label: "Time to full redundancy"}
+func restored(f *stats.Facts) page.Value {
+	v := page.Value{Label: "Time to full redundancy"}
 	hit := disruptive(f)
 	if len(hit) == 0 {
 		v.Text, v.Note = "no fault", "every copy stayed in place"

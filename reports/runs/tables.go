@@ -1,4 +1,4 @@
-package page
+package runs
 
 import (
 	"fmt"
@@ -7,40 +7,18 @@ import (
 	"strings"
 
 	"headroom/loadgen/result"
+	"headroom/reports/page"
 	"headroom/reports/stats"
 )
 
-// grid is a table of a report. The first cell of a row is its header; cells
-// of columns in Words are aligned left, all others are numbers.
-type grid struct {
-	Label string // what the table holds, for readers who do not see it
-	Head  []string
-	Words map[int]bool
-	Rows  [][]cell
-}
-
-// cell is a value with a remark in small print.
-type cell struct {
-	Text, Note string
-	Bad, Faint bool
-}
-
-func plain(texts ...string) []cell {
-	out := make([]cell, len(texts))
-	for i, t := range texts {
-		out[i] = cell{Text: t, Faint: t == stats.Missing}
-	}
-	return out
-}
-
-func faultTable(f *stats.Facts) *grid {
+func faultTable(f *stats.Facts) *page.Table {
 	list := f.Run.Summary.Faults
 	if len(list) == 0 {
 		return nil
 	}
-	t := &grid{Label: "What each fault cost", Head: []string{"Fault", "at", "longest gap", "failed", "in doubt", "one view after", "full redundancy after"}}
+	t := &page.Table{Name: "faults", Label: "What each fault cost", Head: []string{"Fault", "at", "longest gap", "failed", "in doubt", "one view after", "full redundancy after"}}
 	for _, x := range list {
-		row := plain(strings.TrimSpace(x.What+" "+x.Node), stats.Seconds(x.AtSec), optional(x.GapMS, stats.Millis),
+		row := page.Plain(strings.TrimSpace(x.What+" "+x.Node), stats.Seconds(x.AtSec), optional(x.GapMS, stats.Millis),
 			stats.Count(x.Failed), stats.Count(x.InDoubt), optional(x.OneViewMS, stats.Millis), optional(x.RedundancyRestoredSec, stats.Seconds))
 		row[1].Text = at(x.AtSec)
 		t.Rows = append(t.Rows, row)
@@ -58,14 +36,14 @@ func optional(v *float64, f func(float64) string) string {
 	return f(*v)
 }
 
-func auditTable(f *stats.Facts) *grid {
+func auditTable(f *stats.Facts) *page.Table {
 	a := f.Run.Summary.Audit
 	if !a.Enabled {
 		return nil
 	}
-	t := &grid{Label: "Counts of the audit", Head: []string{"Checked in the same run", "count"}}
+	t := &page.Table{Name: "audit", Label: "Counts of the audit", Head: []string{"Checked in the same run", "count"}}
 	add := func(label string, n int64, broken bool, note string) {
-		t.Rows = append(t.Rows, []cell{{Text: label, Note: note}, {Text: stats.Count(n), Bad: broken && n > 0}})
+		t.Rows = append(t.Rows, []page.Cell{{Text: label, Note: note}, {Text: stats.Count(n), Bad: broken && n > 0}})
 	}
 	add("Acknowledged writes", a.AcknowledgedWrites, false, "")
 	add("Lost", a.Lost, true, "last acknowledged write gone at the final read-back")
@@ -86,17 +64,17 @@ func staleNote(a result.Audit) string {
 	return "older than a write acknowledged before the read"
 }
 
-func nodeTable(f *stats.Facts) *grid {
+func nodeTable(f *stats.Facts) *page.Table {
 	if len(f.NodeRows) == 0 {
 		return nil
 	}
-	t := &grid{Label: "Nodes at their last sample", Head: []string{"Node", "state", "masters", "copies", "memory at end", "memory peak", "CPU, median of one core"}, Words: map[int]bool{1: true}}
+	t := &page.Table{Name: "nodes", Label: "Nodes at their last sample", Head: []string{"Node", "state", "masters", "copies", "memory at end", "memory peak", "CPU, median of one core"}, Words: map[int]bool{1: true}}
 	for _, r := range f.NodeRows {
-		state := cell{Text: "up"}
+		state := page.Cell{Text: "up"}
 		if !r.Up {
-			state = cell{Text: "down", Bad: true}
+			state = page.Cell{Text: "down", Bad: true}
 		}
-		t.Rows = append(t.Rows, []cell{{Text: r.Node}, state, known(r.Masters, stats.Count(r.Masters)), known(r.Copies, stats.Count(r.Copies)),
+		t.Rows = append(t.Rows, []page.Cell{{Text: r.Node}, state, known(r.Masters, stats.Count(r.Masters)), known(r.Copies, stats.Count(r.Copies)),
 			known(r.MemoryEnd, stats.Bytes(float64(r.MemoryEnd))), known(r.MemoryPeak, stats.Bytes(float64(r.MemoryPeak))),
 			known(int64(r.CPUPct), fmt.Sprintf("%.0f %%", r.CPUPct))})
 	}
@@ -104,22 +82,22 @@ func nodeTable(f *stats.Facts) *grid {
 }
 
 // known is a cell for a number of which a negative value means unknown.
-func known(n int64, text string) cell {
+func known(n int64, text string) page.Cell {
 	if n < 0 {
-		return cell{Text: stats.Missing, Faint: true}
+		return page.Cell{Text: stats.Missing, Faint: true}
 	}
-	return cell{Text: text}
+	return page.Cell{Text: text}
 }
 
-func operationTable(f *stats.Facts) *grid {
+func operationTable(f *stats.Facts) *page.Table {
 	ops := stats.Operations(f.Run)
 	if len(ops) == 0 {
 		return nil
 	}
-	t := &grid{Label: "Operations of the measured phase, response times", Head: []string{"Operation", "count", "failed", "in doubt", "not found", "p50", "p90", "p99", "p99.9", "max"}}
+	t := &page.Table{Name: "operations", Label: "Operations of the measured phase, response times", Head: []string{"Operation", "count", "failed", "in doubt", "not found", "p50", "p90", "p99", "p99.9", "max"}}
 	for _, op := range ops {
 		o := f.Run.Summary.Operations[op]
-		row := []cell{{Text: op}, {Text: stats.Count(o.Count)}, {Text: stats.Count(o.Failed), Bad: o.Failed > 0},
+		row := []page.Cell{{Text: op}, {Text: stats.Count(o.Count)}, {Text: stats.Count(o.Failed), Bad: o.Failed > 0},
 			{Text: stats.Count(o.InDoubt), Bad: o.InDoubt > 0}, {Text: stats.Count(o.NotFound)}}
 		for _, p := range percentileNames {
 			row = append(row, percentileCell(o.Response, p.field))
@@ -134,16 +112,16 @@ func operationTable(f *stats.Facts) *grid {
 var percentileNames = []struct{ field, head string }{{"p50", "p50"}, {"p90", "p90"}, {"p99", "p99"}, {"p99_9", "p99.9"}, {"max", "max"}}
 
 // kindTable holds the values behind the percentile curves.
-func kindTable(f *stats.Facts) *grid {
+func kindTable(f *stats.Facts) *page.Table {
 	if len(f.Curves) == 0 {
 		return nil
 	}
-	t := &grid{Label: "Percentiles over all operations", Head: []string{"All operations"}}
+	t := &page.Table{Name: "percentiles", Label: "Percentiles over all operations", Head: []string{"All operations"}}
 	for _, p := range percentileNames {
 		t.Head = append(t.Head, p.head)
 	}
 	for _, c := range f.Curves {
-		row := plain(string(c.Kind))
+		row := page.Plain(string(c.Kind))
 		for _, p := range percentileNames {
 			row = append(row, percentileCell(c.Percentiles, p.field))
 		}
@@ -152,8 +130,8 @@ func kindTable(f *stats.Facts) *grid {
 	return t
 }
 
-func percentileCell(p result.Percentiles, name string) cell {
-	c := cell{Text: percentile(p, name)}
+func percentileCell(p result.Percentiles, name string) page.Cell {
+	c := page.Cell{Text: percentile(p, name)}
 	if ci, ok := p.CI99[name]; ok && ci[0] != nil && ci[1] != nil {
 		c.Note = between(*ci[0], *ci[1], stats.Micros)
 		if c.Note == c.Text {
@@ -167,10 +145,10 @@ func percentileCell(p result.Percentiles, name string) cell {
 	return c
 }
 
-func generatorTable(f *stats.Facts) *grid {
+func generatorTable(f *stats.Facts) *page.Table {
 	s, g := f.Run.Summary, f.Run.Summary.Generator
-	t := &grid{Label: "How the load was made", Head: []string{"Load", "value"}, Words: map[int]bool{1: true}}
-	add := func(label, text string) { t.Rows = append(t.Rows, plain(label, text)) }
+	t := &page.Table{Name: "load", Label: "How the load was made", Head: []string{"Load", "value"}, Words: map[int]bool{1: true}}
+	add := func(label, text string) { t.Rows = append(t.Rows, page.Plain(label, text)) }
 	add("Workload", strings.TrimSpace(s.Workload.Name+" "+short(s.Workload.SHA256)))
 	add("Target", s.Target)
 	add("Loop", strings.Trim(s.Loop+", "+g.Arrivals, ", "))
@@ -197,17 +175,17 @@ func short(sha string) string {
 	return "(sha256 " + sha + ")"
 }
 
-func environmentTable(f *stats.Facts) *grid {
+func environmentTable(f *stats.Facts) *page.Table {
 	e := f.Run.Environment
 	if e.GOOS == "" && e.Kernel == "" && e.Cores == 0 {
 		return nil
 	}
-	t := &grid{Label: "Environment", Head: []string{"Environment", "value"}, Words: map[int]bool{1: true}}
+	t := &page.Table{Name: "environment", Label: "Environment", Head: []string{"Environment", "value"}, Words: map[int]bool{1: true}}
 	add := func(label, text string) {
 		if strings.TrimSpace(text) == "" {
 			text = stats.Missing
 		}
-		t.Rows = append(t.Rows, plain(label, text))
+		t.Rows = append(t.Rows, page.Plain(label, text))
 	}
 	add("CPU", fmt.Sprintf("%s, %s", e.CPUModel, stats.Plural(int64(e.Cores), "core")))
 	add("Memory", stats.Bytes(float64(e.MemBytes)))
@@ -236,21 +214,21 @@ func environmentTable(f *stats.Facts) *grid {
 // maxEvents bounds the event list of a page; the file has them all.
 const maxEvents = 200
 
-func eventTable(f *stats.Facts) *grid {
+func eventTable(f *stats.Facts) *page.Table {
 	if len(f.Run.Events) == 0 {
 		return nil
 	}
-	t := &grid{Label: "Events", Head: []string{"At", "kind", "node", "what"}, Words: map[int]bool{1: true, 2: true, 3: true}}
+	t := &page.Table{Name: "events", Label: "Events", Head: []string{"At", "kind", "node", "what"}, Words: map[int]bool{1: true, 2: true, 3: true}}
 	for i, e := range f.Run.Events {
 		if i == maxEvents {
-			t.Rows = append(t.Rows, plain("…", "", "", fmt.Sprintf("%d more in events.csv", len(f.Run.Events)-maxEvents)))
+			t.Rows = append(t.Rows, page.Plain("…", "", "", fmt.Sprintf("%d more in events.csv", len(f.Run.Events)-maxEvents)))
 			break
 		}
 		when := at(e.TSec)
 		if e.TSec != e.TSec { // a damaged line
 			when = stats.Missing
 		}
-		t.Rows = append(t.Rows, []cell{{Text: when}, {Text: string(e.Kind)}, {Text: e.Node}, {Text: e.What}})
+		t.Rows = append(t.Rows, []page.Cell{{Text: when}, {Text: string(e.Kind)}, {Text: e.Node}, {Text: e.What}})
 	}
 	return t
 }

@@ -1,0 +1,191 @@
+package runs
+
+import (
+	"fmt"
+	"math"
+	"sort"
+
+	"headroom/loadgen/result"
+	"headroom/reports/chart"
+	"headroom/reports/page"
+	"headroom/reports/stats"
+)
+
+// maxNodeLines is how many nodes a panel tells apart by colour; of more it
+// shows the range, the median and the extreme node.
+const maxNodeLines = 6
+
+// nodePoints bounds the points of a node's curve.
+const nodePoints = 300
+
+// nodeMeasure is one thing that is sampled of every node.
+type nodeMeasure struct {
+	name, unit string
+	y          chart.Measure
+	of         func(result.NodeSample) float64 // NaN when unknown
+	print      func(float64) string
+	what       string // "used at most", for the caption
+}
+
+func known0(v float64) float64 {
+	if v < 0 {
+		return math.NaN()
+	}
+	return v
+}
+
+var nodeMeasures = []nodeMeasure{
+	{"node-cpu", "CPU, per cent of one core", chart.Default, func(s result.NodeSample) float64 { return known0(s.CPUPct) },
+		func(v float64) string { return fmt.Sprintf("%.0f %% of one core", v) }, "CPU"},
+	{"node-memory", "resident memory", chart.Sizes, func(s result.NodeSample) float64 { return known0(float64(s.RSSBytes)) }, stats.Bytes, "resident memory"},
+}
+
+// nodeFigures draws each measure over time, nodes side by side.
+func nodeFigures(f *stats.Facts) (out []page.Block) {
+	var panels []chart.Panel
+	var names []string
+	for _, m := range nodeMeasures {
+		p, ok := nodePanel(f, m)
+		if !ok {
+			continue
+		}
+		p.To, p.Bands, p.NameBands, p.Height = f.End(), bands(f), len(panels) == 0, 130
+		panels, names = append(panels, p), append(names, m.name)
+	}
+	wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
+	for i := range panels {
+		out = append(out, &page.Figure{Name: names[i], Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i]})
+	}
+	return out
+}
+
+// nodeNames returns the sampled nodes in natural order.
+func nodeNames(f *stats.Facts) (out []string) {
+	for _, r := range f.NodeRows {
+		out = append(out, r.Node)
+	}
+	return out
+}
+
+func nodePanel(f *stats.Facts, m nodeMeasure) (chart.Panel, bool) {
+	p := chart.Panel{Unit: m.unit, Y: m.y}
+	peak, peakNode, at := math.Inf(-1), "", 0.0
+	curves := map[string][]chart.Point{}
+	for _, node := range nodeNames(f) {
+		for _, s := range f.Run.Nodes[node] {
+			if s.TSec < 0 || math.IsNaN(s.TSec) {
+				continue
+			}
+			v := math.NaN()
+			if s.Up {
+				v = m.of(s)
+			}
+			if v > peak {
+				peak, peakNode, at = v, node, s.TSec
+			}
+			curves[node] = append(curves[node], chart.Point{X: s.TSec, Y: v})
+		}
+	}
+	if peakNode == "" {
+		return p, false
+	}
+	p.Alt = fmt.Sprintf("The highest %s of a node was %s, of %s at %.0f s.", m.what, m.print(peak), peakNode, at)
+	if len(curves) > maxNodeLines {
+		p.Series = crowd(curves, peakNode)
+		p.Alt += fmt.Sprintf(" The range is that of all %d nodes.", len(curves))
+		return p, true
+	}
+	for i, node := range nodeNames(f) {
+		p.Series = append(p.Series, chart.Series{Name: node, Ink: chart.Lines[i%len(chart.Lines)], Width: 1.4, Points: chart.Thin(curves[node], nodePoints)})
+	}
+	return p, true
+}
+
+// crowd sums many nodes up: their range and median in 200 stretches of time,
+// and the node with the peak.
+func crowd(curves map[string][]chart.Point, peak string) []chart.Series {
+	end := 0.0
+	for _, c := range curves {
+		if n := len(c); n > 0 {
+			end = max(end, c[n-1].X)
+		}
+	}
+	const parts = 200
+	var at [parts + 1][]float64
+	for _, c := range curves {
+		for _, q := range c {
+			if !math.IsNaN(q.Y) && end > 0 {
+				i := min(int(q.X/end*parts), parts)
+				at[i] = append(at[i], q.Y)
+			}
+		}
+	}
+	mid := chart.Series{Name: "median", Ink: chart.Blue, Wash: chart.BlueWash}
+	for i, list := range at {
+		if len(list) == 0 {
+			continue
+		}
+		sort.Float64s(list)
+		x := float64(i) / parts * end
+		mid.Points = append(mid.Points, chart.Point{X: x, Y: list[len(list)/2]})
+		mid.Range = append(mid.Range, chart.Extent{X: x, Low: list[0], High: list[len(list)-1]})
+	}
+	return []chart.Series{mid, {Name: peak, Ink: chart.Amber, Width: 1.2, Points: chart.Thin(curves[peak], nodePoints)}}
+}
+
+// balanceFigure shows how evenly the partitions lie at the last sample.
+func balanceFigure(f *stats.Facts) *page.Figure {
+	r := chart.Rows{Unit: "partitions at the last sample", Alt: balanceSentence(f.NodeRows)}
+	for _, n := range f.NodeRows {
+		if !n.Up || n.Masters < 0 || n.Copies < 0 {
+			continue
+		}
+		r.Rows = append(r.Rows, chart.Row{Label: n.Node, Text: stats.Count(n.Masters) + " masters, " + stats.Count(n.Copies) + " copies",
+			Bars: []chart.Bar{{To: float64(n.Copies), Ink: chart.BlueWash}, {To: float64(n.Masters), Ink: chart.Blue}}})
+	}
+	if len(r.Rows) < 2 || len(r.Rows) > maxRows {
+		return nil
+	}
+	return &page.Figure{Name: "balance", Caption: "Masters (dark) and all copies of each node.", Wide: r.Draw(chart.Wide), Narrow: r.Draw(chart.Narrow)}
+}
+
+// maxRows bounds a figure of rows: what does not fit a page is in the table.
+const maxRows = 40
+
+// operationFigure shows p50, p99 and p99.9 of every operation.
+func operationFigure(f *stats.Facts) *page.Figure {
+	ops := stats.Operations(f.Run)
+	if len(ops) < 2 || len(ops) > maxRows {
+		return nil
+	}
+	r := chart.Rows{Unit: "response time from p50 to p99.9, dot at p99, log scale", Log: true}
+	worst, worstOp := -1.0, ""
+	for _, op := range ops {
+		p := f.Run.Summary.Operations[op].Response
+		row := chart.Row{Label: op, Text: percentileText(p, "p99")}
+		if p.P50 != nil && p.P99 != nil {
+			to := *p.P99
+			if p.P999 != nil {
+				to = *p.P999
+			}
+			row.Bars = []chart.Bar{{From: *p.P50, To: to, Ink: chart.BlueWash}}
+		}
+		if p.P99 != nil {
+			row.Dots = []chart.Dot{{At: *p.P99, Ink: chart.Blue}}
+			if *p.P99 > worst {
+				worst, worstOp = *p.P99, op
+			}
+		}
+		r.Rows = append(r.Rows, row)
+	}
+	if worstOp == "" {
+		return nil
+	}
+	r.Alt = fmt.Sprintf("The slowest operation is %s with a p99 of %s.", worstOp, stats.Micros(worst))
+	return &page.Figure{Name: "operations", Caption: r.Alt, Wide: r.Draw(chart.Wide), Narrow: r.Draw(chart.Narrow)}
+}
+
+func percentileText(p result.Percentiles, name string) string {
+	c := percentileCell(p, name)
+	return c.Text
+}

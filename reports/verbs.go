@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/pflag"
+)
+
+// options are the flags of all verbs; each verb names those it takes.
+type options struct {
+	output, report string
+	narrow, dark   bool
+}
+
+func (o *options) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("headroom-reports", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVarP(&o.output, "output", "o", "", "`file` to write to, or directory for several plots; default beside the input")
+	f.StringVar(&o.report, "report", "", "`file` that summary and terminal name as the report")
+	f.BoolVar(&o.narrow, "narrow", false, "plots as drawn for phones")
+	f.BoolVar(&o.dark, "dark", false, "plots on a dark ground")
+	return f
+}
+
+// verb is one command.
+type verb struct {
+	name, args, what string
+	least, most      int // words after the name; most 0: no limit
+	noun             string
+	flags            []string
+	run              func(words []string, o options, out io.Writer) error
+}
+
+// verbs are the commands in the order of the help.
+var verbs = []verb{
+	{name: "html", args: "RUN [-o FILE]", what: "one self-contained page", least: 1, most: 1, noun: "one run folder or plan", flags: []string{"output"},
+		run: func(w []string, o options, out io.Writer) error { return html(w[0], o.output, out) }},
+	{name: "terminal", args: "RUN", what: "the run at a glance, as text", least: 1, most: 1, noun: "one run folder", flags: []string{"report"},
+		run: func(w []string, o options, out io.Writer) error { return terminal(w[0], o.report, out) }},
+	{name: "summary", args: "RUN", what: "the five lines that tell the story", least: 1, most: 1, noun: "one run folder", flags: []string{"report"},
+		run: func(w []string, o options, out io.Writer) error { return summary(w[0], o.report, out) }},
+	plotVerb("png"), plotVerb("svg"), plotVerb("pdf"),
+	{name: "md", args: "RUN [TABLE…]", what: "the report, or tables of it, as Markdown", least: 1, noun: "a run folder and names of tables",
+		run: func(w []string, _ options, out io.Writer) error { return tables(w[0], w[1:], "md", out) }},
+	{name: "csv", args: "RUN [TABLE…]", what: "tables as CSV; without a name it lists the names", least: 1, noun: "a run folder and names of tables",
+		run: func(w []string, _ options, out io.Writer) error { return tables(w[0], w[1:], "csv", out) }},
+}
+
+func plotVerb(format string) verb {
+	return verb{name: format, args: "RUN [PLOT…] [-o FILE|DIR]", what: "plots by name, all without one", least: 1, noun: "a run folder and names of plots",
+		flags: []string{"output", "narrow", "dark"},
+		run: func(w []string, o options, out io.Writer) error {
+			return plots(w[0], w[1:], picture{format: format, output: o.output, narrow: o.narrow, dark: o.dark}, out)
+		}}
+}
+
+// check refuses a wrong number of words and flags of other verbs.
+func (v verb) check(words []string, flags *pflag.FlagSet) error {
+	if len(words) < v.least || v.most > 0 && len(words) > v.most {
+		return fmt.Errorf("%w: %s takes %s, not %d", errUsage, v.name, v.noun, len(words))
+	}
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		if err == nil && !slices.Contains(v.flags, f.Name) {
+			err = fmt.Errorf("%w: %s has no flag --%s", errUsage, v.name, f.Name)
+		}
+	})
+	return err
+}
+
+func help(out io.Writer, flags *pflag.FlagSet) {
+	fmt.Fprint(out, "headroom-reports turns load tests and plans into reports.\n\nUsage:\n")
+	for _, v := range verbs {
+		fmt.Fprintf(out, "  %-44s %s\n", "headroom-reports "+v.name+" "+v.args, v.what)
+	}
+	fmt.Fprintf(out, "\nRUN is a folder that headroom-loadgen wrote (--out DIR).\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 a stated target was not met.\n\nFlags:\n%s", flags.FlagUsages())
+}
