@@ -10,11 +10,15 @@ import (
 	"headroom/reports/page"
 	"headroom/reports/runs"
 	"headroom/reports/stats"
+	"headroom/reports/studies"
 )
 
 // document reads what path names and returns its report: the folder of a run
 // or a study, or a plan.
 func document(path string) (*page.Document, error) {
+	if d, err := studies.Document(path); !errors.Is(err, fs.ErrNotExist) {
+		return d, err
+	}
 	f, err := facts(path)
 	if err != nil {
 		return nil, err

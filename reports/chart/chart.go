@@ -68,7 +68,7 @@ type Series struct {
 	Dots bool // mark each point
 	// Mute leaves the curve out of what a reader can switch off.
 	Mute   bool
-	Width  float64 // of the line; zero means 1.8
+	Width  float64 // of the line; zero means 1.8, negative none
 	Dashed bool
 	Step   bool // hold each value until the next point
 }

@@ -193,3 +193,58 @@ func TestThinKeepsExtremesAndGaps(t *testing.T) {
 		t.Errorf("kept high %v, low %v, gap %v; want all", high, low, gap)
 	}
 }
+
+func TestHeatMapsAndRowsKeepTheirLabelsApart(t *testing.T) {
+	h := HeatMap{Unit: "response time", To: 40, Step: 1, Low: 2, Row: 1.0 / 6, Bands: []Band{{From: 3, Edge: &Red}, {From: -9, Edge: &Red}}}
+	for i := range 40 {
+		h.Columns = append(h.Columns, HeatColumn{At: float64(i), Counts: []int64{0, int64(i), 1000, 1, 0, 3}})
+	}
+	one := HeatMap{To: 1, Step: 1, Low: 2.4, Row: 1.0 / 6, Columns: []HeatColumn{{Counts: []int64{1}}}}
+	zero := 0.0
+	long := strings.Repeat("a long name ", 9)
+	for name, r := range map[string]Rows{
+		"none":       {},
+		"log":        {Log: true, Unit: "x", Rows: []Row{{Label: "get", Text: "1.2 ms", Bars: []Bar{{From: 100, To: 9000, Ink: Blue}}, Dots: []Dot{{At: 900, Ink: Blue}}}, {Label: long, Text: long}}},
+		"both sides": {X: Percent, Zero: &zero, Rows: []Row{{Label: "p50", Spans: []Span{{From: -3, To: 40, Ink: Red}}, Dots: []Dot{{At: 7, Ink: Red}}}}},
+		"not finite": {Rows: []Row{{Label: "x", Bars: []Bar{{To: math.Inf(1), Ink: Blue}, {To: math.NaN(), Ink: Blue}}}}},
+	} {
+		for _, w := range []float64{Wide, Narrow} {
+			checkLabels(t, name, r.Draw(w))
+		}
+	}
+	for _, w := range []float64{Wide, Narrow} {
+		checkLabels(t, "heat", h.Draw(w))
+		checkLabels(t, "one cell", one.Draw(w))
+	}
+}
+
+func TestRangesBarsAndDotsStayInTheFrame(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	p := Panel{To: 9, X: Amounts, XUnit: "operations per second", Log: true, Series: []Series{{Name: "p99", Ink: Blue, Wash: BlueWash, Dots: true, Width: -1, Points: wave(9, func(x float64) float64 { return x * 100 }),
+		Range: []Extent{{0, 1, 2}, {1, nan, nan}, {2, 5, inf}, {3, 5, 6}}, Bars: []Extent{{1, 1, inf}, {2, nan, 3}, {3, 4, 5}}}}}
+	for _, w := range []float64{Wide, Narrow} {
+		checkLabels(t, "extents", p.Draw(w))
+	}
+	for _, m := range []Measure{Sizes, Shares, Wholes, Percent, Clock} {
+		checkLabels(t, fmt.Sprint("measure ", m), Panel{To: 12, X: m, Y: m, Series: []Series{{Name: "a", Ink: Blue, Points: wave(12, func(x float64) float64 { return x - 4 })}}}.Draw(Wide))
+	}
+}
+
+func TestPicturesAreWrittenInEveryFormat(t *testing.T) {
+	f := Panel{To: 9, Unit: "x", Series: []Series{{Name: "a", Ink: Blue, Points: wave(9, math.Abs)}}}.Draw(Wide)
+	for _, dark := range []bool{false, true} {
+		p := Picture{Figure: f, Caption: strings.Repeat("A sentence of some length. ", 12), Dark: dark}
+		for name, c := range map[string]struct {
+			write func(io.Writer) error
+			magic string
+		}{"png": {p.PNG, "\x89PNG"}, "pdf": {p.PDF, "%PDF"}, "svg": {p.SVG, "<svg xmlns"}} {
+			var b strings.Builder
+			if err := c.write(&b); err != nil || !strings.HasPrefix(b.String(), c.magic) || b.Len() < 1000 {
+				t.Errorf("%s, dark %v: %d bytes that begin %.8q, %v", name, dark, b.Len(), b.String(), err)
+			}
+		}
+		if n := len(p.lines()); n < 2 {
+			t.Errorf("the caption has %d lines, want several", n)
+		}
+	}
+}

@@ -96,16 +96,15 @@ func (p Picture) PNG(w io.Writer) error {
 	return err
 }
 
-// PDF writes the picture as vectors with its fonts inside.
+// PDF writes the picture as vectors, texts as outlines.
 func (p Picture) PDF(w io.Writer) error {
 	width, height, _ := p.size()
 	c := vgpdf.New(vg.Length(width), vg.Length(height))
-	c.EmbedFonts(true)
 	if p.Dark {
 		c.SetColor(p.pick(Paper))
 		c.Fill(vg.Rectangle{Max: vg.Point{X: vg.Length(width), Y: vg.Length(height)}}.Path())
 	}
-	p.onto(c)
+	p.onto(pdfCanvas{c})
 	_, err := c.WriteTo(w)
 	return err
 }
@@ -113,7 +112,10 @@ func (p Picture) PDF(w io.Writer) error {
 // onto draws the picture on any canvas of gonum.
 func (p Picture) onto(c vg.Canvas) {
 	_, height, top := p.size()
-	to := inked{c, p}
+	to := vg.Canvas(inked{c, p})
+	if pdf, ok := c.(pdfCanvas); ok {
+		to = outlined{inked{pdf.Canvas, p}}
+	}
 	dc := draw.NewCanvas(sized{to, p}, 0, 0)
 	for i, l := range p.lines() {
 		dc.FillText(anchored(style(Text, sizeLabel, false), text.XLeft, text.YTop),
@@ -141,9 +143,12 @@ func (i inked) SetColor(c color.Color) {
 	i.Canvas.SetColor(c)
 }
 
+// pdfCanvas marks a canvas that must be given outlines instead of text.
+type pdfCanvas struct{ vg.Canvas }
+
 // sized gives draw.NewCanvas the size it asks for.
 type sized struct {
-	inked
+	vg.Canvas
 	p Picture
 }
 

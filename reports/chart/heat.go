@@ -50,16 +50,27 @@ func level(n, most int64) int {
 	return min(int(l*float64(len(Heats))), len(Heats)-1)
 }
 
-// StackWith draws the map with the margins of panels above it, so that their
-// time axes align.
-func (h HeatMap) StackWith(width float64, panels ...Panel) Figure {
+// top returns the upper edge of the rows, log10 of microseconds.
+func (h HeatMap) top() float64 {
 	rows := 1
 	for _, c := range h.Columns {
 		rows = max(rows, len(c.Counts))
 	}
-	hi := h.Low + float64(rows)*h.Row
-	axis := Panel{Log: true, Unit: h.Unit, Series: []Series{{Name: "p99", Points: []Point{{0, math.Pow(10, h.Low)}, {1, math.Pow(10, hi)}}}}}
-	m := stackMargins(width, append(panels, axis))
+	return h.Low + float64(rows)*h.Row
+}
+
+// axisPanel is a panel with the map's y axis, for margins.
+func (h HeatMap) axisPanel() Panel {
+	return Panel{Log: true, Series: []Series{{Points: []Point{{0, math.Pow(10, h.Low)}, {1, math.Pow(10, h.top())}}}}}
+}
+
+// Draw draws the map on its own; see StackHeat.
+func (h HeatMap) Draw(width float64) Figure {
+	return h.draw(width, stackMargins(width, []Panel{h.axisPanel()}))
+}
+
+func (h HeatMap) draw(width float64, m margins) Figure {
+	hi := h.top()
 	height := h.Height
 	if height <= 0 {
 		height = 170

@@ -70,7 +70,16 @@ type yAxis struct {
 // Stack draws panels of one width below each other, so that their time axes
 // align: all get the widest margins any of them needs.
 func Stack(width float64, panels ...Panel) []Figure {
-	m := stackMargins(width, panels)
+	return drawAll(width, stackMargins(width, panels), panels)
+}
+
+// StackHeat is Stack with a heat map below.
+func StackHeat(width float64, h HeatMap, panels ...Panel) ([]Figure, Figure) {
+	m := stackMargins(width, append(panels[:len(panels):len(panels)], h.axisPanel()))
+	return drawAll(width, m, panels), h.draw(width, m)
+}
+
+func drawAll(width float64, m margins, panels []Panel) []Figure {
 	out := make([]Figure, len(panels))
 	for i, p := range panels {
 		out[i] = p.draw(width, m)
@@ -267,6 +276,9 @@ func addSeries(pl *plot.Plot, list []Series, y yAxis) {
 			width = 1.8
 		}
 		for _, run := range s.runs(y.hi) {
+			if width < 0 {
+				break
+			}
 			xys := make(plotter.XYs, len(run))
 			for i, q := range run {
 				xys[i].X, xys[i].Y = q.X, max(q.Y, y.lo)

@@ -30,13 +30,21 @@ func timelines(f *stats.Facts) (out timeFigures) {
 	if ok {
 		panels[1].Alt = latencyCaption(f)
 	}
-	wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
+	h := heatMap(f)
+	stack := func(width float64) ([]chart.Figure, chart.Figure) {
+		if h == nil {
+			return chart.Stack(width, panels...), chart.Figure{}
+		}
+		return chart.StackHeat(width, *h, panels...)
+	}
+	wide, wideHeat := stack(chart.Wide)
+	narrow, narrowHeat := stack(chart.Narrow)
 	out.throughput = &page.Figure{Name: "throughput", Caption: panels[0].Alt, Wide: wide[0], Narrow: narrow[0], Note: droppedNote(wide[0]), Hover: throughputHover(f)}
 	if ok {
 		out.latency = &page.Figure{Name: "latency", Caption: panels[1].Alt, Wide: wide[1], Narrow: narrow[1], Hover: latencyHover(f)}
 	}
-	if h := heatMap(f); h != nil {
-		out.heat = &page.Figure{Name: "heat", Caption: h.Alt, Wide: h.StackWith(chart.Wide, panels...), Narrow: h.StackWith(chart.Narrow, panels...)}
+	if h != nil {
+		out.heat = &page.Figure{Name: "heat", Caption: h.Alt, Wide: wideHeat, Narrow: narrowHeat}
 	}
 	return out
 }

@@ -38,7 +38,7 @@ func Document(f *stats.Facts) *page.Document {
 	d.Add("redundancy", "Redundancy over time", or(redundancyFigure(f), "Nothing to draw: no node was sampled."))
 	nodes(d, f)
 	operations(d, f)
-	d.Add("environment", "Environment", orTable(environmentTable(f), "environment.json is missing or empty."))
+	d.Add("environment", "Environment", orTable(Environment(f.Run.Environment), "environment.json is missing or empty."))
 	workload := page.Block(page.Absent("workload.yaml is missing."))
 	if f.Run.Workload != "" {
 		workload = page.Code(f.Run.Workload)
@@ -68,7 +68,9 @@ func orTable(t *page.Table, why string) page.Block {
 	return t
 }
 
-func overTime(d *page.Document, f *stats.Facts) {
+// OverTime returns the figures over time with their key, for documents of
+// studies as well.
+func OverTime(f *stats.Facts) []page.Block {
 	t := timelines(f)
 	key := page.Key{{Class: "k-line", Text: "fault"}, {Class: "k-gap", Text: "gap in service"}, {Class: "k-down", Text: "node down"},
 		{Class: "k-move", Text: "migrating"}, {Class: "k-stop", Text: "writes stopped"}, {Class: "k-view", Text: "new view"},
@@ -78,6 +80,11 @@ func overTime(d *page.Document, f *stats.Facts) {
 	if t.heat != nil {
 		blocks = append(blocks, t.heat)
 	}
+	return blocks
+}
+
+func overTime(d *page.Document, f *stats.Facts) {
+	blocks := OverTime(f)
 	if f.Windows != nil {
 		step := f.Windows.Groups[0].Step
 		blocks = append(blocks, page.Heading("A stretch of time"), page.Chooser{Note: fmt.Sprintf("Drag across a figure above to see the exact percentiles of that stretch, in steps of %s; "+
@@ -120,7 +127,7 @@ func operations(d *page.Document, f *stats.Facts) {
 func commands(d *page.Document, f *stats.Facts) {
 	command := page.Block(page.Absent("The command was not recorded."))
 	if words := f.Run.Summary.Command; len(words) > 0 {
-		command = page.Code(shell(words))
+		command = page.Code(Shell(words))
 	}
 	blocks := []page.Block{command}
 	if t := eventTable(f); t != nil {
@@ -169,8 +176,8 @@ func stamp(f *stats.Facts) string {
 	return ""
 }
 
-// shell prints a command so that a shell reads the same words again.
-func shell(words []string) string {
+// Shell prints a command so that a shell reads the same words again.
+func Shell(words []string) string {
 	out := make([]string, len(words))
 	for i, w := range words {
 		if w != "" && strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == "" {

@@ -265,8 +265,8 @@ func TestLostWritesAreStamped(t *testing.T) {
 }
 
 func TestCommandsCanBePasted(t *testing.T) {
-	got := shell([]string{"headroom-loadgen", "--fault", "kill node3 @10s", "it's", ""})
+	got := Shell([]string{"headroom-loadgen", "--fault", "kill node3 @10s", "it's", ""})
 	if want := `headroom-loadgen --fault 'kill node3 @10s' 'it'\''s' ''`; got != want {
-		t.Errorf("shell = %s, want %s", got, want)
+		t.Errorf("Shell = %s, want %s", got, want)
 	}
 }

@@ -165,12 +165,6 @@ func join(parts []string) string {
 	return strings.Join(parts[:len(parts)-1], ", ") + " and " + parts[len(parts)-1]
 }
 
-// value is a number of the report with what is to be known about it.
-type value struct {
-	Label, Text, Note string
-	Bad               bool // a figure that breaks a promise: printed in red
-}
-
 // headline returns the figures at the top of a report, in a fixed order.
 func headline(f *stats.Facts) page.Values {
 	return page.Values{steadyRate(f), steadyP99(f), gap(f), lost(f), restored(f)}

@@ -175,8 +175,9 @@ func short(sha string) string {
 	return "(sha256 " + sha + ")"
 }
 
-func environmentTable(f *stats.Facts) *page.Table {
-	e := f.Run.Environment
+// Environment returns the table of where a run was made, nil when nothing is
+// known.
+func Environment(e result.Environment) *page.Table {
 	if e.GOOS == "" && e.Kernel == "" && e.Cores == 0 {
 		return nil
 	}

@@ -1,0 +1,193 @@
+package studies
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"headroom/loadgen/result"
+	"headroom/reports/chart"
+	"headroom/reports/page"
+	"headroom/reports/stats"
+)
+
+// headline of a cell: the knee where one was searched, else what was achieved.
+func cellRate(c result.Cell) float64 {
+	switch {
+	case c.State != result.CellDone:
+		return math.NaN()
+	case c.KneeOpsPerSec != nil:
+		return *c.KneeOpsPerSec
+	default:
+		return c.AchievedOpsPerSec
+	}
+}
+
+func matrixDocument(m *result.Matrix) *page.Document {
+	d := begin("Headroom matrix report", matrixTitle(m), m.Study)
+	if t := deviceTable(m); t != nil {
+		d.Add("devices", "By "+t.Head[0], page.Text(rateMeaning(m)), t)
+	}
+	d.Add("cells", "Every combination", cellFigure(m), cellTable(m))
+	if len(m.Cells) == 0 {
+		d.Add("cells", "Every combination", page.Absent("The matrix has no cell."))
+	}
+	return end(d, m.Study)
+}
+
+func rateMeaning(m *result.Matrix) string {
+	if len(m.SLO) > 0 {
+		return "The highest rate that holds " + sloText(m.SLO) + ", and the p99 measured there. Cells without a figure were not run to their end."
+	}
+	return "The achieved rate and its p99. Without an SLO these are not capacities. Cells without a figure were not run to their end."
+}
+
+func matrixTitle(m *result.Matrix) string {
+	done, best := 0, -1
+	for i, c := range m.Cells {
+		if c.State != result.CellDone {
+			continue
+		}
+		done++
+		if best < 0 || cellRate(c) > cellRate(m.Cells[best]) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return fmt.Sprintf("None of %s is done", stats.Plural(int64(len(m.Cells)), "combination"))
+	}
+	t := fmt.Sprintf("%d of %s done; the most is %s with %s", done, stats.Plural(int64(len(m.Cells)), "combination"), rateText(cellRate(m.Cells[best])), name(m, m.Cells[best], ""))
+	return t
+}
+
+// name says which combination a cell is, without the axis named except.
+func name(m *result.Matrix, c result.Cell, except string) string {
+	var parts []string
+	for _, a := range m.Axes {
+		if a.Name != except && (len(a.Values) > 1 || len(m.Axes) == 1) {
+			parts = append(parts, a.Name+" "+c.Values[a.Name])
+		}
+	}
+	if len(parts) == 0 {
+		for _, a := range m.Axes {
+			if a.Name != except {
+				parts = append(parts, c.Values[a.Name])
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// deviceTable puts the values of one axis in rows and everything else in
+// columns: device types where there are some, else the axis with most values.
+func deviceTable(m *result.Matrix) *page.Table {
+	axis := -1
+	for i, a := range m.Axes {
+		if len(a.Values) > 1 && (axis < 0 || a.Name == "device" || m.Axes[axis].Name != "device" && len(a.Values) > len(m.Axes[axis].Values)) {
+			axis = i
+		}
+	}
+	if axis < 0 {
+		return nil
+	}
+	by := m.Axes[axis]
+	t := &page.Table{Name: "by-" + by.Name, Label: "Rate and p99 by " + by.Name, Head: []string{by.Name}}
+	col := map[string]int{}
+	for _, c := range m.Cells {
+		n := name(m, c, by.Name)
+		if _, ok := col[n]; !ok {
+			col[n] = len(t.Head)
+			t.Head = append(t.Head, n)
+		}
+	}
+	const maxColumns = 12
+	if len(t.Head) > maxColumns {
+		return nil // the table of all cells tells it better
+	}
+	for _, v := range by.Values {
+		row := make([]page.Cell, len(t.Head))
+		row[0] = page.Cell{Text: v}
+		for i := 1; i < len(row); i++ {
+			row[i] = page.Cell{Text: "not run", Faint: true}
+		}
+		for _, c := range m.Cells {
+			if c.Values[by.Name] == v {
+				row[col[name(m, c, by.Name)]] = rateCell(c)
+			}
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+func rateCell(c result.Cell) page.Cell {
+	if c.State != result.CellDone {
+		text := string(c.State)
+		if text == "" {
+			text = "not run"
+		}
+		return page.Cell{Text: text, Note: c.Error, Faint: c.State != result.CellFailed, Bad: c.State == result.CellFailed}
+	}
+	v := page.Cell{Text: rateText(cellRate(c)), Raw: raw(cellRate(c)), Bad: c.Lost > 0}
+	if c.P99US != nil {
+		v.Note = "p99 " + stats.Micros(*c.P99US)
+	}
+	if c.Lost > 0 {
+		v.Note = stats.Plural(c.Lost, "acknowledged write") + " lost"
+	}
+	return v
+}
+
+// cellFigure shows all rates side by side. Dilated devices have an axis of
+// their own and are in the table only: their rates are not this machine's.
+func cellFigure(m *result.Matrix) *page.Figure {
+	r := chart.Rows{Unit: "operations per second"}
+	for _, c := range m.Cells {
+		v := cellRate(c)
+		if math.IsNaN(v) || dilated(c) {
+			continue
+		}
+		r.Rows = append(r.Rows, chart.Row{Label: name(m, c, ""), Text: rateText(v), Bars: []chart.Bar{{To: v, Ink: chart.Blue}}})
+	}
+	if len(r.Rows) < 2 || len(r.Rows) > 40 {
+		return nil
+	}
+	r.Alt = matrixTitle(m) + "."
+	return rows("rates", r)
+}
+
+// dilated reports whether a cell's device runs in stretched time.
+func dilated(c result.Cell) bool {
+	d := c.Values["device"]
+	return strings.Contains(d, "dilation=") && !strings.Contains(d, "dilation=1 ") && !strings.HasSuffix(d, "dilation=1")
+}
+
+func cellTable(m *result.Matrix) *page.Table {
+	if len(m.Cells) == 0 {
+		return nil
+	}
+	t := &page.Table{Name: "cells", Label: "Every combination", Head: []string{"N"}, Words: map[int]bool{}}
+	for _, a := range m.Axes {
+		t.Words[len(t.Head)] = true
+		t.Head = append(t.Head, a.Name)
+	}
+	from := len(t.Head)
+	t.Head = append(t.Head, "rate", "p50", "p99", "failed", "lost", "node CPU", "node memory", "limited by", "verdict", "folder")
+	for i := from + 7; i < len(t.Head); i++ {
+		t.Words[i] = true
+	}
+	for _, c := range m.Cells {
+		row := []page.Cell{{Text: fmt.Sprint(c.N)}}
+		for _, a := range m.Axes {
+			row = append(row, page.Cell{Text: c.Values[a.Name]})
+		}
+		cpu := page.Cell{Text: page.Missing, Faint: true}
+		if c.NodeCPUPct != nil {
+			cpu = page.Cell{Text: fmt.Sprintf("%.0f %%", *c.NodeCPUPct), Raw: raw(*c.NodeCPUPct)}
+		}
+		row = append(row, rateCell(c), page.Cell{Text: optionalMicros(c.P50US)}, page.Cell{Text: optionalMicros(c.P99US)}, page.Cell{Text: stats.Count(c.Failed), Bad: c.Failed > 0},
+			page.Cell{Text: stats.Count(c.Lost), Bad: c.Lost > 0}, cpu, page.Cell{Text: stats.Bytes(float64(c.NodeRSSBytes))}, page.Cell{Text: c.Limiting}, page.Cell{Text: c.Verdict}, page.Cell{Text: c.Dir})
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
