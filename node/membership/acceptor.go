@@ -84,14 +84,48 @@ func (c *Core) onCommit(now cluster.Instant, m *wire.Commit) {
 	c.adopt(now, m)
 }
 
+// pieces is a commit that comes in parts.
+type pieces struct {
+	key  cluster.ViewKey
+	next uint16
+	data []byte
+}
+
+// onCommitPart puts a commit together. Only the ballot accepted last is worth
+// the memory; a piece out of order means that one was lost with its connection,
+// and the commit is sent again from the beginning.
+func (c *Core) onCommitPart(now cluster.Instant, m *wire.CommitPart) {
+	if m.Index == 0 {
+		c.parts = pieces{key: m.Key}
+	}
+	p := &c.parts
+	if m.Key != c.accepted || m.Key == c.viewKey() || m.Key != p.key || m.Index != p.next || m.Index > m.Last || m.Last >= wire.MaxCommitParts {
+		c.parts = pieces{}
+		c.stats.Inert++
+		return
+	}
+	p.data = append(p.data, m.Data...)
+	p.next++
+	if m.Index < m.Last {
+		return
+	}
+	whole, err := wire.ParseViewMessage(wire.KindCommit, p.data)
+	c.parts = pieces{}
+	if err != nil {
+		c.stats.Inert++ // the proposer does not keep to the format; its next round may
+		return
+	}
+	c.onCommit(now, whole.(*wire.Commit))
+}
+
 func (c *Core) adopt(now cluster.Instant, m *wire.Commit) {
-	c.view, c.commit = &m.View, m
+	c.view, c.commit, c.parts = &m.View, m.Split(), pieces{}
 	c.history = append(slices.Clone(c.history), m.View.Key)
 	if n := len(c.history) - HistoryLen; n > 0 {
 		c.history = c.history[n:]
 	}
 	c.stale = nil
-	c.slow, c.outside = 0, 0
+	c.slow, c.outside, c.again = 0, 0, false
 	c.stats.Commits++
 	c.out.Commit = m
 	c.persist()

@@ -50,7 +50,7 @@ func (c *Core) reconsider(now cluster.Instant) {
 // review decides whether the desired members need a new View.
 func (c *Core) review(now cluster.Instant) {
 	c.noteStale(now)
-	need := c.view == nil || !cluster.SameMembers(c.view.Members, c.desired) || c.stuck(now)
+	need := c.view == nil || !cluster.SameMembers(c.view.Members, c.desired) || c.again || c.stuck(now)
 	if need && !c.wish.active {
 		c.wish.since, c.wish.last = now, now
 	}
@@ -271,7 +271,7 @@ func (c *Core) heal(now cluster.Instant) {
 		if j := slices.IndexFunc(c.peers, func(p Peer) bool { return p.Member.Node == s.node }); j >= 0 &&
 			c.view.Has(s.node, c.peers[j].Member.Inc) && c.peers[j].View.Less(c.view.Key) {
 			c.stats.Resent++
-			c.send(s.node, c.commit)
+			c.sendAll(s.node, c.commit)
 		}
 	}
 }

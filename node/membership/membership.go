@@ -30,9 +30,9 @@ import (
 // Timing. A round takes two round trips, about 1 ms in a data centre.
 const (
 	// grace is how long a fresh node listens for others before it may form
-	// a View: three heartbeat intervals. It ends early when the node hears
-	// everyone whom the members of an existing View hear.
-	grace = 300 * time.Millisecond
+	// a View: two and a half heartbeat intervals. It ends early when the node
+	// hears everyone whom the members of an existing View hear.
+	grace = 250 * time.Millisecond
 	// quietGone and quietCome separate the last change of evidence from a
 	// proposal, maxQuiet bounds them together: one crash is acted upon at
 	// once, a rack that fails over some tens of milliseconds is one View.
@@ -131,16 +131,18 @@ type Core struct {
 	accepted cluster.ViewKey
 	view     *cluster.View // committed in this life; nil: none
 	history  []cluster.ViewKey
-	counter  uint64       // highest counter seen in any ballot or View
-	commit   *wire.Commit // of view, to send again
+	counter  uint64             // highest counter seen in any ballot or View
+	commit   []wire.ViewMessage // of view, to send again
+	parts    pieces
 
 	peers   []Peer // last observed, ascending
 	desired []cluster.Member
 	wish    wish
 	round   *round
 	retryAt cluster.Instant
-	slow    int // rounds in a row that timed out, at most maxSlow
-	outside int // refusals in a row that said that this node is outside, at most maxOutside
+	slow    int  // rounds in a row that timed out, at most maxSlow
+	again   bool // a new View is wanted although the members are the same
+	outside int  // refusals in a row that said that this node is outside, at most maxOutside
 	stale   []staleMember
 	mutes   []mute
 	frozeAt cluster.Instant
@@ -212,6 +214,19 @@ func (c *Core) SetSelf(now cluster.Instant, m cluster.Member) {
 	}
 }
 
+// Recluster wants a new View although the members are the same, because what
+// they report has changed in a way that only a View can bring to bear. The
+// principal proposes it; on any other node the call does nothing, and says so.
+func (c *Core) Recluster(now cluster.Instant) bool {
+	if c.view == nil || !c.isPrincipal() {
+		return false
+	}
+	c.again = true
+	c.review(now)
+	c.act(now)
+	return true
+}
+
 // Observe tells what heartbeat hears now. The Core keeps the slice.
 func (c *Core) Observe(now cluster.Instant, peers []Peer) {
 	for i := range peers {
@@ -269,6 +284,8 @@ func (c *Core) Receive(now cluster.Instant, from cluster.NodeID, m wire.ViewMess
 		c.onAccepted(now, from, m)
 	case *wire.Commit:
 		c.onCommit(now, m)
+	case *wire.CommitPart:
+		c.onCommitPart(now, m)
 	}
 	c.act(now)
 }
@@ -289,6 +306,12 @@ func (c *Core) isPrincipal() bool { return c.desired[0].Node == c.self.Node }
 
 func (c *Core) send(to cluster.NodeID, m wire.ViewMessage) {
 	c.out.Send = append(c.out.Send, Envelope{To: to, Msg: m})
+}
+
+func (c *Core) sendAll(to cluster.NodeID, ms []wire.ViewMessage) {
+	for _, m := range ms {
+		c.send(to, m)
+	}
 }
 
 func (c *Core) persist() {

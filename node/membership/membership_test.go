@@ -14,12 +14,13 @@ import (
 // host reports how often it froze; grants maps a node to the end of its lease.
 type host struct {
 	froze  int
+	pad    int // bytes added to a report
 	grants map[cluster.NodeID]cluster.Instant
 }
 
 func (h *host) Freeze(k cluster.ViewKey, _ []cluster.Member) []byte {
 	h.froze++
-	return []byte(k.String())
+	return append([]byte(k.String()), make([]byte, h.pad)...)
 }
 
 func (h *host) GrantedUntil(n cluster.NodeID, _ cluster.Incarnation) cluster.Instant {
@@ -155,7 +156,7 @@ func TestMemberStaysFrozenUntilTheCommitOfThatBallot(t *testing.T) {
 	if !cs[0].Frozen() || cs[1].Frozen() {
 		t.Fatalf("frozen: node1 %v, node2 %v; want true, false", cs[0].Frozen(), cs[1].Frozen())
 	}
-	old := *cs[2].commit
+	old := *cs[2].commit[0].(*wire.Commit)
 	cs[0].Receive(now, 3, &old)
 	if !cs[0].Frozen() {
 		t.Error("the commit of the old View ends the freeze")
@@ -194,6 +195,44 @@ func TestCommitWaitsForLeasesOfThoseLeftOut(t *testing.T) {
 		if len(c.View().Members) != 3 || c.Frozen() {
 			t.Errorf("node%d holds %v, frozen %v", c.self.Node, c.View(), c.Frozen())
 		}
+	}
+}
+
+func TestACommitTooLargeForAFrameComesInPieces(t *testing.T) {
+	cs, hs, now := formed(t, 3)
+	for _, h := range hs {
+		h.pad = 700 << 10
+	}
+	pieces := 0
+	lost := func(from cluster.NodeID, e Envelope) bool {
+		p, ok := e.Msg.(*wire.CommitPart)
+		if ok {
+			pieces++
+		}
+		if n := len(e.Msg.Append(nil)); n > wire.MaxPayload {
+			t.Fatalf("a %T of %d bytes does not fit a frame", e.Msg, n)
+		}
+		return ok && e.To == 1 && p.Index == 1 && pieces < 10 // its connection breaks
+	}
+	before := cs[0].View().Key
+	cs[2].SetSelf(now, cluster.Member{Quiesced: true, Addr: "a3"})
+	now = now.Add(maxQuiet)
+	exchange(now, cs, lost)
+	if v := cs[1].View(); !before.Less(v.Key) || pieces < 6 {
+		t.Fatalf("node2 holds %v after %d pieces", v, pieces)
+	}
+	if v := cs[0].View(); v.Key != before || cs[0].Stats().Inert == 0 {
+		t.Errorf("node1 holds %v although a piece was lost", v)
+	}
+	peers := mesh(3, 1, 2, 3)
+	for i := range peers { // node 1 shows the old View: it gets the commit again
+		peers[i].View = cs[2].View().Key
+	}
+	peers[0].View, peers[0].Frozen = before, true
+	cs[2].Observe(now, peers)
+	exchange(now.Add(resendGap), cs, lost)
+	if v := cs[0].View(); v.Key != cs[2].View().Key {
+		t.Errorf("node1 holds %v after the commit was sent again, want %v", v, cs[2].View())
 	}
 }
 

@@ -138,9 +138,10 @@ func (c *Core) finish(now cluster.Instant) {
 	for _, a := range r.accepted {
 		m.Payloads = append(m.Payloads, a.Payload)
 	}
+	parts := m.Split()
 	for _, q := range r.members {
 		if q.Node != c.self.Node {
-			c.send(q.Node, m)
+			c.sendAll(q.Node, parts)
 		}
 		c.unmute(q.Node)
 	}

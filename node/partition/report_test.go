@@ -78,6 +78,21 @@ func TestSettledReportIsSmall(t *testing.T) {
 	}
 }
 
+func TestReportsOfALargeClusterGrowWithWhatAMemberHolds(t *testing.T) {
+	for n, most := range map[int]int{8: 1600, 32: 900, 128: 600} {
+		r := settledReport(n)
+		r.History = nil
+		b := r.Append(nil)
+		t.Logf("settled member of %d: %d bytes", n, len(b))
+		if len(b) > most {
+			t.Errorf("a settled member of %d reports %d bytes, want at most %d", n, len(b), most)
+		}
+		if got, err := ParseMemberReport(b); err != nil || *got.Namespaces[0].Report != *r.Namespaces[0].Report {
+			t.Errorf("the report of a member of %d does not come back: %v", n, err)
+		}
+	}
+}
+
 func TestNilReportAndCopiesInStateNoneAreSentAsNothing(t *testing.T) {
 	rep := &Report{}
 	rep.Copies[5] = Copy{State: None, Empty: true, Key: key(3)}
@@ -114,7 +129,7 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 	for cut := 0; cut < len(good); cut += 37 {
 		f("truncated", good[:cut])
 	}
-	head := []byte{0, 1, 1, 'n', 2} // no history, one namespace "n", RF 2
+	head := []byte{0, 1, 1, 'n', 2, 0} // no history, one namespace "n", RF 2, no flag
 	established := []byte{1, 0, 0, 0}
 	column := func(b ...byte) []byte { return append(append(bytes.Clone(head), b...), established...) }
 	if _, err := ParseMemberReport(column(1, 0)); err != nil {
@@ -127,7 +142,10 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 	f("repeated value", column(append([]byte{2, 0, 0}, make([]byte, 512)...)...))
 	f("unused value", column(append([]byte{2, 0, 1, 1, 1, 1}, make([]byte, 512)...)...))
 	f("values out of order", column(append([]byte{2, 0, 1, 1, 1, 1}, bytes.Repeat([]byte{0xfd}, 512)...)...))
-	f("RF 0", append([]byte{0, 1, 1, 'n', 0, 1, 0}, established...))
+	f("RF 0", append([]byte{0, 1, 1, 'n', 0, 0, 1, 0}, established...))
+	f("unknown flag", append([]byte{0, 1, 1, 'n', 2, 4, 1, 0}, established...))
+	f("sparse where packed is shorter", column(0, 1, 0))
+	f("place beyond the last partition", column(0, 2, 0, 1, 1, 1, 1, 1, 0x80, 0x20))
 	f("name too long", append([]byte{0, 1, MaxName + 1}, make([]byte, 600)...))
 	f("too many namespaces", append([]byte{0, MaxNamespaces + 1}, make([]byte, 600)...))
 }
@@ -135,7 +153,8 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 func FuzzMemberReport(f *testing.F) {
 	rng := rand.New(rand.NewPCG(9, 10))
 	f.Add([]byte{0, 0})
-	f.Add([]byte{0, 1, 1, 'n', 2, 1, 0, 1, 0, 0, 0})
+	f.Add([]byte{0, 1, 1, 'n', 2, 0, 1, 0, 1, 0, 0, 0})
+	f.Add(settledReport(64).Append(nil))
 	f.Add(settledReport(4).Append(nil))
 	f.Add(randomReport(rng).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {

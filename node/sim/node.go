@@ -254,7 +254,7 @@ func (n *Node) refused(to cluster.NodeID) {
 // receiveFrame is the dispatch by kind.
 func (n *Node) receiveFrame(from cluster.NodeID, class Class, kind wire.Kind, payload []byte) {
 	n.w.record("frame", uint64(n.ID), uint64(from), uint64(kind))
-	if kind >= wire.KindPrepare && kind <= wire.KindCommit {
+	if kind >= wire.KindPrepare && kind <= wire.KindCommitPart {
 		m, err := wire.ParseViewMessage(kind, payload)
 		if err != nil {
 			n.w.fail("node%d: frame of kind %d does not parse: %v", n.ID, kind, err)

@@ -28,7 +28,7 @@ var planted = []bug{
 	{"counters of Views grow strictly", "membership/acceptor.go", "m.Ballot.Counter <= max(c.viewKey().Counter, c.accepted.Counter) ||", ""},
 	{"a counter is not used again after a restart", "membership/membership.go", "c.counter = max(st.Promised.Counter, st.Accepted.Counter, st.View.Key.Counter)", ""},
 	{"a member is a node in one incarnation", "membership/acceptor.go", "return ms[i].Inc == inc", "return true"},
-	{"commits are sent again", "membership/desire.go", "			c.send(s.node, c.commit)\n", ""},
+	{"commits are sent again", "membership/desire.go", "			c.sendAll(s.node, c.commit)\n", ""},
 	{"a stuck member is healed by a new round", "membership/desire.go", "|| c.stuck(now)", ""},
 	{"a restart is noticed", "heartbeat/receive.go", "	case m.Inc != p.member.Inc || moved:", "	case moved:"},
 	{"a lease needs the echo under the same View", "heartbeat/receive.go", "m.View != c.view.Key || m.Frozen || m.EchoInc", "m.EchoInc"},

@@ -10,4 +10,6 @@ const (
 	KindAccept   Kind = 5
 	KindAccepted Kind = 6
 	KindCommit   Kind = 7
+	// KindCommitPart is a piece of a commit that is too large for a frame.
+	KindCommitPart Kind = 8
 )

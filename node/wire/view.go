@@ -7,13 +7,6 @@ import (
 	"headroom/node/cluster"
 )
 
-// MaxReport bounds the payload of one member's Accepted when members take
-// part, so that the Commit with all of them fits a frame.
-func MaxReport(members int) int {
-	const perMember = MaxAddr + 64 // its description and lengths
-	return (MaxPayload-64)/max(members, 1) - perMember
-}
-
 // ViewMessage is a message of the membership core. They travel on the
 // control connection, whose peer is authenticated; none carries its sender.
 type ViewMessage interface {
@@ -72,6 +65,43 @@ type Commit struct {
 	Payloads [][]byte // one per member, in succession order
 }
 
+// CommitPart is a piece of an encoded Commit that is too large for one frame.
+// Pieces are sent in order on one connection.
+type CommitPart struct {
+	Key         cluster.ViewKey // of the View
+	Index, Last uint16          // the first is 0
+	Data        []byte
+}
+
+const (
+	// commitPiece is the size of a piece: half a frame, so that pulses of
+	// other messages on the connection get their turn.
+	commitPiece = 512 << 10
+	// MaxCommitParts bounds what a receiver puts together: 32 MiB are 128
+	// members with 32 namespaces and 8 KiB each.
+	MaxCommitParts = 64
+)
+
+// Split returns m itself if it fits a frame, or its pieces.
+func (m *Commit) Split() []ViewMessage {
+	const perMember = MaxAddr + 64 // its description and lengths
+	size := 64 + len(m.View.Members)*perMember
+	for _, p := range m.Payloads {
+		size += len(p)
+	}
+	if size <= MaxPayload {
+		return []ViewMessage{m}
+	}
+	b := m.Append(nil)
+	var parts []ViewMessage
+	last := uint16((len(b) - 1) / commitPiece)
+	for i := uint16(0); i <= last; i++ {
+		data := b[int(i)*commitPiece:]
+		parts = append(parts, &CommitPart{Key: m.View.Key, Index: i, Last: last, Data: data[:min(len(data), commitPiece)]})
+	}
+	return parts
+}
+
 // Kind implements ViewMessage.
 func (*Prepare) Kind() Kind { return KindPrepare }
 
@@ -89,6 +119,14 @@ func (*Accepted) Kind() Kind { return KindAccepted }
 
 // Kind implements ViewMessage.
 func (*Commit) Kind() Kind { return KindCommit }
+
+// Kind implements ViewMessage.
+func (*CommitPart) Kind() Kind { return KindCommitPart }
+
+// Append implements ViewMessage: key, u16, u16, data.
+func (m *CommitPart) Append(b []byte) []byte {
+	return AppendBytes(AppendU16(AppendU16(AppendViewKey(b, m.Key), m.Index), m.Last), m.Data)
+}
 
 // Append implements ViewMessage: key, members.
 func (m *Prepare) Append(b []byte) []byte {
@@ -146,6 +184,8 @@ func ParseViewMessage(kind Kind, b []byte) (ViewMessage, error) {
 		m = &Accepted{Ballot: r.ViewKey(), View: r.ViewKey(), Fences: readFences(&r), Payload: r.Bytes(MaxPayload)}
 	case KindCommit:
 		m = readCommit(&r)
+	case KindCommitPart:
+		m = &CommitPart{Key: r.ViewKey(), Index: r.U16(), Last: r.U16(), Data: r.Bytes(MaxPayload)}
 	default:
 		return nil, fmt.Errorf("%w: kind %d is not a membership message", ErrFrame, kind)
 	}
