@@ -113,6 +113,7 @@ func TestWrongUsageSaysWhatIsRight(t *testing.T) {
 	f("number with a unit", null("--duration", "30")...)
 	f("unknown flag", null("--durration", "30s")...)
 	f("quic://", "run", "ycsb-a", "--target", "tcp://x:1")
+	f("want a namespace", "run", "ycsb-a", "--target", "aerospike://x:1")
 	f("poisson or constant", null("--arrivals", "bursts")...)
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"headroom/loadgen/drive"
 	"headroom/loadgen/local"
+	"headroom/loadgen/target"
 	"headroom/workloads"
 	"headroom/workloads/units"
 )
@@ -23,8 +23,8 @@ const rateAuto = "auto"
 type options struct {
 	args        []string
 	workload    *workloads.Workload
-	target      string   // as given, for run.json
-	seeds       []string // of a remote target; nil for null and local
+	target      string      // as given, for run.json
+	spec        target.Spec // of a remote target
 	null        bool
 	nodes       int
 	binary      string // of local nodes
@@ -58,7 +58,7 @@ type raw struct {
 func flags(o *options, r *raw) *pflag.FlagSet {
 	f := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	f.SortFlags = false
-	f.StringVar(&o.target, "target", "", "cluster to load, `quic://HOST:PORT,…`; null: measures the generator alone")
+	f.StringVar(&o.target, "target", "", "what to load: `quic://HOST:PORT,…` (Headroom), redis://…, memcached://…, aerospike://HOST:PORT/NAMESPACE; null: measures the generator alone")
 	f.IntVar(&o.nodes, "local-nodes", 0, "start this many node processes on this machine instead")
 	f.StringVar(&r.rate, "rate", "", "open loop, for example 20k/s; auto takes a quarter of what a 3 s closed loop reaches (default auto)")
 	f.IntVar(&o.closed, "closed", 0, "closed loop with this many operations in flight instead of --rate")
@@ -130,22 +130,12 @@ func (o *options) parseTarget(r *raw) error {
 		var err error
 		o.binary, err = local.FindNode()
 		return err
-	case o.target == "null":
-		o.null = true
-		return nil
 	}
-	list, ok := strings.CutPrefix(o.target, "quic://")
-	if !ok {
-		return fmt.Errorf("--target %q: want quic://HOST:PORT,… or null", o.target)
+	var err error
+	if o.spec, err = target.ParseSpec(o.target); err != nil {
+		return fmt.Errorf("--target %w", err)
 	}
-	o.seeds = strings.Split(list, ",")
-	for i, s := range o.seeds {
-		s = strings.TrimPrefix(s, "quic://")
-		if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
-			return fmt.Errorf("--target: %q is not HOST:PORT", s)
-		}
-		o.seeds[i] = s
-	}
+	o.null = o.spec.Scheme == "null"
 	return nil
 }
 

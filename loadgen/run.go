@@ -133,7 +133,7 @@ func (s *session) phases(ctx context.Context) (*drive.Report, error) {
 // connect starts or reaches the target and makes the driver.
 func (s *session) connect(ctx context.Context) error {
 	o := s.o
-	cfg := target.HeadroomConfig{Seeds: o.seeds, Credentials: o.credentials, Insecure: o.insecure, Namespace: o.namespace}
+	cfg := target.HeadroomConfig{Credentials: o.credentials, Insecure: o.insecure, Namespace: o.namespace}
 	if o.nodes > 0 {
 		began := time.Now()
 		s.phase("starting %d nodes", o.nodes)
@@ -147,15 +147,11 @@ func (s *session) connect(ctx context.Context) error {
 		s.watcher = s.cluster.Watch(s.rec)
 		cfg.Seeds, cfg.Credentials = s.cluster.Addrs(), s.cluster.Credentials()
 	}
-	if s.target = target.Null(struct{}{}); !o.null {
-		dial, cancel := context.WithTimeout(ctx, dialTimeout)
-		defer cancel()
-		h, err := target.DialHeadroom(dial, cfg)
-		if err != nil {
-			s.target = nil
-			return fmt.Errorf("connect to %s: %w", o.target, err)
-		}
-		s.target = h
+	dial, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var err error
+	if s.target, err = o.spec.Open(dial, cfg); err != nil {
+		return fmt.Errorf("connect to %s: %w", o.target, err)
 	}
 	var planned []time.Duration
 	for _, f := range o.faults {
@@ -165,7 +161,6 @@ func (s *session) connect(ctx context.Context) error {
 	if o.auto {
 		closed = calibrateClients
 	}
-	var err error
 	s.driver, err = drive.New(drive.Config{Workload: o.workload, Target: s.target, Rate: o.rate, Closed: closed, Arrivals: o.arrivals,
 		Lanes: o.lanes, InFlight: o.inFlight, Deadline: o.deadline, Warmup: o.warmup, Duration: o.duration, Seed: o.seed,
 		NoAudit: !o.audit || o.null, Faults: planned})
