@@ -117,6 +117,8 @@ func (s *Spec) Open(ctx context.Context, h HeadroomConfig) (Target, error) {
 		t, err = DialRedis(ctx, cfg)
 	case "memcached":
 		t, err = DialMemcached(ctx, cfg)
+	case "aerospike":
+		t, err = DialAerospike(ctx, cfg, s.Namespace)
 	default:
 		if len(h.Seeds) == 0 {
 			h.Seeds = s.Addrs
