@@ -95,10 +95,9 @@ type pipeConn struct {
 	net.Conn
 	raw syscall.RawConn
 	// try is the write that raw calls; it reads and sets the fields below.
-	try  func(fd uintptr) bool
-	buf  []byte
-	n    int
-	werr error
+	try func(fd uintptr) bool
+	buf []byte
+	n   int
 }
 
 func newPipe(c codec, dial func(context.Context) (net.Conn, error), limit int, complete func(*Result)) *pipe {
