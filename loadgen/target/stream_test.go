@@ -197,6 +197,13 @@ func (s *fakeServer) answer(w []string) string {
 			s.data[w[i]] = []byte(w[i+1])
 		}
 		return "+OK\r\n"
+	}
+	return s.answerMeta(w, num, add)
+}
+
+// answerMeta answers memcached's commands.
+func (s *fakeServer) answerMeta(w []string, num func(string, bool) string, add func(string) []byte) string {
+	switch w[0] {
 	case "mn":
 		return "MN\r\n"
 	case "ms":
