@@ -33,7 +33,7 @@ type placement struct {
 }
 
 // refusal is the set of members that refused one partition.
-type refusal [cluster.MaxMembers / 64]uint64
+type refusal [MaxRanked / 64]uint64
 
 func (r *refusal) has(m uint16) bool { return r[m>>6]>>(m&63)&1 != 0 }
 func (r *refusal) add(m uint16)      { r[m>>6] |= 1 << (m & 63) }

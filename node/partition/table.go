@@ -16,11 +16,16 @@ type Table struct {
 	rows    []uint16 // cluster.Partitions rows of n member indexes
 }
 
+// MaxRanked bounds the members of a Table. It is more than a View may have
+// (cluster.MaxMembers): planners compute tables of clusters that cannot form
+// yet.
+const MaxRanked = 1 << indexBits
+
 // NewTable ranks the members of v for each partition by rendezvous hashing and
 // levels the result: copies in distinct racks as far as the racks allow, copies
 // and masters spread evenly within that, quiesced members last. rf is clamped
-// to 1 … len(v.Members). When every member is quiesced, none is: somebody has
-// to serve.
+// to 1 … len(v.Members), which are at most MaxRanked. When every member is
+// quiesced, none is: somebody has to serve.
 func NewTable(v *cluster.View, rf int) *Table {
 	n := len(v.Members)
 	t := &Table{members: placed(v.Members), n: n, rf: min(max(rf, 1), n)}
@@ -87,7 +92,7 @@ func mix(x uint64) uint64 {
 }
 
 const (
-	indexBits  = 8       // cluster.MaxMembers fit
+	indexBits  = 10      // MaxRanked members fit
 	activeBit  = 1 << 63 // of a score: above every quiesced member
 	indexMask  = 1<<indexBits - 1
 	bucketBits = 7
