@@ -1,7 +1,7 @@
 # Headroom. Needs Go and make, nothing else. `make` lists the targets.
 
 BIN      := bin
-PROGRAMS := node loadgen reports
+PROGRAMS := node loadgen planner reports
 SEEDS    ?= 200
 GO       ?= go
 

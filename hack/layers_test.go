@@ -55,6 +55,12 @@ var layers = map[string][]string{
 	"loadgen/local":  {"loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs"},
 
+	"planner/catalog":  {"workloads"},
+	"planner/examples": {},
+	"planner/model":    {"node/cluster", "node/record"},
+	"planner/plan":     {"node/cluster", "node/partition", "node/record", "planner/catalog", "planner/examples", "planner/model", "workloads", "workloads/units"},
+	"planner":          {"planner/...", "workloads/units"},
+
 	"reports/hlog":    {"loadgen/result"},
 	"reports/stats":   {"loadgen/result", "reports/hlog"},
 	"reports/chart":   {},

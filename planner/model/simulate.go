@@ -1,0 +1,246 @@
+package model
+
+import (
+	"container/heap"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Dist is a distribution of times, as measured: a table of quantiles. Between
+// two of them it is linear in the logarithm of time, so that a tail stays a
+// tail. The zero Dist is zero always.
+type Dist struct {
+	q, v []float64 // ascending; q in [0, 1]
+}
+
+// maxQuantiles bounds a table read from a file.
+const maxQuantiles = 10_000
+
+// NewDist makes a Dist of quantiles: v[i] is the time that a share q[i] does
+// not exceed. It needs at least two, from below 1/2 to 0.99 or above, and
+// both lists ascending.
+func NewDist(q, v []float64) (Dist, error) {
+	if len(q) != len(v) || len(q) < 2 || len(q) > maxQuantiles {
+		return Dist{}, fmt.Errorf("model: %d quantiles and %d times, want the same number, 2 to %d", len(q), len(v), maxQuantiles)
+	}
+	for i := range q {
+		if !(q[i] >= 0 && q[i] <= 1) || !(v[i] > 0) || math.IsInf(v[i], 0) {
+			return Dist{}, fmt.Errorf("model: quantile %g of %g, want quantiles of 0 to 1 and times above 0", q[i], v[i])
+		}
+		if i > 0 && (q[i] <= q[i-1] || v[i] < v[i-1]) {
+			return Dist{}, fmt.Errorf("model: quantile %g of %g after %g of %g, want both ascending", q[i], v[i], q[i-1], v[i-1])
+		}
+	}
+	if q[0] >= 0.5 || q[len(q)-1] < 0.99 {
+		return Dist{}, fmt.Errorf("model: quantiles from %g to %g, want from below 0.5 to 0.99 at least", q[0], q[len(q)-1])
+	}
+	return Dist{slices.Clone(q), slices.Clone(v)}, nil
+}
+
+// IsZero reports whether the Dist is the zero Dist.
+func (d Dist) IsZero() bool { return len(d.q) == 0 }
+
+// Quantile returns the time that a share p does not exceed.
+func (d Dist) Quantile(p float64) float64 {
+	if len(d.q) == 0 {
+		return 0
+	}
+	i, _ := slices.BinarySearch(d.q, p)
+	switch {
+	case i == 0:
+		return d.v[0]
+	case i == len(d.q):
+		return d.v[len(d.v)-1]
+	}
+	share := (p - d.q[i-1]) / (d.q[i] - d.q[i-1])
+	return d.v[i-1] * math.Pow(d.v[i]/d.v[i-1], share)
+}
+
+// Mean returns the mean time: the integral of the quantiles.
+func (d Dist) Mean() float64 {
+	const steps = 2000
+	sum := 0.0
+	for i := range steps {
+		sum += d.Quantile((float64(i) + 0.5) / steps)
+	}
+	return sum / steps
+}
+
+// Scale returns the distribution of k times the time, k > 0.
+func (d Dist) Scale(k float64) Dist {
+	v := slices.Clone(d.v)
+	for i := range v {
+		v[i] *= k
+	}
+	return Dist{d.q, v}
+}
+
+// Exponential is the exponential distribution of that mean, in 0.1 % steps.
+func Exponential(mean float64) Dist {
+	return tabulate(func(p float64) float64 { return -mean * math.Log1p(-p) })
+}
+
+// Lognormal is the log-normal distribution of that mean and squared
+// coefficient of variation.
+func Lognormal(mean, cs2 float64) Dist {
+	s := math.Sqrt(math.Log1p(cs2))
+	mu := math.Log(mean) - s*s/2
+	return tabulate(func(p float64) float64 { return math.Exp(mu + s*math.Sqrt2*math.Erfinv(2*p-1)) })
+}
+
+// tabulate samples a quantile function, finely at both ends.
+func tabulate(f func(p float64) float64) Dist {
+	var d Dist
+	add := func(p float64) {
+		d.q, d.v = append(d.q, p), append(d.v, f(p))
+	}
+	for _, p := range []float64{1e-5, 1e-4} {
+		add(p)
+	}
+	for i := 1; i < 1000; i++ {
+		add(float64(i) / 1000)
+	}
+	for _, p := range []float64{0.9995, 0.9998, 0.9999, 0.99995, 0.99998, 0.99999, 0.999995, 0.999998, 0.999999, 0.9999999} {
+		add(p)
+	}
+	return d
+}
+
+// MarshalJSON gives [[quantile, time], …].
+func (d Dist) MarshalJSON() ([]byte, error) {
+	pairs := make([][2]float64, len(d.q))
+	for i := range d.q {
+		pairs[i] = [2]float64{d.q[i], d.v[i]}
+	}
+	return json.Marshal(pairs)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (d *Dist) UnmarshalJSON(b []byte) error {
+	var pairs [][2]float64
+	if err := json.Unmarshal(b, &pairs); err != nil {
+		return err
+	}
+	*d = Dist{}
+	if len(pairs) == 0 {
+		return nil
+	}
+	var q, v []float64
+	for _, p := range pairs {
+		q, v = append(q, p[0]), append(v, p[1])
+	}
+	got, err := NewDist(q, v)
+	*d = got
+	return err
+}
+
+// Station is a number of servers with one queue, first come first served, and
+// Poisson arrivals.
+type Station struct {
+	Servers int
+	Service Dist
+	// Rate is arrivals per unit of time of Service.
+	Rate float64
+}
+
+// Utilisation is the share of time that a server is busy.
+func (s Station) Utilisation() float64 { return s.Rate * s.Service.Mean() / float64(s.Servers) }
+
+// Waits simulates n arrivals and returns how long each waited for a server,
+// in order of arrival. It is an error if the station cannot carry its load.
+// The first tenth of the arrivals is run beforehand and left out: the station
+// starts empty.
+func (s Station) Waits(n int, rng *rand.Rand) ([]float64, error) {
+	if err := checkLoad(s.Servers, s.Utilisation()); err != nil {
+		return nil, err
+	}
+	free := make(freeHeap, s.Servers)
+	draw := newSampler(s.Service)
+	waits := make([]float64, 0, n)
+	now := 0.0
+	for i := -n / 10; i < n; i++ {
+		now += rng.ExpFloat64() / s.Rate
+		start := max(now, free[0])
+		if i >= 0 {
+			waits = append(waits, start-now)
+		}
+		free[0] = start + draw.at(rng.Float64())
+		if s.Servers > 1 {
+			heap.Fix(&free, 0)
+		}
+	}
+	return waits, nil
+}
+
+// sampler draws from a Dist by a table of steps: some 5 ns a draw where the
+// search and the power of Quantile take 100. The highest steps, which bend
+// most, are left to Quantile.
+type sampler struct {
+	d    Dist
+	step [samplerSteps + 1]float64
+}
+
+const (
+	samplerSteps = 4096
+	samplerExact = samplerSteps - 8
+)
+
+func newSampler(d Dist) *sampler {
+	s := &sampler{d: d}
+	for i := range s.step {
+		s.step[i] = d.Quantile(float64(i) / samplerSteps)
+	}
+	return s
+}
+
+// at returns the quantile of p in [0, 1).
+func (s *sampler) at(p float64) float64 {
+	x := p * samplerSteps
+	i := int(x)
+	if i >= samplerExact {
+		return s.d.Quantile(p)
+	}
+	return s.step[i] + (s.step[i+1]-s.step[i])*(x-float64(i))
+}
+
+// Draw returns n independent draws from d.
+func (d Dist) Draw(n int, rng *rand.Rand) []float64 {
+	s, out := newSampler(d), make([]float64, n)
+	for i := range out {
+		out[i] = s.at(rng.Float64())
+	}
+	return out
+}
+
+// freeHeap holds when each server is free, soonest first.
+type freeHeap []float64
+
+func (h freeHeap) Len() int           { return len(h) }
+func (h freeHeap) Less(i, j int) bool { return h[i] < h[j] }
+func (h freeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push is not used: the number of servers is fixed.
+func (h *freeHeap) Push(any) {}
+
+// Pop is not used: the number of servers is fixed.
+func (h *freeHeap) Pop() any { return nil }
+
+// Percentiles are quantiles of simulated times, in the unit of the times.
+type Percentiles struct{ Mean, P50, P99, P999 float64 }
+
+// Summarise sorts times and returns their percentiles.
+func Summarise(times []float64) Percentiles {
+	if len(times) == 0 {
+		return Percentiles{}
+	}
+	slices.Sort(times)
+	sum := 0.0
+	for _, t := range times {
+		sum += t
+	}
+	at := func(p float64) float64 { return times[min(int(p*float64(len(times))), len(times)-1)] }
+	return Percentiles{sum / float64(len(times)), at(0.5), at(0.99), at(0.999)}
+}

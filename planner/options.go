@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"headroom/planner/catalog"
+	"headroom/planner/model"
+	"headroom/planner/plan"
+)
+
+// options are the flags of all commands; each registers those it reads.
+type options struct {
+	args    []string
+	model   string
+	catalog []string
+	set     []string
+	json    bool
+	output  string
+	all     bool
+	nodes   []int
+	kind    string
+	racks   int
+	copies  int
+}
+
+// parseOptions reads the flags of a verb.
+func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
+	o := &options{}
+	f := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.BoolVar(&o.json, "json", false, "print JSON for machines")
+	if v.name != "diff" && v.name != "example" {
+		f.StringArrayVar(&o.catalog, "catalog", nil, "`FILE` with machine types, or a shipped catalog by name; beside the default ones, whose rows it overrides; repeatable")
+	}
+	switch v.name {
+	case "plan", "whatif", "reverse", "fleet":
+		f.StringVar(&o.model, "model", "", "`FILE` that fit wrote; without it shipped priors, which predict no percentile")
+		f.StringArrayVar(&o.set, "set", nil, "`KEY=VALUE` overrides a key of the requirements; repeatable")
+	}
+	switch v.name {
+	case "plan":
+		f.StringVarP(&o.output, "output", "o", "", "`FILE` to write the plan to, as JSON")
+		f.BoolVar(&o.all, "all", false, "list every combination of type, copies and racks")
+	case "reverse", "fleet":
+		f.IntSliceVar(&o.nodes, "nodes", nil, "number of nodes; for fleet several, with commas")
+		f.StringVar(&o.kind, "type", "", "machine `TYPE` of the catalog")
+		f.IntVar(&o.racks, "racks", 0, "racks; default the first that the requirements name")
+		f.IntVar(&o.copies, "rf", 0, "copies; default the first that the requirements name which survives its failures")
+	}
+	if err := f.Parse(args); errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprintf(stdout, "usage: headroom-planner %s %s\n%s.\n\n%s", v.name, v.args, v.help, f.FlagUsages())
+		return nil, err
+	} else if err != nil {
+		return nil, usagef("%s: %w", v.name, err)
+	}
+	o.args = f.Args()
+	return o, nil
+}
+
+// requirements loads the one argument, applies --catalog and, if told, --set.
+func (o *options) requirements(set bool) (*plan.Requirements, error) {
+	if len(o.args) != 1 {
+		return nil, usagef("give one requirements file or example, not %d", len(o.args))
+	}
+	r, err := plan.Load(o.args[0])
+	if err != nil {
+		return nil, err
+	}
+	if len(o.catalog) > 0 {
+		if len(r.Catalogs) == 0 {
+			r.Catalogs = catalog.Default()
+		}
+		r.Catalogs = append(r.Catalogs, o.catalog...)
+	}
+	if set {
+		err = o.apply(r)
+	}
+	return r, err
+}
+
+// apply sets what --set says.
+func (o *options) apply(r *plan.Requirements) error {
+	for _, s := range o.set {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return usagef("--set %q: want KEY=VALUE", s)
+		}
+		if err := r.Set(key, value); err != nil {
+			return usagef("--set %s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// input is what the plan package needs.
+func (o *options) input(r *plan.Requirements) (plan.Input, error) {
+	in := plan.Input{Requirements: r, Shapes: plan.NewShapes()}
+	if o.model != "" {
+		m, err := model.Load(o.model)
+		if err != nil {
+			return in, err
+		}
+		in.Model = m
+	}
+	return in, nil
+}

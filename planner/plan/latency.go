@@ -1,0 +1,166 @@
+package plan
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"headroom/planner/catalog"
+	"headroom/planner/model"
+)
+
+// latencies are simulated response times per state, in seconds.
+type latencies struct {
+	read, write [numStates]model.Percentiles
+	samples     int
+}
+
+// Arrivals simulated per state: while searching 300 of them are beyond p99;
+// for the answer 200 are beyond p99.9.
+const (
+	searchSamples = 30_000
+	answerSamples = 200_000
+)
+
+// deviceBlock is the size of the engine's large writes and of the reads of
+// defragmentation.
+const deviceBlock = 128 << 10
+
+// latency simulates every state of a shape and adds the p99 against their
+// targets to the loads; nil if the model predicts no percentile. A state
+// whose stations are overloaded has infinite times.
+func (m *maker) latency(s *Shape, t *catalog.Type, d *demand, k *machine, l *loads, samples int) *latencies {
+	if !m.in.model.Latency() {
+		return nil
+	}
+	out := &latencies{samples: samples}
+	for i := range s.States {
+		if !s.States[i].Used {
+			continue
+		}
+		out.read[i], out.write[i] = m.simulate(s, i, t, d, k, l, samples)
+		read, write := d.targets.Targets.ReadP99, d.targets.Targets.WriteP99
+		if i != Healthy {
+			read, write = pickTarget(d.targets.Targets.DegradedReadP99, read), pickTarget(d.targets.Targets.DegradedWriteP99, write)
+		}
+		if d.reads > 0 {
+			l.use[i][ReadLatency] = against(out.read[i].P99, read)
+		}
+		if d.writes > 0 {
+			l.use[i][WriteLatency] = against(out.write[i].P99, write)
+		}
+	}
+	return out
+}
+
+func pickTarget(own, healthy float64) float64 {
+	if own > 0 {
+		return own
+	}
+	return healthy
+}
+
+func against(v, target float64) float64 {
+	if target <= 0 {
+		return 0
+	}
+	return v / target
+}
+
+// simulate runs the stations of the busiest node in one state: its CPUs, then
+// its devices. What an operation takes on a quiet node is drawn from the
+// measured distribution, and the waits are added to it; a write waits at its
+// master and at the slowest of its replicas.
+func (m *maker) simulate(s *Shape, state int, t *catalog.Type, d *demand, k *machine, l *loads, samples int) (read, write model.Percentiles) {
+	mo, sp := m.in.model, &s.States[state]
+	rng := rand.New(rand.NewPCG(m.in.req.Seed, uint64(state)))
+	cpuUse := l.use[state][CPU] * d.limits.cpu
+	ops := sp.Masters*(d.reads+d.writes) + max(sp.Writes-sp.Masters, 0)*d.writes
+	never := model.Percentiles{Mean: math.Inf(1), P50: math.Inf(1), P99: math.Inf(1), P999: math.Inf(1)}
+	waits := func() ([]float64, bool) {
+		if ops <= 0 || cpuUse <= 0 {
+			return make([]float64, samples), true
+		}
+		mean := cpuUse * k.vcpu / ops // seconds of CPU per operation
+		st := model.Station{Servers: int(max(k.vcpu, 1)), Service: model.Exponential(mean), Rate: ops}
+		w, err := st.Waits(samples, rng)
+		return w, err == nil
+	}
+	times, ok := waits()
+	if !ok {
+		return never, never
+	}
+	reads, writes := mo.Read.Draw(samples, rng), mo.Write.Draw(samples, rng)
+	slowest := make([]float64, samples)
+	for c := 0; c < min(s.Copies, sp.Alive)-1; c++ {
+		other, ok := waits()
+		if !ok {
+			return never, never
+		}
+		for i, w := range other {
+			slowest[i] = max(slowest[i], w)
+		}
+	}
+	disk, ok := m.deviceTimes(sp, t, d, k, l, samples, rng)
+	if !ok {
+		return never, never
+	}
+	for i := range reads {
+		reads[i] = reads[i]*1e-6 + times[i]
+		writes[i] = writes[i]*1e-6 + times[i] + slowest[i]
+	}
+	for i := range disk {
+		reads[i] += disk[i]
+		if d.syncWrites > 0 {
+			writes[i] += disk[len(disk)-1-i]
+		}
+	}
+	return model.Summarise(reads), model.Summarise(writes)
+}
+
+// deviceTimes simulates the devices of a node as one station: small reads
+// among large blocks. It returns nothing where no record is on flash.
+func (m *maker) deviceTimes(sp *Spread, t *catalog.Type, d *demand, k *machine, l *loads, samples int, rng *rand.Rand) ([]float64, bool) {
+	dev, found := m.in.model.Devices["nvme"]
+	if len(m.in.model.Devices) == 1 {
+		for _, only := range m.in.model.Devices {
+			dev, found = only, true
+		}
+	}
+	if d.flash == 0 || !found {
+		return nil, true
+	}
+	written := sp.Writes * d.flashBytes * model.WriteAmplification(l.mark)
+	small := sp.Masters*d.flashReads + sp.Writes*d.syncWrites
+	blocks := 2 * written / deviceBlock // each written and, sooner or later, read
+	if small+blocks <= 0 {
+		return nil, true
+	}
+	channels := max(math.Round(float64(dev.Channels)*t.ReadIOPS/dev.ReadIOPS), 1)
+	st := model.Station{Servers: int(min(channels, 1<<16)), Service: mixture(dev.Read, dev.Write, small/(small+blocks), rng), Rate: (small + blocks) * 1e-6}
+	waits, err := st.Waits(samples, rng)
+	if err != nil {
+		return nil, false
+	}
+	for i, own := range dev.Read.Draw(samples, rng) {
+		waits[i] = (waits[i] + own) * 1e-6
+	}
+	return waits, true
+}
+
+// mixture is the distribution that draws from a with that share, else from b.
+func mixture(a, b model.Dist, share float64, rng *rand.Rand) model.Dist {
+	const n = 20_000
+	first := int(share * n)
+	list := append(a.Draw(first, rng), b.Draw(n-first, rng)...)
+	slices.Sort(list)
+	var q, v []float64
+	for i := 0; i < n; i += 20 {
+		q, v = append(q, (float64(i)+0.5)/n), append(v, list[i])
+	}
+	dist, err := model.NewDist(append(q, 1), append(v, list[n-1]))
+	if err != nil {
+		return a // unreachable: sorted draws of positive times
+	}
+	return dist
+}

@@ -1,0 +1,317 @@
+package plan
+
+import (
+	"math"
+
+	"headroom/node/cluster"
+	"headroom/planner/model"
+)
+
+// The resources of a plan, in its order.
+const (
+	IndexMemory = iota
+	Memory
+	DeviceBytes
+	DeviceIOPS
+	DeviceBandwidth
+	CPU
+	Network
+	Migration
+	Endurance
+	Redundant // every partition has a copy left
+	Durability
+	Availability
+	Cost
+	ReadLatency
+	WriteLatency
+	numResources
+)
+
+var resourceNames = [numResources]string{"index_memory", "memory", "device_bytes", "device_iops", "device_bandwidth", "cpu", "network",
+	"migration_bandwidth", "endurance", "redundancy", "durability", "availability", "budget", "read_p99", "write_p99"}
+
+// loads is the utilisation of every resource in every state: 1 is the limit.
+// A resource that a state does not have is 0.
+type loads struct {
+	use     [numStates][numResources]float64
+	mark    float64            // low-water mark of the devices
+	rebuild [numStates]float64 // seconds until redundancy is complete
+	mttdl   float64            // seconds
+	down    float64            // seconds per year that a partition is unavailable
+	stored  float64            // bytes at the fullest node, healthy: index and data
+	hold    float64            // the same in the worst state
+}
+
+// worst returns the state and resource of the greatest utilisation.
+func (l *loads) worst() (state, resource int, use float64) {
+	for s := range l.use {
+		for r, v := range l.use[s] {
+			if v > use {
+				state, resource, use = s, r, v
+			}
+		}
+	}
+	return state, resource, use
+}
+
+// tolerance forgives rounding, not load.
+const tolerance = 1e-9
+
+func (l *loads) feasible() bool {
+	for s := range l.use {
+		for _, v := range l.use[s] {
+			if v > 1+tolerance {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// judge computes the loads of a shape: what every state asks of the node that
+// has most to do in it.
+func judge(s *Shape, d *demand, k *machine, l *loads) {
+	*l = loads{}
+	bytesMost := 0.0
+	for i := range s.States {
+		if s.States[i].Used {
+			bytesMost = max(bytesMost, s.States[i].Stored*d.flash)
+		}
+	}
+	l.mark = deviceMark(d, k, bytesMost)
+	for i := range s.States {
+		if s.States[i].Used {
+			judgeState(s, i, d, k, l)
+		}
+	}
+	h := s.States[Healthy]
+	l.stored = h.Stored * (d.index + d.memory + d.flash)
+	if k.device > 0 {
+		rated := d.limits.dwpd
+		if !math.IsNaN(k.dwpd) {
+			rated = k.dwpd
+		}
+		l.use[Healthy][Endurance] = h.Writes * d.flashAverage * model.WriteAmplification(l.mark) * 86400 / (k.device * rated)
+	}
+	if d.budget > 0 {
+		l.use[Healthy][Cost] = float64(s.Nodes) * k.dollars / d.budget
+	}
+	judgeYears(s, d, k, l)
+}
+
+// deviceMark chooses the low-water mark: the smallest with which the devices
+// keep up in the fullest state.
+func deviceMark(d *demand, k *machine, bytes float64) float64 {
+	if d.flash == 0 || k.device == 0 {
+		return model.MarkLeast
+	}
+	mark, _ := model.LowWaterMark(bytes / k.device)
+	return mark
+}
+
+func judgeState(s *Shape, state int, d *demand, k *machine, l *loads) {
+	sp, use := &s.States[state], &l.use[state]
+	room := max(k.ram-d.limits.reserve, 0) * d.limits.memory
+	index := sp.Stored*d.index + k.empty
+	use[IndexMemory] = over(index, room)
+	if d.memory > 0 {
+		use[Memory] = over(index+sp.Stored*d.memory, room)
+	}
+	l.hold = max(l.hold, sp.Stored*(d.index+d.memory+d.flash))
+	if sp.Unavailable > 0 {
+		use[Redundant] = 1 + float64(sp.Unavailable)
+	}
+
+	// The hottest record lies on one node, whatever their number.
+	serve := sp.Masters*(1-d.hottest) + d.hottest
+	take := sp.Writes*(1-d.hottest) + d.hottest
+	if d.hottest == 0 {
+		serve, take = sp.Masters, sp.Writes
+	}
+	replica := max(take-serve, 0)
+	copies := float64(min(s.Copies, sp.Alive) - 1)
+	cpu := d.reads*serve*k.readCPU + d.writes*(serve*k.writeCPU+replica*k.replicaCPU) +
+		(d.readBytes*serve+d.writeBytes*take)*k.perByteCPU
+	out := serve*(d.readBytes+(d.reads+d.writes)*k.requestBytes) + serve*copies*(d.writeBytes+d.writes*k.requestBytes)
+	in := serve*(d.reads+d.writes)*k.requestBytes + take*(d.writeBytes+d.writes*k.requestBytes)
+	cores := k.vcpu * d.limits.cpu * k.scale.Efficiency(float64(sp.Alive))
+	pipe := k.network * d.limits.network
+
+	rate := migrate(sp, d, k, spare{cores - cpu, pipe - max(in, out)}, &l.rebuild[state], &use[Migration])
+	cpu += rate * perMigratedByte(d, k)
+	use[CPU] = over(cpu, cores)
+	use[Network] = over(max(in, out)+rate, pipe)
+	if d.flash > 0 {
+		judgeDevice(sp, serve, take, rate, d, k, l, use)
+	}
+}
+
+// spare is what the foreground leaves for migration.
+type spare struct{ cpu, network float64 }
+
+// perMigratedByte is the CPU time of a migrated byte.
+func perMigratedByte(d *demand, k *machine) float64 {
+	if d.body <= 0 {
+		return 0
+	}
+	return k.migrateCPU*d.records/d.body + k.perByteCPU
+}
+
+// leastMigration is the share of its rate that migration gets however busy
+// the foreground is: the node's throttle never closes.
+const leastMigration = 0.02
+
+// migrate returns the bytes per second that the busiest node must move to
+// meet the target for the rebuild, 0 without one: then migration takes what
+// the foreground leaves. It notes how long the rebuild takes with all that is
+// left.
+func migrate(sp *Spread, d *demand, k *machine, left spare, rebuild, use *float64) float64 {
+	bytes := max(sp.Fill, sp.Send) * d.body
+	if bytes <= 0 {
+		return 0
+	}
+	can := min(k.migrateBytes, k.migrateHz*d.body/d.records)
+	free := min(can, left.network)
+	if per := perMigratedByte(d, k); per > 0 {
+		free = min(free, left.cpu/per)
+	}
+	free = max(free, can*leastMigration)
+	*rebuild = bytes/free + k.failover
+	target := d.targets.Targets.Rebuild
+	if target <= 0 {
+		return 0
+	}
+	need := bytes / max(target-k.failover, 1e-3)
+	*use = need / can
+	return min(need, can)
+}
+
+// judgeDevice judges bytes, I/O and bandwidth of a node's devices. Blocks that
+// are defragmented are read whole, one for each that is written.
+func judgeDevice(sp *Spread, serve, take, rate float64, d *demand, k *machine, l *loads, use *[numResources]float64) {
+	if k.device == 0 {
+		use[DeviceBytes] = math.Inf(1)
+		return
+	}
+	limit := d.limits.device
+	if limit == 0 {
+		limit = model.FillReserve * model.MaxFill(model.MarkMost)
+	}
+	use[DeviceBytes] = sp.Stored * d.flash / (k.device * limit)
+	fill := 0.0
+	if d.body > 0 {
+		fill = rate * d.flash / d.body
+	}
+	written := (take*d.flashBytes + fill) * model.WriteAmplification(l.mark)
+	reads := serve*d.flashReads + rate/ioUnit
+	busy := (reads+written/ioUnit)/k.rIOPS + (written/ioUnit+take*d.syncWrites)/k.wIOPS
+	use[DeviceIOPS] = busy / d.limits.iops
+	use[DeviceBandwidth] = ((reads*ioUnit+written)/k.readBytes + (written+take*d.syncWrites*ioUnit)/k.writeBytes) / d.limits.bandwidth
+}
+
+// over is use against room, +Inf where there is none.
+func over(use, room float64) float64 {
+	if use <= 0 {
+		return 0
+	}
+	if room <= 0 {
+		return math.Inf(1)
+	}
+	return use / room
+}
+
+// judgeYears computes durability and availability: what a year brings. A
+// fluid shape has no replica sets to lose and is not judged by them.
+func judgeYears(s *Shape, d *demand, k *machine, l *loads) {
+	if s.sets == nil {
+		return
+	}
+	repair := max(l.rebuild[RollingRestart], k.failover) // of one node
+	c := model.Cluster{Nodes: s.Nodes, Copies: s.Copies, MTTF: d.mttf, MTTR: repair, Survives: s.Survives()}
+	l.mttdl = c.MTTDL()
+	if d.rackMTTF > 0 && s.Racks > 1 && s.Copies > s.Racks {
+		// More copies than racks put two into one; fewer than two racks lose all.
+		l.mttdl = 1 / (1/l.mttdl + rackLoss(s)*float64(s.Racks)/d.rackMTTF)
+	}
+	l.use[Healthy][Durability] = nines(l.mttdl, d.targets.Targets.Durability)
+	// Each loss of a node stops its masters for the failover; a partition of
+	// which all copies are down waits for the first node that returns.
+	failures := float64(s.Nodes) * secondsPerYear / d.mttf
+	l.down = failures / float64(s.Nodes) * k.failover
+	away := d.downtime / (d.downtime + d.mttf)
+	if d.targets.Redundancy.Strong {
+		l.down += secondsPerYear * strongUnavailable(s.Nodes, s.Copies, away)
+	} else {
+		l.down += secondsPerYear * math.Pow(away, float64(s.Copies))
+	}
+	if t := d.targets.Targets.Unavailable; t > 0 {
+		l.use[Healthy][Availability] = l.down / t
+	}
+}
+
+// hopelessFactor is how far random placement may miss a durability target
+// before the real replica sets need not be asked: racks leave out at most
+// about nine of ten sets of nodes.
+const hopelessFactor = 10
+
+// hopeless reports that a fluid shape, judged into l, misses the durability
+// target so far that no real placement meets it.
+func hopeless(s *Shape, d *demand, k *machine, l *loads) bool {
+	target := d.targets.Targets.Durability
+	if target <= 0 || s.Copies < 2 {
+		return false
+	}
+	c := model.Cluster{Nodes: s.Nodes, Copies: s.Copies, MTTF: d.mttf, MTTR: max(l.rebuild[RollingRestart], k.failover), Partitions: cluster.Partitions}
+	if l.use[Healthy][Durability] = nines(c.MTTDL(), target) / hopelessFactor; l.use[Healthy][Durability] <= 1 {
+		l.use[Healthy][Durability] = 0
+		return false
+	}
+	return true
+}
+
+// rackLoss is 1 if the loss of a rack loses a partition, else 0.
+func rackLoss(s *Shape) float64 {
+	if s.States[RackLost].Unavailable > 0 || s.Racks == 1 {
+		return 1
+	}
+	return 0
+}
+
+// nines is the utilisation of a durability target: the chance of a loss in a
+// year against the chance allowed.
+func nines(mttdl, target float64) float64 {
+	if target <= 0 {
+		return 0
+	}
+	return -math.Expm1(-secondsPerYear/mttdl) / math.Pow(10, -target)
+}
+
+// strongUnavailable is the probability that a partition is unavailable under
+// strong consistency, when each node is down with probability p: not with all
+// of its replicas up; not with a majority of the nodes and one replica up.
+func strongUnavailable(n, copies int, p float64) float64 {
+	sum := 0.0
+	for f := copies; f < n; f++ { // with fewer missing all is available
+		down := math.Exp(logChoose(n, f) + float64(f)*math.Log(max(p, 1e-300)) + float64(n-f)*math.Log1p(-p))
+		if 2*(n-f) > n {
+			// A majority is up: gone only if all replicas are down.
+			sum += down * model.Choose(f, copies) / model.Choose(n, copies)
+			continue
+		}
+		// No majority (with exactly half the roster's master decides: counted
+		// as half of those that have a replica): all replicas must be up.
+		up := model.Choose(n-f, copies) / model.Choose(n, copies)
+		if 2*f == n {
+			up = max(up, 0.5)
+		}
+		sum += down * (1 - up)
+	}
+	return min(sum, 1)
+}
+
+func logChoose(n, k int) float64 {
+	a, _ := math.Lgamma(float64(n + 1))
+	b, _ := math.Lgamma(float64(k + 1))
+	c, _ := math.Lgamma(float64(n - k + 1))
+	return a - b - c
+}

@@ -1,0 +1,210 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"headroom/workloads/units"
+)
+
+// wordsOf turns a name of the plan file into words.
+func wordsOf(name string) string { return strings.ReplaceAll(name, "_", " ") }
+
+func percent(v float64) string {
+	switch p := v * 100; {
+	case math.IsInf(p, 0):
+		return "infinitely many percent"
+	case p > 0 && p < 1:
+		return fmt.Sprintf("%.2g %%", p)
+	default:
+		return fmt.Sprintf("%.0f %%", p)
+	}
+}
+
+// span gives seconds for people: "210 ms", "7.9 s", "12 min", "3.1 h", "4 d".
+func span(s float64) string {
+	switch {
+	case math.IsInf(s, 0) || math.IsNaN(s):
+		return "never"
+	case s < 1:
+		return fmt.Sprintf("%.3g ms", s*1000)
+	case s < 120:
+		return fmt.Sprintf("%.3g s", s)
+	case s < 7200:
+		return fmt.Sprintf("%.3g min", s/60)
+	case s < 2*86400:
+		return fmt.Sprintf("%.3g h", s/3600)
+	}
+	return fmt.Sprintf("%.3g days", s/86400)
+}
+
+func years(y float64) string {
+	switch {
+	case math.IsInf(y, 0):
+		return "never"
+	case y >= 1e6:
+		return fmt.Sprintf("once in %.2g years", y)
+	}
+	return fmt.Sprintf("once in %.3g years", y)
+}
+
+// noAnswer says why nothing is feasible.
+func noAnswer(choices []choice) string {
+	if len(choices) == 0 {
+		return "There is no machine type to choose from."
+	}
+	count := map[string]int{}
+	var reasons []string
+	for i := range choices {
+		if count[choices[i].reason] == 0 {
+			reasons = append(reasons, choices[i].reason)
+		}
+		count[choices[i].reason]++
+	}
+	slices.SortStableFunc(reasons, func(a, b string) int { return count[b] - count[a] })
+	return fmt.Sprintf("None of the %d combinations of machine type, copies and racks meets the requirements. Most often: %s.", len(choices), reasons[0])
+}
+
+// summary is the answer in plain words.
+func (m *maker) summary(p *Plan, c *choice) string {
+	best := p.Best()
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+" ", args...) }
+	price := "at an unknown price"
+	if best.USDPerHour != nil {
+		price = fmt.Sprintf("at $%.2f an hour (about $%s a month)", *best.USDPerHour, thousands(*best.USDPerHour*730))
+	}
+	say("%d nodes of type %s%s, with %s, %s: the cheapest that passes every state, with probability %.2f%s.", best.Nodes, best.Type, inRacks(best.Racks),
+		copies(best.Copies), price, best.PFeasible, prior(m.in.model.Prior))
+	say("What binds is %s in state %s, at %s of its limit.", wordsOf(best.Binding.Resource), wordsOf(best.Binding.State), percent(*best.Binding.Utilisation))
+	say("Why not fewer: %s.", best.WhyNotFewer.Text)
+	m.sayLoss(say, c, best)
+	if e := p.expected(); e != "" {
+		say("%s", e)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func prior(yes bool) string {
+	if yes {
+		return " (prior)"
+	}
+	return ""
+}
+
+func inRacks(n int) string {
+	if n <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(" in %d racks", n)
+}
+
+func copies(n int) string {
+	if n == 1 {
+		return "a single copy of each record"
+	}
+	return fmt.Sprintf("%d copies of each record", n)
+}
+
+// sayLoss tells what happens when a server dies.
+func (m *maker) sayLoss(say func(string, ...any), c *choice, best *Candidate) {
+	mark := prior(m.in.model.Prior)
+	if c.layout.Nodes == 1 {
+		say("There is one node: when it stops, nothing is served, and records in memory are lost.")
+		return
+	}
+	if c.layout.Copies == 1 {
+		say("There is one copy: when a server dies, the records on it are gone until it returns, for good if they are in memory only.")
+		return
+	}
+	at := m.in.pick(m.in.median())
+	say("When a server dies, its partitions are served by others after about %s%s, and every record has %d copies again after about %s%s.",
+		span(at(&m.in.model.Failover)), mark, c.layout.Copies, span(c.loads.rebuild[RollingRestart]), mark)
+	if c.loads.mttdl > 0 {
+		say("A partition is lost for good %s%s.", years(c.loads.mttdl/secondsPerYear), mark)
+	}
+	if m.base.memory > 0 {
+		say("Records in memory do not outlive the loss of power to all holders at once.")
+	}
+}
+
+// expected says what would change the answer.
+func (p *Plan) expected() string {
+	var parts []string
+	for _, s := range p.Shadow {
+		parts = append(parts, fmt.Sprintf("%s more %s (%s) would save %d", percent(s.More), wordsOf(s.Resource), s.Amount, s.Saves))
+	}
+	if len(p.Shadow) > 1 {
+		parts = []string{strings.Join(parts, ", but only together with the other: ")}
+	}
+	if len(p.Tornado) > 0 {
+		t := p.Tornado[0]
+		parts = append(parts, fmt.Sprintf("the answer depends most on %s: %s with its p10, %s with its p90, all else at the median", t.Input, nodes(t.P10), nodes(t.P90)))
+	}
+	if f := p.Full; f != nil {
+		if f.P50 != nil {
+			parts = append(parts, fmt.Sprintf("growth fills the plan in about %.0f months", *f.P50))
+		} else {
+			parts = append(parts, "growth does not fill the plan within ten years")
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "What would change the answer: " + strings.Join(parts, "; ") + "."
+}
+
+func nodes(n int) string {
+	if n == 0 {
+		return "no number of nodes does"
+	}
+	return fmt.Sprintf("%d nodes", n)
+}
+
+func thousands(v float64) string {
+	s := fmt.Sprintf("%.0f", v)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// nodeConfig is what a node's file says for the plan.
+func (m *maker) nodeConfig(c *choice) string {
+	var b strings.Builder
+	at := m.in.pick(m.in.median())
+	room := max(c.kind.RAMBytes-at(&m.in.req.Limits.MemoryReserve), 0)
+	if c.layout.Racks > 1 {
+		fmt.Fprintf(&b, "rack: 1                       # 1 to %d, %d nodes each\n", c.layout.Racks, c.layout.Nodes/c.layout.Racks)
+	}
+	if t := m.in.req.Targets.Rebuild; t > 0 {
+		s := m.shapes.Of(c.layout)
+		state := NodesLostMigrating
+		if c.layout.FailNodes == 0 {
+			state = RollingRestart
+		}
+		sp := s.States[state]
+		fmt.Fprintf(&b, "# the rebuild within %s needs %s/s from each node: leave migrate-rate unset, or above that\n", span(t),
+			units.Bytes(max(sp.Send, sp.Fill)*m.base.body/t).Human())
+	}
+	b.WriteString("namespaces:\n")
+	whole := m.base.index + m.base.memory
+	for i := range m.in.req.Namespaces {
+		n := &m.in.req.Namespaces[i]
+		var own demand
+		own.add(n, at, m.in.req.Horizon)
+		fmt.Fprintf(&b, "  - name: %s\n    replication-factor: %d\n", n.Name, c.layout.Copies)
+		if !n.CommitAll {
+			b.WriteString("    commit: master\n")
+		}
+		if n.TTL.P50 > 0 {
+			fmt.Fprintf(&b, "    default-ttl: %s\n", time.Duration(n.TTL.P50*1e9))
+		}
+		limit := units.Bytes(room*(own.index+own.memory)/whole) >> 20 << 20
+		fmt.Fprintf(&b, "    memory-limit: %v\n", max(limit, 1<<20))
+	}
+	return b.String()
+}
