@@ -64,6 +64,12 @@ type table struct {
 
 func newTable() *table { return &table{chunks: make([]atomic.Pointer[chunk], chunksMax)} }
 
+// assume takes the first n keys as there, without having written them.
+func (t *table) assume(n uint64) {
+	t.next.Store(n)
+	t.population.Store(n)
+}
+
 // chunk returns the chunk of key, made on first use.
 func (t *table) chunk(key uint64) *chunk {
 	p := &t.chunks[key>>chunkBits]

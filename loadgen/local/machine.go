@@ -73,9 +73,9 @@ func firstLine(path string) string {
 	return strings.TrimSpace(line)
 }
 
-// CPUTicks are the ticks of all cores since boot, and those stolen by the
-// hypervisor.
-type CPUTicks struct{ Total, Steal uint64 }
+// CPUTicks are the ticks of all cores since boot, those stolen by the
+// hypervisor and those spent idle or waiting for a disk.
+type CPUTicks struct{ Total, Steal, Idle uint64 }
 
 // ReadCPUTicks reads /proc/stat; zero when it cannot.
 func ReadCPUTicks() CPUTicks {
@@ -87,7 +87,10 @@ func ReadCPUTicks() CPUTicks {
 			continue
 		}
 		t.Total += v
-		if i == 8 {
+		switch i {
+		case 4, 5:
+			t.Idle += v
+		case 8:
 			t.Steal = v
 		}
 	}

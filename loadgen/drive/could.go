@@ -1,0 +1,55 @@
+package drive
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headroom/loadgen/pace"
+	"headroom/loadgen/target"
+	"headroom/workloads/units"
+)
+
+// couldRecords bounds the keys of a Could, whose audit table costs 12 bytes
+// each.
+const couldRecords = 1 << 20
+
+// Could measures what the generator of cfg would send to a target that takes no
+// time, each of its lanes with arrivals always due: schedule, choice, value,
+// histograms and audit table are paid, only the target's client is not. It
+// takes length and leaves cfg's target alone.
+func Could(cfg Config, length time.Duration) (units.Rate, error) {
+	w := *cfg.Workload
+	w.Records = min(w.Records, couldRecords)
+	cfg.Workload, cfg.Target, cfg.NoAudit, cfg.Faults, cfg.SLO = &w, target.Null{}, true, nil, nil
+	cfg.Profile, cfg.Trace, cfg.Closed, cfg.Think, cfg.Rate, cfg.Precise = pace.Steady(1e9), nil, 0, 0, 0, false
+	d, err := New(cfg)
+	if err != nil {
+		return 0, err
+	}
+	d.table.assume(uint64(w.Records))
+	start := d.clock.Now()
+	var sent atomic.Int64
+	var lanes []*lane
+	defer func() { (&Report{lanes: lanes}).closeLanes() }()
+	for i := range d.cfg.Lanes {
+		l, err := d.newLane(i, d.cfg.Lanes, window{start: start, measured: start, end: start + length + time.Hour})
+		if err != nil {
+			return 0, fmt.Errorf("open lane %d: %w", i+1, err)
+		}
+		lanes = append(lanes, l)
+	}
+	start = d.clock.Now()
+	var wg sync.WaitGroup
+	for _, l := range lanes {
+		wg.Go(func() {
+			for now := d.clock.Now(); now < start+length; now = d.clock.Now() {
+				l.issueDue(now)
+			}
+			sent.Add(int64(l.doneN))
+		})
+	}
+	wg.Wait()
+	return units.Rate(float64(sent.Load()) / (d.clock.Now() - start).Seconds()), nil
+}
