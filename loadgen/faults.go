@@ -16,57 +16,77 @@ type injected struct {
 	fault local.Fault
 	nodes []string
 	at    time.Duration // on the driver's clock
-	seen  *local.Observed
+	i     int           // among the watcher's faults
 }
 
-// inject carries out the fault schedule; start is the start of the measured
-// phase on the driver's clock. It returns when the schedule or ctx ends.
-func (s *session) inject(ctx context.Context, start time.Duration) {
-	r := rand.New(rand.NewPCG(s.o.seed, 0xfa17))
-	clock := s.driver.Clock()
-	for _, f := range s.o.faults {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(start + f.At - clock.Now()):
-		}
-		at := clock.Now()
-		nodes, err := s.cluster.Inject(ctx, f, r)
-		wall := clock.Wall(at)
-		if err != nil {
-			s.out.say("fault %v: %v", f, err)
-			s.notInjected = append(s.notInjected, result.Verdict{Rule: "FAULT", Level: result.Fail, Text: string(f.Action) + " " + f.Node + " was not possible: " + err.Error()})
-			s.rec.event(wall, result.EventFault, f.Node, string(f.Action)+" was not possible: "+err.Error())
-		}
-		if len(nodes) == 0 {
-			continue
-		}
-		for _, n := range nodes {
-			s.rec.event(wall, result.EventFault, n, string(f.Action))
-		}
-		s.out.say("%s %s", f.Action, strings.Join(nodes, " "))
-		s.faults = append(s.faults, injected{fault: f, nodes: nodes, at: at, seen: s.watcher.Faulted(f.Action, nodes, wall)})
+// scheduled carries out the fault schedule of the options; nil without one.
+func scheduled(o *options) faulting {
+	if len(o.faults) == 0 {
+		return nil
 	}
+	return func(ctx context.Context, t *trial, start time.Duration) {
+		r := rand.New(rand.NewPCG(o.seed, 0xfa17))
+		for _, f := range o.faults {
+			if !sleep(ctx, start+f.At-t.driver.Clock().Now()) {
+				return
+			}
+			t.inject(ctx, f, r)
+		}
+	}
+}
+
+// sleep waits for d; false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// inject carries out one fault now and notes it. It returns the nodes it hit.
+func (t *trial) inject(ctx context.Context, f local.Fault, r *rand.Rand) []string {
+	clock := t.driver.Clock()
+	at := clock.Now()
+	nodes, err := t.cluster.Inject(ctx, f, r)
+	wall := clock.Wall(at)
+	if err != nil {
+		t.out.say("fault %v: %v", f, err)
+		t.notInjected = append(t.notInjected, result.Verdict{Rule: "FAULT", Level: result.Fail, Text: string(f.Action) + " " + f.Node + " was not possible: " + err.Error()})
+		t.rec.event(wall, result.EventFault, f.Node, string(f.Action)+" was not possible: "+err.Error())
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	for _, n := range nodes {
+		t.rec.event(wall, result.EventFault, n, string(f.Action))
+	}
+	t.out.say("%s %s", f.Action, strings.Join(nodes, " "))
+	i := len(t.watcher.Faults())
+	t.watcher.Faulted(f.Action, nodes, wall)
+	t.faults = append(t.faults, injected{fault: f, nodes: nodes, at: at, i: i})
+	return nodes
 }
 
 // faultResults joins what the driver and the watcher saw of each fault.
-func (s *session) faultResults(report *drive.Report) []result.Fault {
+func (t *trial) faultResults(report *drive.Report) []result.Fault {
 	list := []result.Fault{}
 	observed := []local.Observed{}
-	if s.watcher != nil {
-		observed = s.watcher.Faults()
+	if len(t.faults) > 0 {
+		observed = t.watcher.Faults()
 	}
-	for i, f := range s.faults {
+	for _, f := range t.faults {
 		at := f.at - report.MeasuredFrom
 		g := report.GapAround(at)
 		out := result.Fault{AtSec: at.Seconds(), What: string(f.fault.Action), Node: strings.Join(f.nodes, " "), Failed: g.Failed, InDoubt: g.InDoubt}
 		if g.Known {
 			out.GapMS = number(float64(g.Worst.Microseconds()) / 1000)
 		}
-		if o := observed[i]; o.OneView > 0 {
+		if o := observed[f.i]; o.OneView > 0 {
 			out.OneViewMS = number(float64(o.OneView.Microseconds()) / 1000)
 		}
-		if o := observed[i]; o.Restored > 0 {
+		if o := observed[f.i]; o.Restored > 0 {
 			out.RedundancyRestoredSec = number(o.Restored.Seconds())
 		}
 		list = append(list, out)

@@ -14,7 +14,7 @@ import (
 	"headroom/workloads"
 )
 
-func runCommand(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+func runProgram(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
 	code = command(ctx, append([]string{"headroom-loadgen"}, args...), &out, &err)
 	return code, out.String(), err.String()
@@ -22,9 +22,9 @@ func runCommand(ctx context.Context, args ...string) (code int, stdout, stderr s
 
 func TestARunFolderHoldsItsOwnNumbers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	code, stdout, stderr := runCommand(context.Background(), "run", "ycsb-b", "--target", "null", "--rate", "20k/s", "--duration", "2s",
+	code, stdout, stderr := runProgram(context.Background(), "run", "ycsb-b", "--target", "null", "--rate", "20k/s", "--duration", "2s",
 		"--warmup", "0s", "--set", "records=1000", "--set", "workload.value-size=64B", "--out", dir, "--json")
-	if code != exitDone {
+	if code != exitDone && code != exitMissed { // a busy machine may limit the generator
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
 	var printed result.Summary
@@ -67,13 +67,13 @@ func TestAStoppedRunIsWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
-	code, stdout, stderr := runCommand(ctx, "run", "ycsb-a", "--target", "null", "--rate", "1k/s", "--duration", "1h", "--warmup", "0s",
+	code, stdout, stderr := runProgram(ctx, "run", "ycsb-a", "--target", "null", "--rate", "1k/s", "--duration", "1h", "--warmup", "0s",
 		"--set", "records=100", "--out", dir)
 	r, err := result.Open(dir)
 	if err != nil {
 		t.Fatalf("exit %d: %v\n%s", code, err, stderr)
 	}
-	if code != exitDone || !r.Summary.Interrupted || r.Summary.DurationSec > 2 || r.Summary.Operations["get"].Count == 0 {
+	if code != exitDone && code != exitMissed || !r.Summary.Interrupted || r.Summary.DurationSec > 2 || r.Summary.Operations["get"].Count == 0 {
 		t.Errorf("exit %d, summary %+v", code, r.Summary)
 	}
 	if !strings.Contains(stdout, "INTERRUPTED") {
@@ -84,7 +84,7 @@ func TestAStoppedRunIsWritten(t *testing.T) {
 func TestAnUnreachableTargetIsAClearError(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
-	code, _, stderr := runCommand(ctx, "run", "ycsb-a", "--target", "quic://127.0.0.1:1", "--insecure", "--rate", "1k/s", "--out", filepath.Join(t.TempDir(), "x"))
+	code, _, stderr := runProgram(ctx, "run", "ycsb-a", "--target", "quic://127.0.0.1:1", "--insecure", "--rate", "1k/s", "--out", filepath.Join(t.TempDir(), "x"))
 	if code != exitFailed || !strings.Contains(stderr, "127.0.0.1:1") && !strings.Contains(stderr, "stopped before") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
@@ -93,7 +93,7 @@ func TestAnUnreachableTargetIsAClearError(t *testing.T) {
 func TestWrongUsageSaysWhatIsRight(t *testing.T) {
 	f := func(want string, args ...string) {
 		t.Helper()
-		code, _, stderr := runCommand(context.Background(), args...)
+		code, _, stderr := runProgram(context.Background(), args...)
 		if code != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit %d, %q, want 2 and %q", args, code, stderr, want)
 		}

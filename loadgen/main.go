@@ -6,7 +6,7 @@
 // The invariant to know: whatever ends a run, an error, Ctrl-C or its
 // duration, the folder is written with what was measured.
 //
-// Start reading at session.run in run.go.
+// Start reading at runCommandLine in run.go, then bed and trial.
 package main
 
 import (
@@ -84,12 +84,11 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	}
 	switch args[1] {
 	case "run":
-		o, err := parseRun(args, stdout)
+		o, err := runCommand.parse(args, stdout)
 		if err != nil {
 			return err
 		}
-		s := &session{o: o, stdout: stdout, out: newProgress(stderr)}
-		return s.run(ctx)
+		return runCommandLine(ctx, o, stdout, newProgress(stderr))
 	case "help", "-h", "--help":
 		fmt.Fprintln(stdout, help)
 		return nil

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +13,8 @@ import (
 
 	"headroom/loadgen/drive"
 	"headroom/loadgen/local"
+	"headroom/loadgen/pace"
+	"headroom/loadgen/result"
 	"headroom/loadgen/target"
 	"headroom/workloads"
 	"headroom/workloads/units"
@@ -29,9 +33,13 @@ type options struct {
 	nodes       int
 	binary      string // of local nodes
 	nodeFlags   map[string]string
-	rate        units.Rate // zero with closed or auto
+	profile     *pace.Profile // nil with closed, trace or auto
+	trace       []time.Duration
 	auto        bool
 	closed      int
+	think       time.Duration
+	precise     bool
+	slo         []result.Limit
 	arrivals    drive.Arrivals
 	duration    time.Duration
 	warmup      time.Duration
@@ -52,26 +60,33 @@ type options struct {
 // raw is the command line before its values are read.
 type raw struct {
 	rate, arrivals, duration, warmup, deadline, readBack, device string
-	sets, faults                                                 []string
+	trace, think, precise                                        string
+	sets, faults, slo                                            []string
 }
 
-func flags(o *options, r *raw) *pflag.FlagSet {
-	f := pflag.NewFlagSet("run", pflag.ContinueOnError)
-	f.SortFlags = false
-	f.StringVar(&o.target, "target", "", "what to load: `quic://HOST:PORT,…` (Headroom), redis://…, memcached://…, aerospike://HOST:PORT/NAMESPACE; null: measures the generator alone")
-	f.IntVar(&o.nodes, "local-nodes", 0, "start this many node processes on this machine instead")
-	f.StringVar(&r.rate, "rate", "", "open loop, for example 20k/s; auto takes a quarter of what a 3 s closed loop reaches (default auto)")
-	f.IntVar(&o.closed, "closed", 0, "closed loop with this many operations in flight instead of --rate")
-	f.StringVar(&r.arrivals, "arrivals", string(drive.ArrivePoisson), "poisson or constant")
+// addRun adds the flags that only `run` has: what is offered when.
+func addRun(f *pflag.FlagSet, o *options, r *raw) {
+	f.StringVar(&r.rate, "rate", "", "open loop: 20k/s, 'ramp 1k/s 20k/s 60s', 'steps 1k/s,5k/s 10s', 'sine 10k/s 5k/s 30s'; auto takes a quarter of what a 3 s closed loop reaches (default auto)")
+	f.StringVar(&r.trace, "trace", "", "open loop: replay the intended starts in `FILE`, seconds, one a line")
+	f.IntVar(&o.closed, "closed", 0, "closed loop with this many clients, each waiting for its answer, instead of --rate")
+	f.StringVar(&r.think, "think", "0s", "rest of a closed client between an answer and its next operation")
 	f.StringVar(&r.duration, "duration", "30s", "length of the measured phase")
 	f.StringVar(&r.warmup, "warmup", "5s", "length of the phase before it, driven and not measured")
+	f.StringArrayVar(&r.faults, "fault", nil, "`'kill node3 @10s'`: kill, term, stop, cont or start of node1…, all or random; local nodes; repeatable")
+	f.StringArrayVar(&r.slo, "slo", nil, "`p99=2ms` or get.p99_9=10ms: a limit that the run must hold, else exit 3; repeatable")
+}
+
+// addCommon adds the flags of all commands that put load on something.
+func addCommon(f *pflag.FlagSet, o *options, r *raw) {
+	f.StringVar(&o.target, "target", "", "what to load: `quic://HOST:PORT,…` (Headroom), redis://…, memcached://…, aerospike://HOST:PORT/NAMESPACE; null: measures the generator alone")
+	f.IntVar(&o.nodes, "local-nodes", 0, "start this many node processes on this machine instead")
+	f.StringVar(&r.arrivals, "arrivals", string(drive.ArrivePoisson), "poisson or constant")
 	f.StringVar(&r.deadline, "deadline", "2s", "of each operation")
 	f.Uint64Var(&o.seed, "seed", 1, "of arrivals, keys and values")
 	f.StringVar(&o.out, "out", "", "run folder to write (default runs/WORKLOAD-TIME)")
 	f.BoolVar(&o.json, "json", false, "print run.json on stdout instead of the table")
 	f.StringVar(&r.device, "device", "dram", "storage of local nodes; this version has dram")
 	f.StringArrayVar(&r.sets, "set", nil, "override `KEY=VALUE` of the workload (records, value-size, mix.get, …) or of local nodes (replication-factor, …); repeatable")
-	f.StringArrayVar(&r.faults, "fault", nil, "`'kill node3 @10s'`: kill, term, stop, cont or start of node1…, all or random; local nodes; repeatable")
 	f.BoolVar(&o.audit, "audit", true, "count lost writes, stale reads, corrupt values and false not-founds")
 	f.StringVar(&r.readBack, "read-back", "30s", "at most this long for reading all written keys at the end")
 	f.StringVar(&o.credentials, "credentials", "", "`DIR` of the client's credentials for --target")
@@ -79,43 +94,64 @@ func flags(o *options, r *raw) *pflag.FlagSet {
 	f.StringVar(&o.namespace, "namespace", "default", "namespace to load")
 	f.IntVar(&o.lanes, "lanes", 0, "goroutines that issue load (default one per core)")
 	f.IntVar(&o.inFlight, "in-flight", 0, "most operations in flight (default 1.5 deadlines of the rate)")
-	return f
+	f.StringVar(&r.precise, "precise", "auto", "on: lanes spin before an arrival, a core each; off: a timer; auto: on with 8 cores or more that no local node shares")
 }
 
-// parseRun reads the command line of `run`. Its errors are usage errors.
-func parseRun(args []string, stdout io.Writer) (*options, error) {
-	o, r := &options{args: args, nodeFlags: map[string]string{}}, &raw{}
-	f := flags(o, r)
+// loadCommand is a command that puts a workload on a target.
+type loadCommand struct {
+	name, form string
+	add        func(*pflag.FlagSet, *options, *raw)
+	finish     func(*options, *raw) error // after everything else is read
+}
+
+// parse reads the command line of c. Its errors are usage errors.
+func (c *loadCommand) parse(args []string, stdout io.Writer) (*options, error) {
+	o := &options{args: args, nodeFlags: map[string]string{}}
+	r := &raw{duration: "30s", warmup: "5s", think: "0s"}
+	f := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
+	f.SortFlags = false
+	c.add(f, o, r)
+	addCommon(f, o, r)
 	f.SetOutput(stdout)
+	f.Usage = func() {
+		fmt.Fprintf(stdout, "usage: headroom-loadgen %s [flags]\n\n%s", c.form, f.FlagUsagesWrapped(100))
+	}
 	if err := f.Parse(args[2:]); err != nil {
 		if err == pflag.ErrHelp {
 			return nil, err
 		}
-		return nil, usageError{fmt.Errorf("%w; 'headroom-loadgen run --help' lists the flags", err)}
+		return nil, usageError{fmt.Errorf("%w; 'headroom-loadgen %s --help' lists the flags", err, c.name)}
 	}
 	if f.NArg() != 1 {
-		return nil, usagef("run wants one workload, got %d: a file or one of %s", f.NArg(), strings.Join(workloads.Names(), ", "))
+		return nil, usagef("%s wants one workload, got %d: a file or one of %s", c.name, f.NArg(), strings.Join(workloads.Names(), ", "))
 	}
 	var err error
 	if o.workload, err = workloads.Load(f.Arg(0)); err != nil {
 		return nil, usageError{err}
 	}
-	for _, step := range []func() error{
+	steps := []func() error{
 		func() error { return o.parseTarget(r) }, func() error { return o.parseLoad(r) },
 		func() error { return o.parseSets(r.sets) }, func() error { return o.parseFaults(r.faults) },
-	} {
+		func() error { return o.parseSLO(r.slo) }, o.workload.Validate,
+	}
+	if c.finish != nil {
+		steps = append(steps, func() error { return c.finish(o, r) })
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, usageError{err}
 		}
 	}
-	if err := o.workload.Validate(); err != nil {
-		return nil, usagef("workload %s: %w", f.Arg(0), err)
-	}
 	if o.out == "" {
 		o.out = fmt.Sprintf("runs/%s-%s", o.workload.Name, time.Now().UTC().Format("20060102-150405"))
+		if c.name != "run" {
+			o.out = fmt.Sprintf("runs/%s-%s-%s", c.name, o.workload.Name, time.Now().UTC().Format("20060102-150405"))
+		}
 	}
 	return o, nil
 }
+
+var runCommand = loadCommand{name: "run", form: "run WORKLOAD (--local-nodes N | --target quic://HOST:PORT,…)", add: addRun}
 
 func (o *options) parseTarget(r *raw) error {
 	switch {
@@ -140,17 +176,27 @@ func (o *options) parseTarget(r *raw) error {
 }
 
 func (o *options) parseLoad(r *raw) (err error) {
-	if r.rate != "" && o.closed != 0 {
-		return fmt.Errorf("--rate is an open loop and --closed a closed one: give one of them")
+	given := 0
+	for _, g := range []bool{r.rate != "", o.closed != 0, r.trace != ""} {
+		if g {
+			given++
+		}
+	}
+	if given > 1 {
+		return fmt.Errorf("--rate and --trace are open loops and --closed a closed one: give one of them")
 	}
 	switch {
 	case o.closed < 0 || o.closed > drive.MaxClosed:
 		return fmt.Errorf("--closed %d: want 1 to %d", o.closed, drive.MaxClosed)
 	case o.closed > 0:
+	case r.trace != "":
+		if o.trace, err = readTrace(r.trace); err != nil {
+			return err
+		}
 	case r.rate == "" || r.rate == rateAuto:
 		o.auto = true
 	default:
-		if o.rate, err = units.ParseRate(r.rate); err != nil {
+		if o.profile, err = pace.ParseProfile(r.rate); err != nil {
 			return fmt.Errorf("--rate: %w, or auto", err)
 		}
 	}
@@ -158,12 +204,55 @@ func (o *options) parseLoad(r *raw) (err error) {
 	if o.arrivals != drive.ArrivePoisson && o.arrivals != drive.ArriveConstant {
 		return fmt.Errorf("--arrivals %q: want poisson or constant", r.arrivals)
 	}
+	if err := o.parseDurations(r); err != nil {
+		return err
+	}
+	if o.think > 0 && o.closed == 0 {
+		return fmt.Errorf("--think is the rest of the clients of --closed")
+	}
+	if o.lanes < 0 || o.lanes > drive.MaxLanes || o.inFlight < 0 {
+		return fmt.Errorf("--lanes %d, --in-flight %d: want up to %d lanes and no negative number", o.lanes, o.inFlight, drive.MaxLanes)
+	}
+	return o.parsePrecise(r.precise)
+}
+
+func readTrace(path string) ([]time.Duration, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--trace: %w", err)
+	}
+	defer f.Close()
+	return pace.ReadTrace(path, f)
+}
+
+// preciseCores is how many cores a machine has on which lanes may hold theirs.
+const preciseCores = 8
+
+// parsePrecise decides whether lanes spin; then half of the cores are lanes.
+func (o *options) parsePrecise(s string) error {
+	switch s {
+	case "on":
+		o.precise = true
+	case "off":
+	case "auto":
+		o.precise = o.nodes == 0 && o.closed == 0 && runtime.NumCPU() >= preciseCores
+	default:
+		return fmt.Errorf("--precise %q: want on, off or auto", s)
+	}
+	if o.precise && o.lanes == 0 {
+		o.lanes = min(drive.MaxLanes, max(1, runtime.GOMAXPROCS(0)/2))
+	}
+	return nil
+}
+
+func (o *options) parseDurations(r *raw) (err error) {
 	for _, d := range []struct {
 		name, text string
 		to         *time.Duration
 		least      time.Duration
 	}{{"duration", r.duration, &o.duration, time.Second}, {"warmup", r.warmup, &o.warmup, 0},
-		{"deadline", r.deadline, &o.deadline, time.Millisecond}, {"read-back", r.readBack, &o.readBack, 0}} {
+		{"deadline", r.deadline, &o.deadline, time.Millisecond}, {"read-back", r.readBack, &o.readBack, 0},
+		{"think", r.think, &o.think, 0}} {
 		if *d.to, err = units.ParseDuration(d.text); err != nil {
 			return fmt.Errorf("--%s: %w", d.name, err)
 		}
@@ -171,10 +260,54 @@ func (o *options) parseLoad(r *raw) (err error) {
 			return fmt.Errorf("--%s %v: want at least %v", d.name, *d.to, d.least)
 		}
 	}
-	if o.lanes < 0 || o.lanes > drive.MaxLanes || o.inFlight < 0 {
-		return fmt.Errorf("--lanes %d, --in-flight %d: want up to %d lanes and no negative number", o.lanes, o.inFlight, drive.MaxLanes)
+	return nil
+}
+
+// parseSLO reads "p99=2ms" and "get.p99_9=10ms".
+func (o *options) parseSLO(texts []string) error {
+	for _, t := range texts {
+		limit, err := parseLimit(t)
+		if err != nil {
+			return err
+		}
+		if limit.Op != "" && !o.has(limit.Op) {
+			return fmt.Errorf("--slo %s: the workload has no operation %q", t, limit.Op)
+		}
+		o.slo = append(o.slo, limit)
 	}
 	return nil
+}
+
+func (o *options) has(op string) bool {
+	for i, share := range o.workload.Mix {
+		if share > 0 && workloads.Op(i).String() == op {
+			return true
+		}
+	}
+	return false
+}
+
+// shares are the percentiles that a limit may be put on.
+var shares = map[string]float64{"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999, "p99_99": 0.9999}
+
+func parseLimit(t string) (result.Limit, error) {
+	wrong := fmt.Errorf("--slo %q: want [OPERATION.]PERCENTILE=TIME, such as p99=2ms or get.p99_9=10ms, with p50, p90, p95, p99, p99_9 or p99_99", t)
+	left, right, ok := strings.Cut(t, "=")
+	if !ok {
+		return result.Limit{}, wrong
+	}
+	var limit result.Limit
+	if i := strings.Index(left, ".p"); i > 0 {
+		limit.Op, left = left[:i], left[i+1:]
+	}
+	limit.Percentile = strings.ReplaceAll(left, ".", "_")
+	limit.P = shares[limit.Percentile]
+	d, err := units.ParseDuration(right)
+	if limit.P == 0 || err != nil || d <= 0 {
+		return result.Limit{}, wrong
+	}
+	limit.LatencyUS = float64(d) / 1e3
+	return limit, nil
 }
 
 // parseSets applies --set to the workload or collects it for the nodes. A key

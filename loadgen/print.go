@@ -31,7 +31,7 @@ func (s *session) print() error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(s.stdout, "run folder: %s\n", s.o.out)
+	_, err := fmt.Fprintf(s.stdout, "run folder: %s\n", s.dir)
 	return err
 }
 

@@ -36,6 +36,13 @@ func (r *recorder) Interval(op string, kind result.Kind, h *hdr.Histogram, from,
 	r.w.Interval(op, kind, h, from, to)
 }
 
+// Generator takes a sample of the generator itself.
+func (r *recorder) Generator(g result.GeneratorSample) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.w.Generator(g)
+}
+
 // Sample implements local.Observer.
 func (r *recorder) Sample(s local.Sample) {
 	r.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"headroom/loadgen/result"
 )
@@ -14,7 +15,11 @@ const (
 	achievedShare  = 0.99
 	ownCPUShare    = 0.80 // of GOMAXPROCS
 	stealPctMax    = 1.0
-	latenessFloor  = 50.0 // us: below it the timer's own error is no finding
+	latenessFloor  = 50.0   // us: below it the timer's own error is no finding
+	nullLateness   = 1000.0 // us: of p99, into a target that takes no time; ten times it fails the run
+	couldShare     = 1.5    // of the offered rate (the self-check's)
+	littleMax      = 0.05   // of the greater (the self-check's)
+	littleSamples  = 1000
 	failuresListed = 3
 )
 
@@ -22,39 +27,94 @@ const (
 func (d *Driver) Summarize(r *Report, s *result.Summary) {
 	s.Format, s.MeasuredFrom = result.Format, r.Wall
 	s.Workload = result.Workload{Name: d.cfg.Workload.Name, SHA256: d.cfg.Workload.SHA256()}
-	s.Loop = "open"
-	if d.cfg.Rate == 0 {
+	s.Loop, s.Schedule = "open", d.words()
+	if !d.cfg.open() {
 		s.Loop = "closed"
 	}
 	s.DurationSec, s.Interrupted, s.Operations, s.Audit = r.Duration.Seconds(), r.Interrupted, r.Operations, d.Audit()
+	s.All = r.All
 	g := &s.Generator
 	if s.DurationSec > 0 {
 		s.OfferedOpsPerSec = float64(r.Offered) / s.DurationSec
 		s.AchievedOpsPerSec = float64(r.Achieved) / s.DurationSec
 		g.CPUPct = 100 * r.CPU.Seconds() / s.DurationSec
 	}
-	g.Lanes, g.Seed, g.Arrivals = d.cfg.Lanes, d.cfg.Seed, string(d.cfg.Arrivals)
-	if d.cfg.Rate == 0 {
-		g.Arrivals = "closed"
+	s.GoodputOpsPerSec = s.AchievedOpsPerSec
+	for i, limit := range d.cfg.SLO {
+		s.SLO = append(s.SLO, testOf(limit, r.SLO[i]))
+		if good := r.SLO[i].Samples - r.SLO[i].Beyond; limit.Op == AllOps && s.DurationSec > 0 {
+			s.GoodputOpsPerSec = min(s.GoodputOpsPerSec, float64(good)/s.DurationSec)
+		}
 	}
-	g.InFlightMax, g.InFlightPeak, g.Queued = d.cfg.InFlight, r.InFlightPeak, r.Queued
+	g.Lanes, g.Seed, g.Arrivals, g.Precise = d.cfg.Lanes, d.stream, string(d.cfg.Arrivals), d.cfg.Precise
+	g.InFlightMax, g.InFlightPeak, g.Queued, g.Shed = d.cfg.InFlight, r.InFlightPeak, r.Queued, r.Shed
 	g.WarmupSec, g.LoadedRecs = d.cfg.Warmup.Seconds(), d.cfg.Workload.Records
-	g.DeadlineMS = float64(d.cfg.Deadline.Microseconds()) / 1000
+	g.DeadlineMS, g.ThinkMS = millis(d.cfg.Deadline), millis(d.cfg.Think)
+	g.Lateness, g.InFlightMean, g.LittleResidual = r.All.Lateness, r.InFlightMean, r.little()
+	for _, l := range r.LaneLateness {
+		if l.P99 != nil && (g.WorstLaneLatenessUS == nil || *l.P99 > *g.WorstLaneLatenessUS) {
+			g.WorstLaneLatenessUS = l.P99
+		}
+	}
+	if s.Loop == "open" && s.OfferedOpsPerSec > 0 && g.CouldOpsPerSec > 0 {
+		share := g.CouldOpsPerSec / s.OfferedOpsPerSec
+		g.CouldOverOffered = &share
+	}
+}
+
+// testOf says what became of a limit, by the share of operations beyond it.
+func testOf(limit result.Limit, n SLOCount) result.LimitTest {
+	t := result.LimitTest{Limit: limit, Samples: n.Samples, Beyond: n.Beyond, Outcome: result.Holds}
+	switch {
+	case n.Samples == 0:
+		t.Outcome = result.Undecided
+	case float64(n.Beyond) > (1-limit.P)*float64(n.Samples):
+		t.Outcome = result.Fails
+	}
+	return t
+}
+
+// words says what load was offered.
+func (d *Driver) words() string {
+	switch {
+	case d.cfg.Trace != nil:
+		return fmt.Sprintf("trace of %d arrivals", len(d.cfg.Trace))
+	case d.cfg.Profile != nil:
+		return fmt.Sprintf("%s, %s arrivals", d.cfg.Profile, d.cfg.Arrivals)
+	case d.cfg.Think > 0:
+		return fmt.Sprintf("closed: %d clients, each resting %v", d.cfg.Closed, d.cfg.Think)
+	}
+	return fmt.Sprintf("closed: %d clients", d.cfg.Closed)
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// little compares what was counted in flight with rate times mean service time,
+// as a share of the greater; nil where the counting is too coarse.
+func (r *Report) little() *float64 {
+	if r.InFlightMean < 1 || r.InFlightSamples < littleSamples || r.Duration <= 0 {
+		return nil
+	}
+	law := float64(r.Completed) / r.Duration.Seconds() * r.ServiceMean.Seconds()
+	residual := (r.InFlightMean - law) / max(r.InFlightMean, law)
+	return &residual
 }
 
 // Verdicts judges a finished summary by the methodology's rules. errors are
-// the driver's error texts; procs is GOMAXPROCS.
-func Verdicts(s *result.Summary, errors map[string]int64, procs int) []result.Verdict {
+// the driver's error texts.
+func Verdicts(s *result.Summary, errors map[string]int64) []result.Verdict {
 	v := &verdicts{s: s, list: []result.Verdict{}}
 	v.audit()
-	v.generator(procs)
+	v.slo()
+	v.generator(max(1, s.Generator.GOMAXPROCS))
+	v.self()
 	if s.Loop == "closed" {
 		v.add("R1", result.Warn, "closed loop: latencies are those of %d clients that wait for each other's answers, not of independent arrivals",
 			s.Generator.InFlightMax)
 	}
 	v.failures(errors)
 	v.samples()
-	v.add("R5", result.Info, "the first %g s were driven and not measured; no steady-state test was made", s.Generator.WarmupSec)
+	v.steady()
 	if n := s.Generator.LocalNodes; n > 0 {
 		v.add("R10", result.Warn, "the generator shares this host with %d nodes: the figures are lower bounds of what separate machines do", n)
 	}
@@ -74,6 +134,70 @@ type verdicts struct {
 
 func (v *verdicts) add(rule string, level result.Level, format string, args ...any) {
 	v.list = append(v.list, result.Verdict{Rule: rule, Level: level, Text: fmt.Sprintf(format, args...)})
+}
+
+// slo says which limits were held.
+func (v *verdicts) slo() {
+	for _, t := range v.s.SLO {
+		name := t.Limit.Percentile
+		if t.Limit.Op != "" {
+			name = t.Limit.Op + "." + name
+		}
+		level, word := result.Info, "held"
+		switch t.Outcome {
+		case result.Fails:
+			level, word = result.Fail, "missed"
+		case result.Undecided:
+			level, word = result.Fail, "not tested"
+		}
+		v.add("SLO", level, "%s <= %.4g ms %s: %d of %d operations were slower, %.4g allowed", name, t.Limit.LatencyUS/1000, word, t.Beyond,
+			t.Samples, (1-t.Limit.P)*float64(t.Samples))
+	}
+}
+
+// steady says what part of the run was steady (rule R5). Faults and schedules
+// make a run unsteady on purpose.
+func (v *verdicts) steady() {
+	s := &v.s.Steady
+	meant := len(v.s.Faults) > 0 || v.s.Loop == "open" && s.Why != "" && s.FromSec == 0 && !s.Reached && strings.Contains(s.Why, "schedule")
+	switch {
+	case s.Rule == "":
+		v.add("R5", result.Info, "the first %g s were driven and not measured; no steady-state test was made", v.s.Generator.WarmupSec)
+	case s.Reached && s.FromSec > 0:
+		v.add("R5", result.Warn, "steady from %.0f s to %.0f s only: quote that part (%s)", s.FromSec, s.ToSec, s.Rule)
+	case s.Reached:
+		v.add("R5", result.Info, "steady from %.0f s to %.0f s, after %g s of warm-up", s.FromSec, s.ToSec, v.s.Generator.WarmupSec)
+	case meant:
+		v.add("R5", result.Info, "no steady state was judged: %s", s.Why)
+	default:
+		v.add("R5", result.Warn, "no steady state, so no headline figure: %s", s.Why)
+	}
+}
+
+// self says what disturbed the generator's own figures.
+func (v *verdicts) self() {
+	g := &v.s.Generator
+	if l := g.LittleResidual; l != nil && len(v.s.Faults) == 0 && !v.s.Interrupted && (*l > littleMax || *l < -littleMax) {
+		v.add("LITTLE", result.Warn, "in flight %.1f on average, %+.0f %% from rate times service time: the two disagree, one is measured wrongly "+
+			"or the sampling was starved", g.InFlightMean, 100**l)
+	}
+	if g.WallStepMS > 0 {
+		v.add("CLOCK", result.Warn, "the wall clock was set by %.0f ms during the run: latencies and t_s are on the monotonic clock and unharmed, "+
+			"absolute times are not", g.WallStepMS)
+	}
+	if c := g.CouldOverOffered; c != nil && *c < couldShare && v.s.Target != "null" {
+		v.add("GENERATOR-LIMITED", v.level(), "this generator sends %.0f operations/s to a null target, %.2f times what was offered; "+
+			"want %.1f: lower the rate or shard the load (--shard)", g.CouldOpsPerSec, *c, couldShare)
+	}
+}
+
+// level of what the generator limited: on a host that it shares with the nodes
+// both compete for the same CPU, so that it warns only.
+func (v *verdicts) level() result.Level {
+	if v.s.Generator.LocalNodes > 0 {
+		return result.Warn
+	}
+	return result.Fail
 }
 
 func (v *verdicts) audit() {
@@ -100,26 +224,36 @@ func (v *verdicts) audit() {
 // generator says whether the generator was the limit. On a host shared with
 // the nodes both compete for the same CPU, so that it warns only.
 func (v *verdicts) generator(procs int) {
-	level := result.Fail
-	if v.s.Generator.LocalNodes > 0 {
-		level = result.Warn
-	}
-	if v.s.Target == "null" { // the generator alone is what was measured
-		level = result.Info
-	}
+	null := v.s.Target == "null"
 	for _, name := range v.operations() {
 		op := v.s.Operations[name]
 		late, resp := op.Lateness.P99, op.Response.P99
-		if late != nil && resp != nil && *late > latenessFloor && *late > latenessShare**resp {
-			v.add("GENERATOR-LIMITED", level, "%s: the generator's own lateness p99 is %.0f us, %.0f %% of the response p99 of %.0f us", name,
+		switch {
+		case late == nil || resp == nil || v.s.Loop == "closed":
+		case null && *late > nullLateness:
+			level := result.Warn
+			if *late > 10*nullLateness {
+				level = result.Fail
+			}
+			v.add("GENERATOR-LIMITED", level, "%s: lateness p99 %.0f us into a target that takes no time", name, *late)
+		case !null && *late > latenessFloor && *late > latenessShare**resp:
+			v.add("GENERATOR-LIMITED", v.level(), "%s: the generator's own lateness p99 is %.0f us, %.0f %% of the response p99 of %.0f us", name,
 				*late, 100**late / *resp, *resp)
 		}
 	}
-	if cpu := v.s.Generator.CPUPct; cpu > 100*ownCPUShare*float64(procs) {
-		v.add("GENERATOR-LIMITED", level, "the generator used %.0f %% of a core, of %d it may use", cpu, procs)
+	worst, p99 := v.s.Generator.WorstLaneLatenessUS, v.s.All.Response.P99
+	all := v.s.Generator.Lateness.P99
+	if worst != nil && p99 != nil && all != nil && v.s.Loop == "open" && *worst > latenessFloor && *worst > 2**all && *worst > latenessShare**p99 && !null {
+		v.add("GENERATOR-LIMITED", v.level(), "one of %d lanes was starved: its lateness p99 is %.0f us, that of all is %.0f us", v.s.Generator.Lanes,
+			*worst, *all)
+	}
+	if cpu := v.s.Generator.CPUPct; cpu > 100*ownCPUShare*float64(procs) && !null {
+		v.add("GENERATOR-LIMITED", v.level(), "the generator used %.0f %% of a core, of %d it may use", cpu, procs)
 	}
 	offered, achieved := v.s.OfferedOpsPerSec, v.s.AchievedOpsPerSec
-	if v.s.Loop == "open" && achieved < achievedShare*offered {
+	if v.s.Loop == "open" && null && achieved < achievedShare*offered {
+		v.add("GENERATOR-LIMITED", result.Fail, "sent %.0f of %.0f operations/s to a null target", achieved, offered)
+	} else if v.s.Loop == "open" && achieved < achievedShare*offered {
 		v.add("R4", result.Warn, "achieved %.0f of %.0f offered operations/s (%.1f %%)", achieved, offered, 100*achieved/offered)
 	}
 	if q := v.s.Generator.Queued; q > 0 && v.s.Loop == "open" {

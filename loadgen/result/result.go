@@ -107,6 +107,8 @@ type Summary struct {
 	// Schedule is the offered load in words: "20k/s", "ramp 1k/s to 20k/s in
 	// 1m0s". In a closed loop it names the clients and their think time.
 	Schedule string `json:"schedule"`
+	// All is every operation together.
+	All Operation `json:"all"`
 	// GoodputOpsPerSec counts the operations that succeeded within the SLO's
 	// latency, without an SLO within their deadline.
 	GoodputOpsPerSec float64 `json:"goodput_ops_per_s"`

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"headroom/loadgen/drive"
+	"headroom/loadgen/local"
+	"headroom/loadgen/proof"
+	"headroom/loadgen/result"
+)
+
+// trial is one measured run on a bed, with a run folder of its own.
+type trial struct {
+	*bed
+	dir     string
+	rec     *recorder
+	summary result.Summary
+	faults  []injected
+	before  result.Audit // of the bed, when the trial began
+
+	notInjected []result.Verdict // faults of the schedule that could not be carried out
+}
+
+// newTrial makes the folder and writes what is known before anything runs.
+// Events of the bed go to it until it is finished.
+func newTrial(b *bed, dir string) (*trial, error) {
+	w, err := result.Create(dir)
+	if err != nil {
+		return nil, err
+	}
+	o, now := b.o, time.Now()
+	t := &trial{bed: b, dir: dir, rec: newRecorder(w)}
+	t.summary = result.Summary{Format: result.Format, ID: runID(o.workload.Name, now), Command: o.args, Started: now, Target: o.target,
+		Workload:   result.Workload{Name: o.workload.Name, SHA256: o.workload.SHA256()},
+		Operations: map[string]result.Operation{}, Faults: []result.Fault{}, Verdicts: []result.Verdict{}}
+	t.summary.Generator.LocalNodes = o.nodes
+	if b.driver != nil {
+		t.before = b.driver.Audit()
+	}
+	env := local.Machine()
+	env.Flags = o.nodeFlags
+	w.Workload(o.workload.YAML())
+	w.Environment(&env)
+	b.tap.turn(t.rec)
+	return t, nil
+}
+
+func runID(name string, at time.Time) string {
+	return fmt.Sprintf("%s-%s-%d", name, at.UTC().Format("20060102T150405.000Z"), os.Getpid())
+}
+
+// faulting carries out faults while a trial runs; start is the start of the
+// measured phase on the driver's clock. It returns when it is through or ctx
+// ends.
+type faulting func(ctx context.Context, t *trial, start time.Duration)
+
+// measure runs warm-up, measured phase and faults. watch, if set, sees each
+// second and ends the run by returning false.
+func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.Progress) bool) (*drive.Report, error) {
+	ticks := local.ReadCPUTicks()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	t.phase("warm-up")
+	start := t.driver.Clock().Now() + t.driver.Config().Warmup
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if faults != nil {
+			faults(ctx, t, start)
+		}
+	}()
+	sampler := local.NewSampler()
+	measured := false
+	report, err := t.driver.Run(ctx, t.rec, func(p drive.Progress) {
+		g := sampler.Sample()
+		if p.Second < 0 && p.Second >= -1 {
+			sampler = local.NewSampler() // what the warm-up did is not the run's
+		}
+		if p.Second >= 0 {
+			if !measured {
+				measured = true
+				t.rec.event(t.driver.Clock().Wall(start), result.EventPhase, "", "measured phase")
+			}
+			g.TSec, g.InFlight = float64(p.Second+1), p.InFlight
+			t.rec.Generator(g)
+		}
+		t.findings(p.Findings)
+		t.out.second(p)
+		if p.Second >= 0 && watch != nil && !watch(&p) {
+			stop()
+		}
+	})
+	stop()
+	<-done
+	t.summary.Generator.StealPct = local.ReadCPUTicks().StealPct(ticks)
+	t.self(sampler)
+	t.phase("measured phase ended")
+	return report, err
+}
+
+// self notes what the sampler saw of the whole run.
+func (t *trial) self(sampler *local.Sampler) {
+	g, whole := &t.summary.Generator, sampler.Whole()
+	g.GCPauseMaxUS, g.SchedP99US, g.WallStepMS = whole.GCPauseMaxUS, whole.SchedP99US, whole.WallStepMS
+	g.GCCPUPct, g.GOMAXPROCS = whole.GCCPUPct, runtime.GOMAXPROCS(0)
+}
+
+// finish completes the folder; report may be nil. It returns what went wrong
+// while writing.
+func (t *trial) finish(report *drive.Report) error {
+	zero := time.Now()
+	m := &t.summary
+	g := &m.Generator
+	g.LoadSec, g.CalibratedOpsPerSec, g.CouldOpsPerSec = t.loadSec, float64(t.calibrated), float64(t.could)
+	if report != nil {
+		t.driver.Summarize(report, m)
+		m.Audit = auditSince(m.Audit, t.before)
+		zero = report.Wall
+		for _, row := range report.Series {
+			t.rec.w.Series(row)
+		}
+		m.Faults = t.faultResults(report)
+		t.steady(report)
+		m.Verdicts = append(t.notInjected, drive.Verdicts(m, t.driver.Errors())...)
+	} else {
+		m.MeasuredFrom, m.Interrupted = zero, true
+		m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "INTERRUPTED", Level: result.Fail, Text: "nothing was measured"})
+	}
+	t.tap.turn(nil)
+	t.rec.flush(zero)
+	t.rec.w.Summary(m)
+	return t.rec.w.Close()
+}
+
+// steady judges the seconds before the first fault.
+func (t *trial) steady(report *drive.Report) {
+	m := &t.summary
+	to := len(report.Seconds)
+	for _, f := range m.Faults {
+		to = min(to, max(0, int(f.AtSec)))
+	}
+	if p := t.driver.Config().Profile; t.driver.Config().Trace != nil || p != nil && !p.Flat() {
+		m.Steady = result.Steady{Rule: proof.SteadyRule, ToSec: float64(to), Why: "the offered rate changes by the schedule"}
+		return
+	}
+	m.Steady = proof.Steady(report.Seconds, to)
+	if !m.Steady.Reached {
+		return
+	}
+	m.Steady.Response = map[string]result.Percentiles{}
+	for op, blocks := range report.Blocks {
+		if op != drive.AllOps {
+			m.Steady.Response[op] = blocks.Percentiles(int(m.Steady.FromSec), to)
+		}
+	}
+}
+
+// auditSince is what an audit counted since an earlier look at the same bed;
+// the final read-back belongs to the whole.
+func auditSince(now, before result.Audit) result.Audit {
+	now.AcknowledgedWrites -= before.AcknowledgedWrites
+	now.StaleReads -= before.StaleReads
+	now.Corrupt -= before.Corrupt
+	now.FalseNotFound -= before.FalseNotFound
+	now.InDoubtWrites -= before.InDoubtWrites
+	now.Lost -= before.Lost
+	return now
+}
+
+// missed is errMissed with the first verdict of level fail, or nil.
+func missed(list []result.Verdict) error {
+	for _, v := range list {
+		if v.Level == result.Fail {
+			return fmt.Errorf("%w: %s: %s", errMissed, v.Rule, v.Text)
+		}
+	}
+	return nil
+}
+
+// errNothing ends a command that was stopped too early.
+var errNothing = errors.New("stopped before anything was measured")
