@@ -51,6 +51,7 @@ var layers = map[string][]string{
 	"loadgen/result": {},
 	"loadgen/target": {"node/client", "node/cluster", "node/record", "node/wire", "node/transport/certs"},
 	"loadgen/proof":  {"loadgen/result"},
+	"loadgen/seek":   {"loadgen/result"},
 	"loadgen/drive":  {"loadgen/pace", "loadgen/result", "loadgen/proof", "loadgen/target", "workloads", "workloads/..."},
 	"loadgen/local":  {"loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs"},

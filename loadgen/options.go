@@ -70,7 +70,7 @@ func addRun(f *pflag.FlagSet, o *options, r *raw) {
 	f.StringVar(&r.trace, "trace", "", "open loop: replay the intended starts in `FILE`, seconds, one a line")
 	f.IntVar(&o.closed, "closed", 0, "closed loop with this many clients, each waiting for its answer, instead of --rate")
 	f.StringVar(&r.think, "think", "0s", "rest of a closed client between an answer and its next operation")
-	f.StringVar(&r.duration, "duration", "30s", "length of the measured phase")
+	f.StringVar(&r.duration, "duration", "", "length of the measured phase (default 30s, or as long as the trace or the workload's stages)")
 	f.StringVar(&r.warmup, "warmup", "5s", "length of the phase before it, driven and not measured")
 	f.StringArrayVar(&r.faults, "fault", nil, "`'kill node3 @10s'`: kill, term, stop, cont or start of node1…, all or random; local nodes; repeatable")
 	f.StringArrayVar(&r.slo, "slo", nil, "`p99=2ms` or get.p99_9=10ms: a limit that the run must hold, else exit 3; repeatable")
@@ -107,7 +107,7 @@ type loadCommand struct {
 // parse reads the command line of c. Its errors are usage errors.
 func (c *loadCommand) parse(args []string, stdout io.Writer) (*options, error) {
 	o := &options{args: args, nodeFlags: map[string]string{}}
-	r := &raw{duration: "30s", warmup: "5s", think: "0s"}
+	r := &raw{warmup: "5s", think: "0s"}
 	f := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
 	f.SortFlags = false
 	c.add(f, o, r)
@@ -213,6 +213,9 @@ func (o *options) parseLoad(r *raw) (err error) {
 	if o.lanes < 0 || o.lanes > drive.MaxLanes || o.inFlight < 0 {
 		return fmt.Errorf("--lanes %d, --in-flight %d: want up to %d lanes and no negative number", o.lanes, o.inFlight, drive.MaxLanes)
 	}
+	if p := o.profile; p != nil && p.Flat() && len(o.workload.Stages) > 0 {
+		o.profile = drive.StagesProfile(o.workload, p.Peak(), o.duration)
+	}
 	return o.parsePrecise(r.precise)
 }
 
@@ -246,6 +249,15 @@ func (o *options) parsePrecise(s string) error {
 }
 
 func (o *options) parseDurations(r *raw) (err error) {
+	switch {
+	case r.duration != "":
+	case len(o.trace) > 0:
+		r.duration = max(time.Second, o.trace[len(o.trace)-1]+time.Second-o.traceWarmup(r)).String()
+	case o.workload.Span() > 0:
+		r.duration = o.workload.Span().String()
+	default:
+		r.duration = "30s"
+	}
 	for _, d := range []struct {
 		name, text string
 		to         *time.Duration
@@ -261,6 +273,12 @@ func (o *options) parseDurations(r *raw) (err error) {
 		}
 	}
 	return nil
+}
+
+// traceWarmup is how much of a trace is warm-up.
+func (o *options) traceWarmup(r *raw) time.Duration {
+	d, _ := units.ParseDuration(r.warmup) // a wrong one is told of in its place
+	return d
 }
 
 // parseSLO reads "p99=2ms" and "get.p99_9=10ms".
@@ -279,8 +297,8 @@ func (o *options) parseSLO(texts []string) error {
 }
 
 func (o *options) has(op string) bool {
-	for i, share := range o.workload.Mix {
-		if share > 0 && workloads.Op(i).String() == op {
+	for i := range workloads.Ops {
+		if o.workload.Issues(i) && i.String() == op {
 			return true
 		}
 	}

@@ -89,7 +89,7 @@ func (s *session) choose(ctx context.Context) error {
 		return err
 	}
 	share := twoDigits(calibrateShare * float64(s.calibrated))
-	s.driver.SetRate(share)
+	s.driver.SetProfile(drive.StagesProfile(s.o.workload, share, s.o.duration))
 	s.out.say("calibration: %v with %d clients; the load is %v", units.Rate(twoDigits(float64(s.calibrated))), calibrateClients, share)
 	return nil
 }

@@ -114,7 +114,7 @@ func (c Config) withDefaults() Config {
 		c.Lanes = runtime.GOMAXPROCS(0)
 	}
 	if c.Profile == nil && c.Rate > 0 {
-		c.Profile = pace.Steady(c.Rate)
+		c.Profile = StagesProfile(c.Workload, c.Rate, c.Duration)
 	}
 	if c.Trace != nil {
 		c.Arrivals = ArriveTrace
@@ -181,9 +181,8 @@ type Driver struct {
 	filler *filler
 	hot    []uint64 // keys of the hot partitions or node
 	errs   errorCounts
-	lastOp workloads.Op // of the mix
-	lanes  int          // as given, 0 for the default
-	stream uint64       // of arrivals and choices of the runs to come
+	lanes  int    // as given, 0 for the default
+	stream uint64 // of arrivals and choices of the runs to come
 }
 
 var errAbandoned = errors.New("the target never completed the operation")
@@ -205,11 +204,6 @@ func New(cfg Config) (*Driver, error) {
 			w.ValueSize, headerSize)
 	case w.TTL > 0:
 		d.audit.enabled, d.audit.why = false, "records expire (ttl), so a missing one proves nothing"
-	}
-	for op, share := range cfg.Workload.Mix {
-		if share > 0 {
-			d.lastOp = workloads.Op(op)
-		}
 	}
 	var err error
 	if err = suits(cfg.Workload, cfg.Target); err == nil {
@@ -234,11 +228,9 @@ func (d *Driver) newLane(i, n int, w window) (*lane, error) {
 	for s := range l.slots {
 		l.free = append(l.free, uint32(s))
 	}
-	sum := 0.0
-	for op, part := range d.cfg.Workload.Mix {
-		sum += part
-		l.cumul[op] = sum
-		if part > 0 {
+	l.mixes = d.mixes(w.end - w.measured)
+	for op := range l.now {
+		if l.now[op] != nil {
 			l.offered[op] = make([]uint32, int((w.end-w.measured)/time.Second)+1)
 		}
 	}

@@ -72,7 +72,7 @@ type lane struct {
 	sched   pace.Schedule // nil in closed loop
 	chooser keys.Chooser
 	pick    *rand.Rand // kinds, keys, scan lengths
-	cumul   [workloads.Ops]float64
+	mixes   []stageMix // the present one first; the issuing goroutine's
 	window  window
 	op      target.Op // scratch of the issuing goroutine
 	buf     []byte
@@ -261,15 +261,20 @@ func (l *lane) quiet() bool {
 // busyLocked counts the operations in flight.
 func (l *lane) busyLocked() int { return len(l.slots) - len(l.free) - l.resting.n }
 
-// draw picks the kind of the next operation by the mix.
-func (l *lane) draw() workloads.Op {
+// draw picks the kind of the operation intended at the given instant by the
+// mix of its stage.
+func (l *lane) draw(intended time.Duration) workloads.Op {
+	for len(l.mixes) > 1 && intended-l.window.measured >= l.mixes[1].from {
+		l.mixes = l.mixes[1:]
+	}
+	m := &l.mixes[0]
 	u := l.pick.Float64() * 100
 	for op := range workloads.Ops {
-		if u < l.cumul[op] {
+		if u < m.cumul[op] {
 			return op
 		}
 	}
-	return l.d.lastOp
+	return m.last
 }
 
 // issue starts one operation intended at the given instant. ok is false when
@@ -286,7 +291,7 @@ func (l *lane) issue(intended time.Duration) (sent time.Duration, ok bool) {
 	gen, batch := l.slots[i].gen+1, l.slots[i].batch[:0]
 	l.mu.Unlock()
 	if l.held < 0 {
-		l.held = int(l.draw())
+		l.held = int(l.draw(intended))
 		l.count(workloads.Op(l.held), intended)
 	}
 	s := slot{kind: workloads.Op(l.held), intended: intended, gen: gen, stage: inFlight, batch: batch}
@@ -445,7 +450,7 @@ func (l *lane) shed() {
 	for ; l.next < l.window.end; l.advance() {
 		kind := workloads.Op(l.held)
 		if l.held < 0 {
-			kind = l.draw()
+			kind = l.draw(l.next)
 			l.count(kind, l.next)
 		}
 		l.held = -1

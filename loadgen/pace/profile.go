@@ -40,25 +40,30 @@ type line struct {
 
 // Steady is a profile of one rate, which must be above zero.
 func Steady(rate units.Rate) *Profile {
-	return build(rate.String(), false, []piece{{time.Second, float64(rate), float64(rate)}})
+	return build(rate.String(), false, []Piece{{time.Second, float64(rate), float64(rate)}})
 }
 
-// piece is a line as it is given.
-type piece struct {
-	length   time.Duration
-	from, to float64
+// Piece is a part of a profile: for Length the rate goes evenly from From to To,
+// in operations per second.
+type Piece struct {
+	Length   time.Duration
+	From, To float64
 }
 
-func build(text string, cycle bool, pieces []piece) *Profile {
+// Lines is a profile of pieces in a row, each longer than zero; text says in
+// words what it is. The last rate stays.
+func Lines(text string, pieces []Piece) *Profile { return build(text, false, pieces) }
+
+func build(text string, cycle bool, pieces []Piece) *Profile {
 	p := &Profile{text: text, cycle: cycle}
 	for _, s := range pieces {
-		length := s.length.Seconds()
-		p.lines = append(p.lines, line{at: p.length, from: s.from, slope: (s.to - s.from) / length, count: p.count})
+		length := s.Length.Seconds()
+		p.lines = append(p.lines, line{at: p.length, from: s.From, slope: (s.To - s.From) / length, count: p.count})
 		p.length += length
-		p.count += (s.from + s.to) / 2 * length
+		p.count += (s.From + s.To) / 2 * length
 	}
 	if last := pieces[len(pieces)-1]; !cycle {
-		p.lines = append(p.lines, line{at: p.length, from: last.to, count: p.count})
+		p.lines = append(p.lines, line{at: p.length, from: last.To, count: p.count})
 	}
 	return p
 }
@@ -122,7 +127,7 @@ func ramp(words []string) (*Profile, error) {
 	if r[0]+r[1] == 0 {
 		return nil, errors.New("a rate of zero throughout")
 	}
-	return build(fmt.Sprintf("ramp %v to %v in %v", units.Rate(r[0]), units.Rate(r[1]), length), false, []piece{{length, r[0], r[1]}}), nil
+	return build(fmt.Sprintf("ramp %v to %v in %v", units.Rate(r[0]), units.Rate(r[1]), length), false, []Piece{{length, r[0], r[1]}}), nil
 }
 
 func steps(words []string) (*Profile, error) {
@@ -134,11 +139,11 @@ func steps(words []string) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	var pieces []piece
+	var pieces []Piece
 	sum := 0.0
 	for _, rate := range r {
 		sum += rate
-		pieces = append(pieces, piece{length, rate, rate})
+		pieces = append(pieces, Piece{length, rate, rate})
 	}
 	if sum == 0 {
 		return nil, errors.New("a rate of zero throughout")
@@ -158,10 +163,10 @@ func sine(words []string) (*Profile, error) {
 	if period < periodMin {
 		return nil, fmt.Errorf("a period of %v, at least %v", period, periodMin)
 	}
-	var pieces []piece
+	var pieces []Piece
 	rate := func(i int) float64 { return max(0, mean+swing*math.Sin(2*math.Pi*float64(i)/sineParts)) }
 	for i := range sineParts {
-		pieces = append(pieces, piece{period / sineParts, rate(i), rate(i + 1)})
+		pieces = append(pieces, Piece{period / sineParts, rate(i), rate(i + 1)})
 	}
 	return build(fmt.Sprintf("sine of %v +- %v every %v", units.Rate(mean), units.Rate(swing), period), true, pieces), nil
 }
