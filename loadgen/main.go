@@ -43,10 +43,11 @@ var errMissed = errors.New("the run has a verdict of level fail")
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-const usage = `usage: headroom-loadgen run WORKLOAD (--local-nodes N | --target quic://HOST:PORT,…) [flags]
+const usage = `usage: headroom-loadgen COMMAND [WORKLOAD] (--local-nodes N | --target quic://HOST:PORT,…) [flags]
 
-commands:
-  run    run a load test and write a run folder; 'run --help' lists the flags
+commands ('COMMAND --help' lists the flags):
+  run        run a load test and write a run folder
+  knee       find the highest rate that holds an SLO
 
 workloads: a file, or one of `
 
@@ -89,6 +90,13 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 			return err
 		}
 		return runCommandLine(ctx, o, stdout, newProgress(stderr))
+	case "knee":
+		k := &kneeOptions{}
+		o, err := kneeCommand(k).parse(args, stdout)
+		if err != nil {
+			return err
+		}
+		return kneeCommandLine(ctx, o, k, stdout, newProgress(stderr))
 	case "help", "-h", "--help":
 		fmt.Fprintln(stdout, help)
 		return nil

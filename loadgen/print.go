@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -95,4 +97,77 @@ func optional(v *float64, unit string) string {
 		return "not seen"
 	}
 	return fmt.Sprintf("%.3g %s", *v, unit)
+}
+
+// print writes the search as a table and the answer as sentences.
+func (n *knee) print(w io.Writer) error {
+	d := &n.doc
+	if n.o.json {
+		text, err := json.MarshalIndent(d, "", "  ")
+		if err == nil {
+			_, err = fmt.Fprintln(w, string(text))
+		}
+		return err
+	}
+	t := plainTable()
+	t.AppendHeader(table.Row{"probe", "rate", "achieved", "seconds", "p50", "p99", "slower", "allowed", "outcome"})
+	for _, p := range d.Probes {
+		var slower, allowed []string
+		for _, x := range p.Tests {
+			slower = append(slower, fmt.Sprintf("%.3g %%", 100*float64(x.Beyond)/math.Max(1, float64(x.Samples))))
+			allowed = append(allowed, fmt.Sprintf("%.3g %%", 100*(1-x.Limit.P)))
+		}
+		r := &p.Response
+		if p.Migrating != nil {
+			r = p.Migrating
+		}
+		t.AppendRow(table.Row{p.Phase, units.Rate(p.RateOpsPerSec), units.Rate(math.Round(p.AchievedOpsPerSec)), fmt.Sprintf("%.0f", p.DurationSec),
+			cell(r, "p50", r.P50), cell(r, "p99", r.P99), strings.Join(slower, ", "), strings.Join(allowed, ", "), p.Outcome})
+	}
+	fmt.Fprintf(w, "\n%s\n\n%s\n", t.Render(), n.sentence())
+	for _, level := range []result.Level{result.Fail, result.Warn, result.Info} {
+		for _, v := range d.Verdicts {
+			if v.Level == level {
+				fmt.Fprintf(w, "%-4s  %s: %s\n", v.Level, v.Rule, v.Text)
+			}
+		}
+	}
+	_, err := fmt.Fprintf(w, "study folder: %s (%.0f of %.0f s)\n", n.dir, d.SpentSec, d.BudgetSec)
+	return err
+}
+
+// sentence is the answer in words.
+func (n *knee) sentence() string {
+	d := &n.doc
+	var slo []string
+	for _, l := range d.SLO {
+		slo = append(slo, fmt.Sprintf("%s of %s <= %s", strings.ReplaceAll(l.Percentile, "_", "."), nameOf(l), micros(l.LatencyUS)))
+	}
+	what := strings.Join(slo, " and ")
+	if d.During != "" {
+		what += " while nodes go through " + d.During
+	}
+	if d.AnswerOpsPerSec == nil {
+		return "No rate held " + what + "."
+	}
+	high := "no rate failed"
+	if d.HighOpsPerSec != nil {
+		high = fmt.Sprintf("%v failed", units.Rate(math.Round(*d.HighOpsPerSec)))
+	}
+	low := "nothing was decided below it"
+	if d.LowOpsPerSec != nil {
+		low = fmt.Sprintf("%v held", units.Rate(math.Round(*d.LowOpsPerSec)))
+	}
+	confirmed := "not confirmed"
+	if d.Confirmed && d.ConfirmSec > 0 {
+		confirmed = fmt.Sprintf("confirmed over %.0f s", d.ConfirmSec)
+	} else if d.Confirmed {
+		confirmed = "each probe with its own fault"
+	}
+	text := fmt.Sprintf("%v hold %s (%s; %s, %s).\nLimit: %s: %s.", units.Rate(math.Round(*d.AnswerOpsPerSec)), what, confirmed, low, high,
+		d.Limiting.Resource, d.Limiting.Text)
+	if d.AchievedOverOffered != nil && d.CouldOverOffered != nil {
+		text += fmt.Sprintf("\nAchieved %.2f %% of what was offered; this generator could have sent %.1f times as much.", 100**d.AchievedOverOffered, *d.CouldOverOffered)
+	}
+	return text
 }

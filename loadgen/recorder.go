@@ -25,6 +25,8 @@ type recorder struct {
 	w       *result.Writer
 	events  []local.Event
 	samples []local.Sample
+	// generator is what was written already, for means over the run.
+	generator []result.GeneratorSample
 }
 
 func newRecorder(w *result.Writer) *recorder { return &recorder{w: w} }
@@ -41,6 +43,9 @@ func (r *recorder) Generator(g result.GeneratorSample) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.w.Generator(g)
+	if len(r.generator) < samplesMax {
+		r.generator = append(r.generator, g)
+	}
 }
 
 // Sample implements local.Observer.

@@ -23,6 +23,8 @@ type trial struct {
 	faults  []injected
 	before  result.Audit // of the bed, when the trial began
 
+	ended string // why it was stopped on purpose before its end, or empty
+
 	notInjected []result.Verdict // faults of the schedule that could not be carried out
 }
 
@@ -126,7 +128,11 @@ func (t *trial) finish(report *drive.Report) error {
 		}
 		m.Faults = t.faultResults(report)
 		t.steady(report)
+		m.Use = t.rec.use(zero, report.Duration, m)
 		m.Verdicts = append(t.notInjected, drive.Verdicts(m, t.driver.Errors())...)
+		if t.ended != "" {
+			m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "EARLY", Level: result.Info, Text: t.ended})
+		}
 	} else {
 		m.MeasuredFrom, m.Interrupted = zero, true
 		m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "INTERRUPTED", Level: result.Fail, Text: "nothing was measured"})

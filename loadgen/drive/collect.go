@@ -158,6 +158,7 @@ func (c *collector) count(op string, cell *cell) {
 		if limit.Op == op {
 			c.slo[i].Samples += cell.hist[response].TotalCount() + cell.infinite()
 			c.slo[i].Beyond += proof.Above(cell.hist[response], 1000*limit.LatencyUS) + cell.infinite()
+			c.slo[i].ByService += proof.Above(cell.hist[service], 1000*limit.LatencyUS) + cell.failed + cell.inDoubt
 		}
 	}
 }

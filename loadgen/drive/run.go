@@ -38,8 +38,9 @@ type Progress struct {
 	SLO []SLOCount
 }
 
-// SLOCount is how many of the operations that a limit is for were beyond it.
-type SLOCount struct{ Samples, Beyond int64 }
+// SLOCount is how many of the operations that a limit is for were beyond it,
+// and how many would have been by service time alone.
+type SLOCount struct{ Samples, Beyond, ByService int64 }
 
 // Report is what a Run measured.
 type Report struct {

@@ -17,11 +17,14 @@ const (
 	stealPctMax    = 1.0
 	latenessFloor  = 50.0   // us: below it the timer's own error is no finding
 	nullLateness   = 1000.0 // us: of p99, into a target that takes no time; ten times it fails the run
-	couldShare     = 1.5    // of the offered rate (the self-check's)
 	littleMax      = 0.05   // of the greater (the self-check's)
 	littleSamples  = 1000
 	failuresListed = 3
 )
+
+// CouldShare is how many times the offered rate a generator must be able to send
+// to a null target to be believed (the methodology's self-check).
+const CouldShare = 1.5
 
 // Summarize fills the measured part of s: rates, operations, audit, generator.
 func (d *Driver) Summarize(r *Report, s *result.Summary) {
@@ -185,9 +188,9 @@ func (v *verdicts) self() {
 		v.add("CLOCK", result.Warn, "the wall clock was set by %.0f ms during the run: latencies and t_s are on the monotonic clock and unharmed, "+
 			"absolute times are not", g.WallStepMS)
 	}
-	if c := g.CouldOverOffered; c != nil && *c < couldShare && v.s.Target != "null" {
+	if c := g.CouldOverOffered; c != nil && *c < CouldShare && v.s.Target != "null" {
 		v.add("GENERATOR-LIMITED", v.level(), "this generator sends %.0f operations/s to a null target, %.2f times what was offered; "+
-			"want %.1f: lower the rate or shard the load (--shard)", g.CouldOpsPerSec, *c, couldShare)
+			"want %.1f: lower the rate or shard the load (--shard)", g.CouldOpsPerSec, *c, CouldShare)
 	}
 }
 

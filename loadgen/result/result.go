@@ -115,6 +115,8 @@ type Summary struct {
 	// SLO are the limits given with the run, and SLOTests what became of them.
 	SLO    []LimitTest `json:"slo,omitempty"`
 	Steady Steady      `json:"steady"`
+	// Use is how busy the resources were, the busiest first.
+	Use []Use `json:"use,omitempty"`
 	// Shard is set when this run is one of several that load one target.
 	Shard *Shard `json:"shard,omitempty"`
 	// Merged lists the shards that this folder was merged from.
