@@ -189,7 +189,7 @@ func (n *knee) run(ctx context.Context) error {
 		Probe: n.k.probe, Confirm: n.k.confirm, Overhead: kneeWarmup + time.Second, Hysteresis: n.k.hysteresis && n.k.during == ""}
 	if n.k.during != "" {
 		cfg.Probe = max(cfg.Probe, n.drillLength())
-		cfg.Confirm = 0 // a probe with a fault is as long as the fault's consequences: the last one at the answer confirms
+		cfg.Elastic, cfg.Confirm = true, cfg.Probe // a second fault at the answer confirms
 	}
 	n.search = seek.New(cfg)
 	for {
@@ -207,6 +207,7 @@ func (n *knee) run(ctx context.Context) error {
 			return err
 		}
 		n.search.Done(outcome, lean)
+		n.search.Took(time.Duration(n.doc.Probes[len(n.doc.Probes)-1].DurationSec * float64(time.Second)))
 		n.conclude()
 		if err := n.save(); err != nil {
 			return err
@@ -363,6 +364,9 @@ func newJudge(slo []result.Limit, phase string, drill bool, rate float64, state 
 	j := &judge{slo: slo, tests: make([]proof.Test, len(slo)), before: make([]drive.SLOCount, len(slo)), rate: rate, drill: state}
 	for i, l := range slo {
 		j.tests[i].Allowed = 1 - l.P
+	}
+	if drill {
+		phase = result.PhaseProbe
 	}
 	j.early = !drill && (phase == result.PhaseProbe || phase == result.PhaseBisect)
 	j.long = phase == result.PhaseConfirm || phase == result.PhaseDown

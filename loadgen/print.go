@@ -161,8 +161,9 @@ func (n *knee) sentence() string {
 	confirmed := "not confirmed"
 	if d.Confirmed && d.ConfirmSec > 0 {
 		confirmed = fmt.Sprintf("confirmed over %.0f s", d.ConfirmSec)
-	} else if d.Confirmed {
-		confirmed = "each probe with its own fault"
+	}
+	if d.During != "" {
+		confirmed += ", each probe with a fault of its own"
 	}
 	text := fmt.Sprintf("%v hold %s (%s; %s, %s).\nLimit: %s: %s.", units.Rate(math.Round(*d.AnswerOpsPerSec)), what, confirmed, low, high,
 		d.Limiting.Resource, d.Limiting.Text)

@@ -45,6 +45,9 @@ type Config struct {
 	Confirm    time.Duration // 0: no confirmation
 	Overhead   time.Duration // of a try beside its length: warm-up, drain
 	Hysteresis bool
+	// Elastic says that tries end by themselves, usually long before their
+	// Length: then the budget is planned with what the longest so far took.
+	Elastic bool
 }
 
 // Step is a try.
@@ -63,6 +66,7 @@ type Search struct {
 	low      float64 // highest decided to hold
 	high     float64 // lowest decided to fail
 	held     []float64
+	longest  time.Duration
 	steps    int
 	confirms int
 	ceiling  bool // the generator or Max ended the way up
@@ -85,10 +89,10 @@ func (s *Search) Next(spent time.Duration) (Step, bool) {
 		return Step{}, false
 	}
 	left := s.cfg.Budget - spent
-	try := s.cfg.Probe + s.cfg.Overhead
+	try := s.expected(s.cfg.Probe) + s.cfg.Overhead
 	reserve := time.Duration(0)
 	if s.cfg.Confirm > 0 {
-		reserve = s.cfg.Confirm + s.cfg.Overhead
+		reserve = s.expected(s.cfg.Confirm) + s.cfg.Overhead
 	}
 	if (s.phase == result.PhaseProbe || s.phase == result.PhaseBisect) && s.lo > 0 && left < try+reserve {
 		s.Short = true
@@ -116,6 +120,17 @@ func (s *Search) Next(spent time.Duration) (Step, bool) {
 		return Step{s.phase, s.rate, s.cfg.Probe}, true
 	}
 	return Step{}, false
+}
+
+// Took tells how long the last try was.
+func (s *Search) Took(d time.Duration) { s.longest = max(s.longest, d) }
+
+// expected is what a try of at most d takes, as far as is known.
+func (s *Search) expected(d time.Duration) time.Duration {
+	if s.cfg.Elastic && s.longest > 0 {
+		return min(d, s.longest+s.longest/4)
+	}
+	return d
 }
 
 // Done tells the outcome of the try that Next returned last; lean is the side
