@@ -47,12 +47,13 @@ var layers = map[string][]string{
 	"workloads/units": {},
 	"workloads/keys":  {},
 
+	"loadgen/linear": {},
 	"loadgen/pace":   {"workloads/units"},
 	"loadgen/result": {},
 	"loadgen/target": {"node/client", "node/cluster", "node/record", "node/wire", "node/transport/certs"},
 	"loadgen/proof":  {"loadgen/result"},
 	"loadgen/seek":   {"loadgen/result"},
-	"loadgen/drive":  {"loadgen/pace", "loadgen/result", "loadgen/proof", "loadgen/target", "workloads", "workloads/..."},
+	"loadgen/drive":  {"loadgen/linear", "loadgen/pace", "loadgen/result", "loadgen/proof", "loadgen/target", "workloads", "workloads/..."},
 	"loadgen/local":  {"loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs"},
 
@@ -68,7 +69,6 @@ var layers = map[string][]string{
 	"reports/page":    {"reports/chart"},
 	"reports/runs":    {"loadgen/result", "reports/stats", "reports/chart", "reports/page"},
 	"reports/studies": {"loadgen/result", "reports/stats", "reports/chart", "reports/page", "reports/runs"},
-	"reports/diff":    {"loadgen/result", "reports/hlog", "reports/stats", "reports/chart", "reports/page"},
 	"reports/sample":  {"loadgen/result"},
 	"reports":         {"loadgen/result", "reports/..."},
 	"hack":            {},

@@ -64,6 +64,7 @@ func (l *lane) prepareBatch(s *slot) {
 		it := &s.batch[i]
 		b.keys = append(b.keys, it.key)
 		if it.seq == 0 {
+			l.look(it.key)
 			it.before, it.beforeMS = l.d.table.load(it.key), l.d.table.ackedAt(it.key)
 			continue
 		}
@@ -73,27 +74,30 @@ func (l *lane) prepareBatch(s *slot) {
 	l.op.Keys, l.op.Values = b.keys, b.values
 }
 
-// item ends one record of a batch.
-func (a *audit) item(it *item, r *target.Result, now time.Duration) {
+// item ends one record of a batch that was submitted at sent.
+func (a *audit) item(it *item, r *target.Result, sent, now time.Duration) {
 	if it.ended {
 		return
 	}
 	it.ended = true
 	if it.seq > 0 {
 		a.wrote(it.key, it.seq, r.Outcome, now)
+		a.sawWrite(it.key, sent, now, it.seq, false, r.Outcome)
 		return
 	}
-	if f := a.check(it.key, it.before, r); f != fine {
+	a.sawRead(it.key, sent, now, r)
+	if f := a.check(it.key, it.before, it.beforeMS, r); f != fine {
 		a.count(f, it.key, it.before, it.beforeMS, r, now)
 	}
 }
 
 // endBatch ends the writes of a batch that the target did not report one by one.
-func (a *audit) endBatch(batch []item, out target.Outcome, now time.Duration) {
+func (a *audit) endBatch(batch []item, out target.Outcome, sent, now time.Duration) {
 	for i := range batch {
 		if it := &batch[i]; it.seq > 0 && !it.ended {
 			it.ended = true
 			a.wrote(it.key, it.seq, out, now)
+			a.sawWrite(it.key, sent, now, it.seq, false, out)
 		}
 	}
 }

@@ -39,9 +39,10 @@ type job interface {
 }
 
 type bulkSlot struct {
-	key    uint64
-	seq    uint32
-	before entry
+	key     uint64
+	seq     uint32
+	before  entry
+	ackedMS uint32
 }
 
 // bulk runs a job with a full pipeline and retries.
@@ -327,7 +328,7 @@ func (j *backJob) next(int) (uint64, bool) {
 }
 
 func (j *backJob) prepare(key uint64, op *target.Op, s *bulkSlot, _ []byte) {
-	s.before = j.d.table.load(key)
+	s.before, s.ackedMS = j.d.table.load(key), j.d.table.ackedAt(key)
 	op.Kind = target.Read
 }
 
@@ -341,7 +342,7 @@ func (j *backJob) done(key uint64, s *bulkSlot, r *target.Result) bool {
 		return true
 	}
 	a.readBack.Add(1)
-	if f := a.check(key, s.before, r); f != fine {
+	if f := a.check(key, s.before, s.ackedMS, r); f != fine {
 		a.countBack(f, key, s.before, now)
 	}
 	return true

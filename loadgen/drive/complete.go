@@ -20,7 +20,7 @@ func (l *lane) complete(r *target.Result) {
 		return
 	}
 	if r.More {
-		l.d.audit.item(&s.batch[r.Item], r, now)
+		l.d.audit.item(&s.batch[r.Item], r, s.sent, now)
 		l.mu.Unlock()
 		return
 	}
@@ -50,14 +50,15 @@ func (l *lane) endLocked(i uint32, s *slot, r *target.Result, now time.Duration)
 	a := l.d.audit
 	out := r.Outcome
 	if s.kind == workloads.Get || s.stage == reading {
-		if f := a.check(s.key, s.before, r); f != fine {
+		a.sawRead(s.key, s.sent, now, r)
+		if f := a.check(s.key, s.before, s.beforeMS, r); f != fine {
 			a.count(f, s.key, s.before, s.beforeMS, r, now)
 		}
 	}
 	if out == target.InDoubt && (s.stage == reading || s.kind == workloads.Get || s.kind == workloads.BatchGet) {
 		out = target.Failed // a read changes nothing: nothing is in doubt
 	}
-	a.endBatch(s.batch, out, now)
+	a.endBatch(s.batch, out, s.sent, now)
 	answered := out == target.OK || out == target.NotFound
 	if s.stage == reading && answered {
 		s.stage, s.notFound = read, out == target.NotFound
@@ -66,6 +67,7 @@ func (l *lane) endLocked(i uint32, s *slot, r *target.Result, now time.Duration)
 	}
 	if s.seq > 0 {
 		a.wrote(s.key, s.seq, out, now)
+		a.sawWrite(s.key, s.sent, now, s.seq, s.kind == workloads.Delete, out)
 	}
 	if s.notFound && answered {
 		out = target.NotFound

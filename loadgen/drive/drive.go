@@ -195,15 +195,14 @@ func New(cfg Config) (*Driver, error) {
 	lanes := cfg.Lanes
 	cfg = cfg.withDefaults()
 	d := &Driver{lanes: lanes, stream: cfg.Seed, cfg: cfg, clock: pace.NewClock(), table: newTable(), filler: newFiller(cfg.Workload, cfg.Seed)}
-	d.audit = &audit{enabled: !cfg.NoAudit, writer: cfg.Writer, table: d.table, deletes: cfg.Workload.Issues(workloads.Delete)}
+	d.audit = &audit{clock: d.clock, enabled: !cfg.NoAudit, writer: cfg.Writer, table: d.table, deletes: cfg.Workload.Issues(workloads.Delete),
+		ttl: cfg.Workload.TTL}
 	switch w := cfg.Workload; {
 	case cfg.NoAudit:
 		d.audit.why = "switched off"
 	case w.ValueSize.Min < headerSize:
 		d.audit.enabled, d.audit.why = false, fmt.Sprintf("value-size %v goes below the %d bytes of the audit's header",
 			w.ValueSize, headerSize)
-	case w.TTL > 0:
-		d.audit.enabled, d.audit.why = false, "records expire (ttl), so a missing one proves nothing"
 	}
 	var err error
 	if err = suits(cfg.Workload, cfg.Target); err == nil {
@@ -247,7 +246,7 @@ func (d *Driver) newLane(i, n int, w window) (*lane, error) {
 		l.resting.ring = make([]rest, capacity)
 	}
 	var err error
-	if l.chooser, err = d.cfg.Workload.Chooser(workloads.Place{Seed: d.cfg.Seed, Lane: i, Lanes: n, Hot: d.hot}); err != nil {
+	if l.chooser, err = d.cfg.Workload.Chooser(d.place(i, n)); err != nil {
 		return nil, err
 	}
 	if l.timer, err = pace.NewTimer(); err != nil {
@@ -270,6 +269,11 @@ func (d *Driver) schedule(i, n int, lead time.Duration) pace.Schedule {
 	}
 	// Its own stream, so that the same seed gives the same arrivals for every workload.
 	return pace.NewPoisson(d.cfg.Profile.After(lead), n, rand.New(rand.NewPCG(d.stream, uint64(2*i+1))))
+}
+
+// place is lane i of n to a chooser of keys.
+func (d *Driver) place(i, n int) workloads.Place {
+	return workloads.Place{Seed: d.cfg.Seed, Lane: i, Lanes: n, Hot: d.hot}
 }
 
 // share is part i of n when total is split as evenly as it goes, at least 1.

@@ -387,6 +387,7 @@ func (l *lane) prepare(i uint32, s *slot) {
 	switch {
 	case s.stage == reading || s.kind == workloads.Get:
 		o.Kind = target.Read
+		l.look(s.key)
 		s.before, s.beforeMS = l.d.table.load(s.key), l.d.table.ackedAt(s.key)
 	case s.kind == workloads.Scan:
 		o.Kind, o.ScanLen = target.Scan, 1+l.pick.IntN(l.d.cfg.Workload.ScanLength)

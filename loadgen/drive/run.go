@@ -105,6 +105,10 @@ func (d *Driver) Run(ctx context.Context, sink Sink, progress func(Progress)) (*
 		}
 		r.lanes = append(r.lanes, l)
 	}
+	var err error
+	if d.audit.linear, err = d.sampler(); err != nil {
+		return nil, err
+	}
 	var stop atomic.Bool
 	defer context.AfterFunc(ctx, func() { stop.Store(true) })()
 	var wg sync.WaitGroup

@@ -73,6 +73,12 @@ func (f *filler) put(buf []byte, h header) []byte {
 		return buf
 	}
 	f.fill(buf[headerSize:], word, float64(len(buf))/f.ratio-headerDense)
+	stamp(buf, h)
+	return buf
+}
+
+// stamp writes the header over the filler.
+func stamp(buf []byte, h header) {
 	le := binary.LittleEndian
 	le.PutUint32(buf, valueMagic)
 	le.PutUint32(buf[4:], uint32(len(buf)))
@@ -82,7 +88,6 @@ func (f *filler) put(buf []byte, h header) []byte {
 	le.PutUint64(buf[24:], uint64(h.intended))
 	le.PutUint32(buf[32:], 0)
 	le.PutUint32(buf[crcAt:], checksum(buf))
-	return buf
 }
 
 // fill writes filler of which dense bytes in all do not compress.

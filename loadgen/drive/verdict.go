@@ -36,6 +36,8 @@ func (d *Driver) Summarize(r *Report, s *result.Summary) {
 	}
 	s.DurationSec, s.Interrupted, s.Operations, s.Audit = r.Duration.Seconds(), r.Interrupted, r.Operations, d.Audit()
 	s.All = r.All
+	s.Audit.Linear = d.judge()
+	d.costs(s)
 	g := &s.Generator
 	if s.DurationSec > 0 {
 		s.OfferedOpsPerSec = float64(r.Offered) / s.DurationSec
@@ -215,6 +217,10 @@ func (v *verdicts) audit() {
 	} else if a.ReadBack < a.KeysWritten {
 		part = fmt.Sprintf(" (%d of %d written keys were read back)", a.ReadBack, a.KeysWritten)
 	}
+	v.linear(a.Linear)
+	if a.CostCPUPct > 0 {
+		part += fmt.Sprintf("; auditing took %.0f ns a read and %.0f ns a write, %.2g %% of a core", a.CostReadNS, a.CostWriteNS, a.CostCPUPct)
+	}
 	if a.Lost+a.StaleReads+a.Corrupt+a.FalseNotFound == 0 {
 		v.add("AUDIT", result.Info, "%d acknowledged writes, none lost; no stale read, no corrupt value, no false not-found%s",
 			a.AcknowledgedWrites, part)
@@ -222,6 +228,25 @@ func (v *verdicts) audit() {
 	}
 	v.add("AUDIT", result.Fail, "INVALID: of %d acknowledged writes %d were lost; %d stale reads, %d corrupt values, %d false not-founds%s",
 		a.AcknowledgedWrites, a.Lost, a.StaleReads, a.Corrupt, a.FalseNotFound, part)
+}
+
+// linear says whether the sampled histories have an order. It fails the run
+// only where the target promises that they have.
+func (v *verdicts) linear(l *result.Linearity) {
+	switch {
+	case l == nil || l.Windows == 0:
+	case l.Violations > 0 && l.Promised:
+		v.add("LINEARIZABLE", result.Fail, "INVALID: %d of %d sampled histories of single keys fit no order of their operations", l.Violations, l.Windows)
+	case l.Violations > 0:
+		v.add("LINEARIZABLE", result.Warn, "%d of %d sampled histories of single keys fit no order of their operations; this target does not promise that they do",
+			l.Violations, l.Windows)
+	default:
+		undecided := ""
+		if l.Undecided > 0 {
+			undecided = fmt.Sprintf(", but for %d that were not judged in time", l.Undecided)
+		}
+		v.add("LINEARIZABLE", result.Info, "%d operations on %d sampled keys fit an order (%d histories%s)", l.Operations, l.Keys, l.Windows, undecided)
+	}
 }
 
 // generator says whether the generator was the limit. On a host shared with

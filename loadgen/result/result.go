@@ -250,6 +250,23 @@ type Audit struct {
 	ReadBackFailed int64   `json:"read_back_failed"`
 	StaleAgeMaxMS  float64 `json:"stale_age_max_ms"`
 	Why            string  `json:"why,omitempty"` // why it was off
+	// What the audit itself costs: measured on this machine after the run, and
+	// the share of one core at the run's rate.
+	CostReadNS  float64    `json:"cost_read_ns"`
+	CostWriteNS float64    `json:"cost_write_ns"`
+	CostCPUPct  float64    `json:"cost_cpu_pct"`
+	Linear      *Linearity `json:"linearizability,omitempty"`
+}
+
+// Linearity is what became of the histories of a few sampled keys: for each,
+// whether its operations could have happened one at a time.
+type Linearity struct {
+	Promised   bool `json:"promised"` // by the target
+	Keys       int  `json:"keys"`
+	Windows    int  `json:"windows"` // stretches of a key's history that were judged
+	Operations int  `json:"operations"`
+	Violations int  `json:"violations"` // windows without any possible order
+	Undecided  int  `json:"undecided"`  // not judged within the time
 }
 
 // Fault is one injected fault. Nil fields were not observed.

@@ -54,6 +54,9 @@ func (s *Stream) dial(ctx context.Context) (net.Conn, error) {
 // Refuse implements Refuser.
 func (s *Stream) Refuse(k Kind) error { return s.refuse(k) }
 
+// Linearizable implements the interface: it is one server.
+func (s *Stream) Linearizable() bool { return true }
+
 // Close implements Target.
 func (s *Stream) Close() error { return nil }
 

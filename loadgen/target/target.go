@@ -103,6 +103,12 @@ type Refuser interface {
 	Refuse(Kind) error
 }
 
+// Linearizable is a Target that may promise that the operations on one record
+// happen as if one at a time. Without it nothing is promised.
+type Linearizable interface {
+	Linearizable() bool
+}
+
 // Placer is a Target that can say where it keeps a record at the moment:
 // partitions and nodes are counted from zero.
 type Placer interface {

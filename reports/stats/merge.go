@@ -292,6 +292,3 @@ func supportedTo(n int64) float64 {
 	}
 	return best
 }
-
-// CurveOf returns the percentile curve of response times.
-func CurveOf(c *hlog.Counts) Curve { return curve(result.Response, c) }
