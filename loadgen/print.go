@@ -68,6 +68,11 @@ func (s *session) printFaults() {
 			optional(f.OneViewMS, "ms"), optional(f.RedundancyRestoredSec, "s")})
 	}
 	fmt.Fprintln(s.stdout, t.Render())
+	for _, c := range s.summary.Conflicts {
+		if c.Discarded > 0 {
+			fmt.Fprintf(s.stdout, "discarded after a split: %d acknowledged versions of namespace %s (%s)\n", c.Discarded, c.Namespace, c.Cause)
+		}
+	}
 }
 
 func plainTable() table.Writer {

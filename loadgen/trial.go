@@ -137,6 +137,9 @@ func (t *trial) finish(report *drive.Report) error {
 		m.MeasuredFrom, m.Interrupted = zero, true
 		m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "INTERRUPTED", Level: result.Fail, Text: "nothing was measured"})
 	}
+	if t.watcher != nil {
+		m.Conflicts = t.watcher.Conflicts()
+	}
 	t.tap.turn(nil)
 	t.rec.flush(zero)
 	t.rec.w.Summary(m)

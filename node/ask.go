@@ -214,7 +214,8 @@ func printNamespace(w io.Writer, s *server.Status, n *server.StatusNamespace) {
 		fmt.Fprintf(w, "  UNAVAILABLE: %d partitions, until a node that holds them returns\n", n.Unavailable)
 	}
 	if n.ConflictsDiscarded > 0 {
-		fmt.Fprintf(w, "  discarded after splits: %d acknowledged versions\n", n.ConflictsDiscarded)
+		fmt.Fprintf(w, "  discarded after splits: %d acknowledged versions here (%d while copies were merged, %d when a record was asked for before)\n",
+			n.ConflictsDiscarded, n.Conflicts.Merge, n.Conflicts.Access)
 	}
 	if n.StopWrites {
 		fmt.Fprintln(w, "  STOP WRITES: no room; reads and deletes go on")

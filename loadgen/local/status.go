@@ -36,7 +36,8 @@ type Status struct {
 			PartitionsLeft int64 `json:"partitions_left"`
 			BytesLeft      int64 `json:"bytes_left"`
 		} `json:"migrations"`
-		Unavailable int64 `json:"unavailable_partitions"`
+		Unavailable int64            `json:"unavailable_partitions"`
+		Conflicts   map[string]int64 `json:"conflicts"` // discarded acknowledged versions by cause, since the process started
 	} `json:"namespaces"`
 }
 

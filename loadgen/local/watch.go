@@ -65,9 +65,10 @@ type Watcher struct {
 	wg     sync.WaitGroup
 	kick   []chan struct{} // per node: poll now
 
-	mu     sync.Mutex // guards all below; the observer is called under it
-	latest map[string]*look
-	faults []*Observed
+	mu        sync.Mutex // guards all below; the observer is called under it
+	latest    map[string]*look
+	faults    []*Observed
+	conflicts conflicts
 }
 
 // look is what is known of a node.
@@ -199,6 +200,9 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 			l.calm = 0 // what it said in an earlier View tells nothing of this one
 		}
 		w.changes(n.name, l, s, partitions, bytes)
+		if news := w.conflicts.saw(n.name, s); news != "" {
+			w.o.Event(Event{At: asked, Kind: result.EventAudit, Node: n.name, What: news})
+		}
 		if partitions+unavailable == 0 && s.State == "serving" {
 			if l.calm++; l.calm == 1 {
 				l.calmAt = asked

@@ -96,6 +96,10 @@ type Summary struct {
 	Operations        map[string]Operation `json:"operations"`
 	Audit             Audit                `json:"audit"`
 	Faults            []Fault              `json:"faults"`
+	// Conflicts are the acknowledged versions that local nodes have discarded,
+	// since they were started, when a split healed; of a cluster that the run
+	// did not start, nothing is known.
+	Conflicts []Conflict `json:"conflicts_discarded,omitempty"`
 	Verdicts          []Verdict            `json:"verdicts"`
 
 	// MeasuredFrom is t_s = 0 of every CSV file.
@@ -121,6 +125,15 @@ type Summary struct {
 	Shard *Shard `json:"shard,omitempty"`
 	// Merged lists the shards that this folder was merged from.
 	Merged []Shard `json:"merged,omitempty"`
+}
+
+// Conflict counts discarded acknowledged versions of one namespace and cause:
+// "merge", while copies were merged, or "access", when a client asked for the
+// record before that.
+type Conflict struct {
+	Namespace string `json:"namespace"`
+	Cause     string `json:"cause"`
+	Discarded int64  `json:"discarded"`
 }
 
 // Steady is the part of the measured phase in which nothing drifted, by Rule.

@@ -67,6 +67,7 @@ type StatusNamespace struct {
 	Migrations         StatusMigrations `json:"migrations"`
 	Unavailable        int              `json:"unavailable_partitions"`
 	ConflictsDiscarded uint64           `json:"conflicts_discarded"`
+	Conflicts          StatusConflicts  `json:"conflicts"` // the same by cause
 	StopWrites         bool             `json:"stop_writes"`
 	Records            uint64           `json:"records"`
 	Tombstones         uint64           `json:"tombstones"`
@@ -76,6 +77,13 @@ type StatusNamespace struct {
 	InDoubt            uint64           `json:"in_doubt"`
 	Parked             uint64           `json:"parked"`
 	Forwarded          uint64           `json:"forwarded"`
+}
+
+// StatusConflicts counts the acknowledged versions that this node discarded
+// when a split healed, by how it met the version that won.
+type StatusConflicts struct {
+	Merge  uint64 `json:"merge"`  // while copies were merged
+	Access uint64 `json:"access"` // when a client asked for the record before its copies were merged
 }
 
 // StatusMigrations is what this node has still to move as the partitions'
@@ -169,7 +177,7 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 		eta := p.ETA.Seconds()
 		s.Migrations.ETAS = &eta
 	}
-	s.Unavailable, s.ConflictsDiscarded = p.Unavailable, p.ConflictsDiscarded
+	s.Unavailable, s.Conflicts.Merge = p.Unavailable, p.ConflictsDiscarded
 	ns.EachShard(func(t txn.Stats) {
 		s.Reads += t.Reads
 		s.Writes += t.Writes
@@ -177,9 +185,10 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 		s.InDoubt += t.InDoubt
 		s.Parked += t.Parked
 		s.Forwarded += t.Forwarded
-		s.ConflictsDiscarded += t.ConflictsDiscarded
+		s.Conflicts.Access += t.ConflictsDiscarded
 	})
 	s.Reads += ns.fastReads.Load()
+	s.ConflictsDiscarded = s.Conflicts.Merge + s.Conflicts.Access
 	return s
 }
 

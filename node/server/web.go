@@ -94,7 +94,7 @@ var (
 	descMigrateB    = prometheus.NewDesc("headroom_migrate_bytes_left", "Bytes this node has still to migrate.", []string{"namespace"}, nil)
 	descMoved       = prometheus.NewDesc("headroom_migrate_bytes_total", "Bytes moved in migrations.", []string{"namespace"}, nil)
 	descUnavailable = prometheus.NewDesc("headroom_partitions_unavailable", "Partitions of which no member holds a full copy.", []string{"namespace"}, nil)
-	descConflicts   = prometheus.NewDesc("headroom_conflicts_discarded_total", "Acknowledged versions discarded when a split healed.", []string{"namespace"}, nil)
+	descConflicts   = prometheus.NewDesc("headroom_conflicts_discarded_total", "Acknowledged versions discarded when a split healed.", []string{"namespace", "cause"}, nil)
 	descMasters     = prometheus.NewDesc("headroom_partitions_mastered", "Partitions this node serves as working master.", []string{"namespace"}, nil)
 	descUsed        = prometheus.NewDesc("headroom_memory_used_bytes", "Index and data of a namespace.", []string{"namespace"}, nil)
 	descDropped     = prometheus.NewDesc("headroom_dropped_total", "What was refused or dropped, by reason.", []string{"reason"}, nil)
@@ -134,7 +134,8 @@ func (m collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descMigrateB, float64(ns.Migrations.BytesLeft), ns.Name)
 		count(descMoved, ns.Migrations.BytesMoved, ns.Name)
 		gauge(descUnavailable, float64(ns.Unavailable), ns.Name)
-		count(descConflicts, ns.ConflictsDiscarded, ns.Name)
+		count(descConflicts, ns.Conflicts.Merge, ns.Name, "merge")
+		count(descConflicts, ns.Conflicts.Access, ns.Name, "access")
 		gauge(descMasters, float64(ns.Masters[s.Node]), ns.Name)
 		gauge(descUsed, float64(s.Devices[i].UsedBytes), ns.Name)
 	}
