@@ -211,7 +211,7 @@ func printNamespace(w io.Writer, s *server.Status, n *server.StatusNamespace) {
 		fmt.Fprintf(w, "  migrations driven by this node: %d partitions, %.1f MB left\n", n.Migrations.PartitionsLeft, float64(n.Migrations.BytesLeft)/1e6)
 	}
 	if n.Unavailable > 0 {
-		fmt.Fprintf(w, "  UNAVAILABLE: %d partitions, until a node that holds them returns\n", n.Unavailable)
+		fmt.Fprintf(w, "  UNAVAILABLE: %d partitions, until a node that holds them returns, or `headroom-node revive --namespace %s` gives up what is missing\n", n.Unavailable, n.Name)
 	}
 	if n.ConflictsDiscarded > 0 {
 		fmt.Fprintf(w, "  discarded after splits: %d acknowledged versions here (%d while copies were merged, %d when a record was asked for before)\n",

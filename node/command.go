@@ -16,6 +16,12 @@ func (a *askFlags) tell(command string, stdout io.Writer) error {
 	if err := a.ask(command, &o); err != nil {
 		return err
 	}
+	if o.Ask != "" { // another node has to do it
+		a.addr, o = o.Ask, server.Outcome{}
+		if err := a.ask(command, &o); err != nil {
+			return err
+		}
+	}
 	if o.Error != "" {
 		return errors.New(o.Error)
 	}
@@ -57,4 +63,17 @@ func quiesce(command string, args []string, stdout io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// revive gives up the missing data of a namespace.
+func revive(args []string, stdout io.Writer) error {
+	fs, a := askSet("revive")
+	name := fs.String("namespace", "", "`NAME` of the namespace; needed")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if *name == "" {
+		return fmt.Errorf("%w: revive gives up data for good: name the --namespace", errUsage)
+	}
+	return a.tell(server.AdminRevive+" "+*name, stdout)
 }

@@ -44,5 +44,7 @@ func TestCommandsAgainstARunningNode(t *testing.T) {
 	f(0, "no longer quiesced", "unquiesce", "--wait", "1s")
 	f(0, `"done":"was not quiesced"`, "unquiesce", "--json")
 	f(2, "is not a flag", "quiesce", "node3")
+	f(1, `"orders" is unknown here; there is default`, "revive", "--namespace", "orders")
+	f(2, "name the --namespace", "revive")
 	f(2, "want a duration", "quiesce", "--wait", "-1s")
 }

@@ -21,6 +21,7 @@ const usage = `headroom-node runs a node of a Headroom cluster, and asks running
   headroom-node status --addr HOST:PORT              the cluster as that node sees it
   headroom-node safe-to-stop --addr HOST:PORT        may it be stopped now? exit 0 or 3
   headroom-node quiesce|unquiesce --addr HOST:PORT   hand its partitions to other nodes; take them back
+  headroom-node revive --addr HOST:PORT --namespace  give up data of which no full copy is left
   headroom-node certs init|node|client               make a cluster's certificates
 
 Every command explains itself: headroom-node run --help
@@ -50,6 +51,8 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 		err = safeToStop(args[1:], stdout)
 	case "quiesce", "unquiesce":
 		err = quiesce(args[0], args[1:], stdout)
+	case "revive":
+		err = revive(args[1:], stdout)
 	case "certs":
 		err = certificates(args[1:], stdout)
 	case "help", "--help", "-h":

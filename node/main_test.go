@@ -24,7 +24,9 @@ namespaces:
     commit: master
     default-ttl: 1h
     memory-limit: 2GiB
+    missing-copies: fresh
   - name: carts
+    missing-copies: unavailable
 `)
 	cfg, _, err := configure([]string{"--config", path, "--rack", "8", "--insecure"})
 	if err != nil {
@@ -33,11 +35,11 @@ namespaces:
 	if cfg.Node != 3 || cfg.ClusterName != "prod" || len(cfg.Seeds) != 2 || cfg.Rack != 8 || !cfg.Insecure || len(cfg.Namespaces) != 2 {
 		t.Errorf("configured %+v", cfg)
 	}
-	want := server.NamespaceConfig{Name: "users", ReplicationFactor: 3, CommitMaster: true, DefaultTTL: 3600, MemoryLimit: 2 << 30}
+	want := server.NamespaceConfig{Name: "users", ReplicationFactor: 3, CommitMaster: true, DefaultTTL: 3600, MemoryLimit: 2 << 30, MissingFresh: true}
 	if cfg.Namespaces[0] != want {
 		t.Errorf("namespace %+v, want %+v", cfg.Namespaces[0], want)
 	}
-	cfg, _, err = configure([]string{"--namespace", "users", "--replication-factor", "3", "--commit", "master", "--default-ttl", "1h", "--memory-limit", "2GiB"})
+	cfg, _, err = configure([]string{"--namespace", "users", "--replication-factor", "3", "--commit", "master", "--default-ttl", "1h", "--memory-limit", "2GiB", "--missing-copies", "fresh"})
 	if err != nil || len(cfg.Namespaces) != 1 || cfg.Namespaces[0] != want {
 		t.Errorf("by flags: %+v, %v; want %+v", cfg.Namespaces, err, want)
 	}
@@ -88,6 +90,7 @@ func TestExitCodes(t *testing.T) {
 		{"run --lissten x", 2, "unknown flag"},
 		{"run stray", 2, "is not a flag"},
 		{"run --commit some", 2, "want all or master"},
+		{"run --missing-copies some", 2, "want unavailable or fresh"},
 		{"run --config /nonexistent.yaml", 2, "no such file"},
 		{"certs fly", 2, "want init, node or client"},
 		{"certs node --node-id x", 2, "needs --node-id and --out"},

@@ -91,6 +91,13 @@ var namespaceSettings = []namespaceSetting{
 		}
 		return nil
 	}},
+	{"missing-copies", "partitions of which no full copy is left: unavailable until a holder returns, or fresh from what is left (default unavailable)", "unavailable|fresh", func(n *server.NamespaceConfig, v string) error {
+		n.MissingFresh = v == "fresh"
+		if v != "unavailable" && v != "fresh" {
+			return fmt.Errorf("%q: want unavailable or fresh", v)
+		}
+		return nil
+	}},
 	{"default-ttl", "how long records live that name no TTL (default: for ever)", "DURATION", func(n *server.NamespaceConfig, v string) error {
 		d, err := units.ParseDuration(v)
 		n.DefaultTTL = uint32(d.Seconds())

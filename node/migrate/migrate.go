@@ -237,6 +237,10 @@ func (c *Core) commitCopy(pid int) {
 	}
 	before := c.report.Copies[pid]
 	c.report.Copies[pid] = c.plan.CopyAfter(pid, c.self, before)
+	if !part.Available && c.plan.Revive && part.Heir == c.self {
+		c.inherit(pid, before)
+		return
+	}
 	established := part.Proven
 	if part.Master == c.self {
 		established = part.Established
@@ -247,6 +251,16 @@ func (c *Core) commitCopy(pid int) {
 	if c.report.Copies[pid].State == partition.None && before.State != partition.None {
 		c.drop(pid)
 	}
+}
+
+// inherit declares this node's copy, whatever it lacks, complete: the data that
+// is missing has been given up. The next View finds it and serves from it, and
+// other copies with records are merged into it as duplicates.
+func (c *Core) inherit(pid int, before partition.Copy) {
+	empty := before.Empty || before.State == partition.None
+	c.report.Copies[pid] = partition.Copy{State: partition.Full, Empty: empty, Key: c.plan.Key}
+	c.report.Established[pid] = c.plan.Key
+	c.progress.Revived++
 }
 
 // Confirm records that a member has committed the current View, as its pulses

@@ -19,6 +19,7 @@ type Progress struct {
 	RecordsSent        uint64
 	RecordsReceived    uint64 // applied or older than ours
 	ConflictsDiscarded uint64 // acknowledged versions that lost against the other side of a split
+	Revived            uint64 // partitions that start from this node's copy because the rest was given up
 	Repeats            uint64 // questions and batches sent again
 	Stale              uint64 // messages of an older View
 	Refused            uint64 // messages that sender or state did not allow

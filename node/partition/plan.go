@@ -11,6 +11,10 @@ import (
 type Plan struct {
 	Key   cluster.ViewKey // the View it is for
 	Parts [cluster.Partitions]Part
+	// Revive says that the heirs of unavailable partitions declare their copies
+	// full: missing data is given up, by an operator or by configuration. The
+	// partitions are served from the next View on, which finds those copies.
+	Revive bool
 }
 
 // Part is the plan of one partition. The slices are read-only and hold member
@@ -19,8 +23,12 @@ type Plan struct {
 type Part struct {
 	// Available is false when some View had the data and no member of this one
 	// holds it whole: nobody serves, copies keep their states, and only
-	// Final, Replicas and Established are set (Master is Nobody).
+	// Final, Replicas, Established and Heir are set (Master is Nobody).
 	Available bool
+	// Heir is the member whose copy an unavailable partition starts from if
+	// the missing data is given up: the fullest and newest there is, that of
+	// Final if nobody holds a record.
+	Heir uint16
 	// Fresh means that nobody holds a single record: the replicas start Full
 	// and empty, nothing migrates.
 	Fresh  bool
@@ -124,7 +132,7 @@ func (b *planner) plan(pid int, part *Part) {
 	part.Proven = s.established
 	switch {
 	case s.master == Nobody && (!s.established.IsZero() || s.records):
-		part.Established = s.established
+		part.Established, part.Heir = s.established, b.heir(row)
 		return
 	case !s.records:
 		part.Available, part.Fresh = true, true
@@ -172,6 +180,31 @@ func (b *planner) survey(pid int, row []uint16) survey {
 		}
 	}
 	return s
+}
+
+// heir is the first of the row whose copy no other's is fuller than.
+func (b *planner) heir(row []uint16) uint16 {
+	heir := row[0]
+	for _, m := range row {
+		if fuller(b.copies[m], b.copies[heir]) {
+			heir = m
+		}
+	}
+	return heir
+}
+
+// fuller orders copies that are not complete: records before none, Full (of an
+// older View) before Subset before Spare, then the newer View.
+func fuller(c, than Copy) bool {
+	switch {
+	case c.holdsRecords() != than.holdsRecords():
+		return c.holdsRecords()
+	case !c.holdsRecords():
+		return false
+	case c.State != than.State:
+		return c.State < than.State
+	}
+	return than.Key.Less(c.Key)
 }
 
 // better orders candidates: records before none, then the newer View.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"strings"
 
 	"headroom/node/transport"
 	"headroom/node/wire"
@@ -13,6 +14,7 @@ const (
 	AdminSafeToStop = "safe-to-stop" // SafeToStop
 	AdminQuiesce    = "quiesce"      // Outcome
 	AdminUnquiesce  = "unquiesce"    // Outcome
+	AdminRevive     = "revive"       // Outcome; a space and the namespace follow
 )
 
 // Outcome is the answer to a command that changes something.
@@ -20,6 +22,7 @@ type Outcome struct {
 	Node  string `json:"node"`
 	Done  string `json:"done,omitempty"`  // what was done, in words
 	Error string `json:"error,omitempty"` // why nothing was, and what to do
+	Ask   string `json:"ask,omitempty"`   // host:port of the node that can do it
 }
 
 // SafeToStop is the answer of `headroom-node safe-to-stop`.
@@ -38,16 +41,19 @@ func (n *Node) outcome(done string, err error) Outcome {
 
 func (n *Node) admin(c *transport.Conn, h wire.Header, payload []byte) {
 	var answer any
-	switch string(payload) {
+	command, argument, _ := strings.Cut(string(payload), " ")
+	switch command {
 	case AdminStatus:
 		answer = n.Status()
 	case AdminSafeToStop:
 		safe, why := n.SafeToStop()
 		answer = SafeToStop{safe, why}
 	case AdminQuiesce, AdminUnquiesce:
-		answer = n.outcome(n.Quiesce(string(payload) == AdminQuiesce))
+		answer = n.outcome(n.Quiesce(command == AdminQuiesce))
+	case AdminRevive:
+		answer = n.Revive(argument)
 	default:
-		answer = Outcome{Node: n.id.String(), Error: "unknown command; this node knows status, safe-to-stop, quiesce and unquiesce: are both programs of one version?"}
+		answer = Outcome{Node: n.id.String(), Error: "unknown command; this node knows status, safe-to-stop, quiesce, unquiesce and revive: are both programs of one version?"}
 	}
 	b, err := json.Marshal(answer)
 	if err != nil {

@@ -51,6 +51,10 @@ type NamespaceConfig struct {
 	CommitMaster      bool   // acknowledge writes before the replicas have them
 	DefaultTTL        uint32 // seconds; zero: records never expire
 	MemoryLimit       int64  // bytes of index and data; zero: no limit
+	// MissingFresh starts a partition from what is left of it when no member
+	// holds a full copy, as an operator's revive does, instead of answering
+	// unavailable until a holder returns.
+	MissingFresh bool
 }
 
 // Defaults that users see.

@@ -262,7 +262,8 @@ func (n *Node) Freeze(ballot cluster.ViewKey, _ []cluster.Member) []byte {
 	n.ctl.hb.Freeze() // the fences that go with the report hold only if no pulse grants a lease from here on
 	r := partition.MemberReport{History: n.ctl.ms.History()}
 	for _, ns := range n.namespaces {
-		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Report: ns.Plane.Freeze()})
+		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor,
+			Fresh: ns.cfg.MissingFresh, Revive: ns.reviving(n.mono()), Report: ns.Plane.Freeze()})
 	}
 	n.log.Debug("frozen", "ballot", ballot.String())
 	return r.Append(nil)
@@ -304,18 +305,23 @@ func (n *Node) commit(c *wire.Commit) {
 func (n *Node) commitNamespace(ns *namespace, v *cluster.View, members []*partition.MemberReport, histories [][]cluster.ViewKey) {
 	reports := make([]*partition.Report, len(members))
 	for i, m := range members {
-		at := slices.IndexFunc(m.Namespaces, func(x partition.NamespaceReport) bool { return x.Name == ns.cfg.Name })
-		if at < 0 {
+		r := m.Namespace(ns.cfg.Name)
+		if r == nil {
 			n.log.Error("member has no such namespace", "member", v.Members[i].Node.String(), "namespace", ns.cfg.Name)
 			continue
 		}
-		reports[i] = m.Namespaces[at].Report
-		if rf := m.Namespaces[at].RF; rf != ns.cfg.ReplicationFactor {
-			n.log.Error("members disagree on the replication factor", "member", v.Members[i].Node.String(), "namespace", ns.cfg.Name, "theirs", rf, "ours", ns.cfg.ReplicationFactor)
+		reports[i] = r.Report
+		if r.RF != ns.cfg.ReplicationFactor || r.Fresh != ns.cfg.MissingFresh {
+			n.log.Error("members are configured differently; the first in succession order decides", "member", v.Members[i].Node.String(),
+				"namespace", ns.cfg.Name, "replication_factor", r.RF, "ours", ns.cfg.ReplicationFactor, "missing_copies_fresh", r.Fresh, "ours", ns.cfg.MissingFresh)
 		}
 	}
-	table := partition.NewTable(v, ns.cfg.ReplicationFactor)
-	ns.Commit(n.mono(), &plane.Committed{View: v, Table: table, Plan: partition.NewPlan(v, table, reports), Histories: histories})
+	policy := partition.PolicyOf(members, ns.cfg.Name)
+	table := partition.NewTable(v, policy.RF)
+	plan := partition.NewPlan(v, table, reports)
+	plan.Revive = policy.Revive
+	ns.Commit(n.mono(), &plane.Committed{View: v, Table: table, Plan: plan, Histories: histories})
+	n.revived(ns, plan)
 }
 
 // renewLease publishes until when this node may answer. When the lease comes

@@ -22,7 +22,8 @@ type namespace struct {
 	store *storage.Engine
 	wake  chan struct{} // capacity 1: the migration loop has something to do
 
-	fastReads atomic.Uint64
+	fastReads   atomic.Uint64
+	reviveUntil atomic.Int64 // cluster.Instant until when an operator's word to give up missing data stands
 }
 
 // Now implements plane.Host.

@@ -47,6 +47,7 @@ type app struct {
 	pushed   *clientMap
 	pushes   uint64
 	leaving  bool
+	revive   bool // an operator gave up missing data
 }
 
 const (
@@ -106,7 +107,7 @@ func (a *app) Freeze(_ cluster.Instant, _ cluster.ViewKey, _ []cluster.Member) [
 		a.publishOne(pid)
 	}
 	r := partition.MemberReport{History: a.n.Membership.History()}
-	r.Namespaces = []partition.NamespaceReport{{Name: "sim", RF: a.d.cfg.RF, Report: a.mig.Freeze()}}
+	r.Namespaces = []partition.NamespaceReport{{Name: "sim", RF: a.d.cfg.RF, Fresh: a.d.cfg.Fresh, Revive: a.revive, Report: a.mig.Freeze()}}
 	return r.Append(nil)
 }
 
@@ -149,6 +150,7 @@ func (a *app) Commit(_ cluster.Instant, m *wire.Commit) {
 	}
 	a.carryOutMigration()
 	a.kick()
+	a.revived()
 	a.Heard()
 	a.mapChanged(true)
 	for _, pid := range a.d.pids {

@@ -25,7 +25,8 @@ type DataConfig struct {
 	Skew   time.Duration // wall clocks of the nodes differ by up to this [0]
 	// Torn is the probability that a read is torn apart: the record is read,
 	// and some time passes before lease and route are looked at.
-	Torn float64
+	Torn  float64
+	Fresh bool // missing copies start from what is left
 }
 
 func (c DataConfig) withDefaults() DataConfig {
@@ -156,16 +157,17 @@ func (d *Data) committed(m *wire.Commit) *committed {
 	}
 	v := m.View
 	c := &committed{view: &v, histories: make([][]cluster.ViewKey, len(v.Members))}
-	reports := make([]*partition.Report, len(v.Members))
+	members, reports := make([]*partition.MemberReport, len(v.Members)), make([]*partition.Report, len(v.Members))
 	for i, p := range m.Payloads {
 		r, err := partition.ParseMemberReport(p)
 		if err != nil {
 			d.W.fail("report of %v does not parse: %v", v.Members[i].Node, err)
 			return nil
 		}
-		reports[i], c.histories[i] = r.Namespaces[0].Report, r.History
+		members[i], reports[i], c.histories[i] = r, r.Namespaces[0].Report, r.History
 	}
 	c.plan = partition.NewPlan(&v, d.table(&v), reports)
+	c.plan.Revive = partition.PolicyOf(members, "sim").Revive
 	d.plans[v.Key] = c
 	return c
 }

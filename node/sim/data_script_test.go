@@ -22,6 +22,7 @@ import (
 //	split A,B C,D, heal all
 //	run DURATION, settle DURATION         settle: until redundancy is complete
 //	handed-over ID DURATION               until a quiesced node masters nothing and no copy is to be made
+//	revive ID, kept ID                    give up missing data; what is unavailable, and how many keys are served
 //	owners                                masters and copies of each member, and racks that a partition's copies share
 //	failed                                operations that failed since the last time
 //	stop, check                           the end of every script
@@ -95,6 +96,8 @@ func newDataScript(t *testing.T, args []string, log func(string, ...any)) *dataS
 			dc.RF = int(number(t, v))
 		case "seed":
 			cfg.Seed = number(t, v)
+		case "missing-copies":
+			dc.Fresh = v == "fresh"
 		case "racks":
 			cfg.Racks = racks(t, v)
 		case "rate":
@@ -134,6 +137,11 @@ func (s *dataScript) command(f []string) {
 	case "split":
 		d.OneSided = true
 		d.split(nodesOf(s.t, w, f[1]), nodesOf(s.t, w, f[2]), time.Hour)
+	case "revive":
+		d.Revive(w.Node(cluster.NodeID(number(s.t, f[1]))))
+	case "kept":
+		n := w.Node(cluster.NodeID(number(s.t, f[1])))
+		s.log("%d partitions unavailable; %d of %d keys served", d.Unavailable(n), d.Kept(), len(d.keys))
 	case "owners":
 		s.owners()
 	case "handed-over":
