@@ -113,6 +113,20 @@ func TestANodeThatAnnouncesItselfIsNotTakenForDead(t *testing.T) {
 	}
 }
 
+func TestADeadProcessIsNoBrokenLink(t *testing.T) {
+	b, cs := trio(t)
+	c := cs[0]
+	c.Receive(b.now, &wire.Pulse{Cluster: 7, Node: 3, Inc: 1, Addr: "a3", Sent: 1 << 40}, "x")
+	b.down["a3"] = true
+	b.run(300 * time.Millisecond)
+	if c.find(3).heard {
+		t.Fatal("a refused port is not noticed")
+	}
+	if ls := c.BrokenLinks(b.now); len(ls) != 0 {
+		t.Errorf("broken links %v after a death whose announcement is recent", ls)
+	}
+}
+
 func TestSeveralRefusalsAtOnceMayBeAFirewall(t *testing.T) {
 	b, cs := trio(t)
 	c := cs[0]

@@ -148,6 +148,9 @@ func (c *Core) lose(now cluster.Instant, p *peer, why EventKind) {
 	}
 	p.heard, p.doubted, p.misses = false, false, 0
 	p.dead, p.refused = why == Refused || why == Left, why == Refused
+	if p.dead {
+		p.airedAt = 0 // what it announced before proves nothing any more
+	}
 	c.doubtRefusals(now)
 	c.stats.Verdicts++
 	c.event(now, p, why)

@@ -27,7 +27,12 @@ type control struct {
 	ms        *membership.Core
 	meta      meta
 	suspended suspension
+	linksAt   cluster.Instant // when broken links are to be looked at next
 }
+
+// linksEvery is how often broken links are brought up to date for status: they
+// change with time alone, too, when an announcement grows old.
+const linksEvery = 250 * time.Millisecond
 
 // heard is a snapshot of what heartbeat hears, for status.
 type heard struct {
@@ -78,6 +83,7 @@ func (n *Node) controlLoop(ctx context.Context) {
 			n.settle(now)
 		}
 		n.renewLease()
+		n.noteLinks(now)
 		next := min(n.ctl.hb.Deadline(), n.ctl.ms.Deadline())
 		timer.Reset(min(max(next.Sub(n.mono()), 100*time.Microsecond), time.Second))
 	}
@@ -146,6 +152,18 @@ func (n *Node) noteHeard() {
 	hp := n.ctl.hb.Peers()
 	n.heard.Store(&heard{peers: hp, broken: n.ctl.hb.BrokenLinks(n.mono())})
 	n.confirm(hp)
+}
+
+// noteLinks brings the broken links up to date.
+func (n *Node) noteLinks(now cluster.Instant) {
+	if now < n.ctl.linksAt {
+		return
+	}
+	n.ctl.linksAt = now.Add(linksEvery)
+	broken := n.ctl.hb.BrokenLinks(now)
+	if h := n.heard.Load(); h != nil && !slices.Equal(h.broken, broken) {
+		n.heard.Store(&heard{peers: h.peers, broken: broken})
+	}
 }
 
 // confirm tells migration which members have committed the current View.
