@@ -6,10 +6,10 @@ SEEDS    ?= 200
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check race sim soak bench e2e demo fmt lint clean
+.PHONY: help build test check race sim sim-figures sim-verdicts soak bench e2e demo fmt lint clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## write bin/headroom-*
 	@mkdir -p $(BIN)
@@ -27,7 +27,14 @@ race: ## the packages with goroutines under the race detector (needs a C compile
 sim: ## simulation seeds: make sim SEEDS=2000
 	$(GO) test ./node/sim -run TestSeeds -seeds $(SEEDS) -v | tail -n 12
 
+sim-figures: ## agreement, detection, cost per node, balance: virtual time (minutes)
+	nice $(GO) test ./node/sim -run 'Within300ms|GrowsGently|MovesLittle|KilledProcess|SilentNode|Merge' -figures -v
+
+sim-verdicts: ## healthy nodes given up in bad weather: make sim-verdicts NODE_HOURS=1000
+	$(GO) test ./node/sim -run HealthyNode -node-hours $(or $(NODE_HOURS),1000) -timeout 0 -v
+
 soak: ## simulation seeds until told to stop; failing seeds are printed
+	$(MAKE) sim-verdicts NODE_HOURS=10000
 	$(GO) test ./node/sim -run TestSeeds -seeds 1000000 -timeout 0 -v
 
 bench: ## benchmarks of the hot paths, ready for benchstat

@@ -69,6 +69,7 @@ var layers = map[string][]string{
 	"reports/page":    {"reports/chart"},
 	"reports/runs":    {"loadgen/result", "reports/stats", "reports/chart", "reports/page"},
 	"reports/studies": {"loadgen/result", "reports/stats", "reports/chart", "reports/page", "reports/runs"},
+	"reports/diff":    {"loadgen/result", "reports/hlog", "reports/stats", "reports/chart", "reports/page"},
 	"reports/sample":  {"loadgen/result"},
 	"reports":         {"loadgen/result", "reports/..."},
 	"hack":            {},

@@ -10,8 +10,11 @@ import (
 
 // options are the flags of all verbs; each verb names those it takes.
 type options struct {
-	output, report string
-	narrow, dark   bool
+	output, report       string
+	narrow, dark         bool
+	force, pairs, gate   bool
+	markdown, json       bool
+	threshold, undecided string
 }
 
 func (o *options) flags() *pflag.FlagSet {
@@ -21,6 +24,13 @@ func (o *options) flags() *pflag.FlagSet {
 	f.StringVar(&o.report, "report", "", "`file` that summary and terminal name as the report")
 	f.BoolVar(&o.narrow, "narrow", false, "plots as drawn for phones")
 	f.BoolVar(&o.dark, "dark", false, "plots on a dark ground")
+	f.BoolVar(&o.force, "force", false, "compare runs of different workloads, with a stamp on everything")
+	f.BoolVar(&o.pairs, "pairs", false, "the runs are interleaved pairs: A B A B …")
+	f.BoolVar(&o.gate, "gate", false, "exit 3 unless no gated figure is shown to be worse by more than --threshold")
+	f.StringVar(&o.threshold, "threshold", "5%", "worsening that the gate allows, a `share`")
+	f.StringVar(&o.undecided, "undecided", "fail", "what the gate says when the runs cannot tell: fail or pass")
+	f.BoolVar(&o.markdown, "markdown", false, "print Markdown, for a pull request")
+	f.BoolVar(&o.json, "json", false, "print JSON, for machines")
 	return f
 }
 
@@ -42,6 +52,10 @@ var verbs = []verb{
 	{name: "summary", args: "RUN", what: "the five lines that tell the story", least: 1, most: 1, noun: "one run folder", flags: []string{"report"},
 		run: func(w []string, o options, out io.Writer) error { return summary(w[0], o.report, out) }},
 	plotVerb("png"), plotVerb("svg"), plotVerb("pdf"),
+	{name: "compare", args: "A B [C…]", what: "each run against the first: differences with intervals", least: 2, noun: "at least two run folders",
+		flags: []string{"output", "force", "pairs", "gate", "threshold", "undecided", "markdown", "json"}, run: compare},
+	{name: "trend", args: "DIR|RUN…", what: "runs over time, with change points", least: 1, noun: "run folders, or a folder with some below",
+		flags: []string{"output", "markdown"}, run: trend},
 	{name: "md", args: "RUN [TABLE…]", what: "the report, or tables of it, as Markdown", least: 1, noun: "a run folder and names of tables",
 		run: func(w []string, _ options, out io.Writer) error { return tables(w[0], w[1:], "md", out) }},
 	{name: "csv", args: "RUN [TABLE…]", what: "tables as CSV; without a name it lists the names", least: 1, noun: "a run folder and names of tables",

@@ -10,6 +10,7 @@ import (
 type timing struct {
 	dev  float64 // smoothed lateness in ns (gap − interval, not below 0), of gaps without loss
 	loss float64 // smoothed share of lost pulses
+	run  float64 // pulses in a row that get lost once in a million times, at that loss
 }
 
 // Smoothing weights: jitter over about 16 pulses, loss over about 50, so that
@@ -32,6 +33,10 @@ func (t *timing) observe(gap, interval time.Duration, lost int) {
 		t.loss += (1 - t.loss) * lossWeight
 	}
 	t.loss -= t.loss * lossWeight
+	t.run = 0
+	if t.loss > 1e-3 {
+		t.run = math.Ceil(math.Log(falseVerdicts) / math.Log(min(t.loss, 0.5)))
+	}
 	if lost == 0 && gap < 3*interval {
 		t.dev += (max(0, float64(gap-interval)) - t.dev) * devWeight // early pulses tell of changes, not of jitter
 	}
@@ -44,10 +49,7 @@ func (t *timing) observe(gap, interval time.Duration, lost int) {
 //
 // with n at least 2, so that a lossless peer gets the base of six intervals.
 func (t *timing) timeout(interval, base time.Duration) time.Duration {
-	n := 2.0
-	if t.loss > 1e-3 {
-		n = max(n, math.Ceil(math.Log(falseVerdicts)/math.Log(min(t.loss, 0.5))))
-	}
+	n := max(2, t.run)
 	dev := min(t.dev, float64(interval))
 	want := time.Duration(float64(interval)*(1+n+pauseAllowed) + 4*dev)
 	return min(max(want, base), maxStretch*base)

@@ -31,7 +31,7 @@ func (c *Core) onPrepare(now cluster.Instant, from cluster.NodeID, m *wire.Prepa
 	if c.round != nil && c.round.ballot != m.Ballot {
 		c.abandon(now, c.backoff())
 	}
-	c.send(from, &wire.Promise{Ballot: m.Ballot})
+	c.send(from, &wire.Promise{Ballot: m.Ballot, View: c.viewKey(), Fences: c.fences(now, m.Members)})
 }
 
 // onAccept freezes this node and reports.

@@ -256,6 +256,9 @@ func (c *Core) Deadline() cluster.Instant {
 		if c.round.fenceAt != 0 {
 			d = min(d, c.round.fenceAt)
 		}
+		if c.round.holdAt != 0 && !c.round.accepting {
+			d = min(d, c.round.holdAt)
+		}
 	} else if c.wish.active {
 		d = max(c.wish.fireAt(), c.retryAt)
 		if !c.graceOver(c.started) {
@@ -294,6 +297,7 @@ func (c *Core) Receive(now cluster.Instant, from cluster.NodeID, m wire.ViewMess
 func (c *Core) act(now cluster.Instant) {
 	c.expireRound(now)
 	c.abortOnDeparture(now)
+	c.open(now)
 	c.finish(now)
 	c.heal(now)
 	if c.round == nil && c.wish.active && c.isPrincipal() && now >= c.wish.fireAt() &&

@@ -183,14 +183,22 @@ func TestCommitWaitsForLeasesOfThoseLeftOut(t *testing.T) {
 		c.Observe(now, mesh(c.self.Node, 2, 3, 4))
 	}
 	exchange(now.Add(quietGone), rest, nil)
-	if len(cs[3].View().Members) != 4 || !cs[3].Frozen() {
-		t.Fatal("committed while node 1 may hold a lease")
+	if len(cs[3].View().Members) != 4 || cs[3].Frozen() || cs[1].Frozen() {
+		t.Fatal("committed while node 1 may hold a lease, or frozen for it")
 	}
 	exchange(end.Add(-101*time.Millisecond), rest, nil)
-	if len(cs[3].View().Members) != 4 {
-		t.Fatal("committed before the fence of node 4 passed")
+	if len(cs[3].View().Members) != 4 || cs[3].Frozen() {
+		t.Fatal("frozen before the fence of node 4 passed")
+	}
+	// Until they are frozen they may grant another lease, which counts as well.
+	for i := range hs {
+		hs[i].grants[1] = end
 	}
 	exchange(end.Add(-100*time.Millisecond+fenceMargin), rest, nil)
+	if len(cs[3].View().Members) != 4 || !cs[3].Frozen() {
+		t.Fatal("committed while node 1 may hold a lease granted after the promise")
+	}
+	exchange(end.Add(fenceMargin), rest, nil)
 	for _, c := range rest {
 		if len(c.View().Members) != 3 || c.Frozen() {
 			t.Errorf("node%d holds %v, frozen %v", c.self.Node, c.View(), c.Frozen())

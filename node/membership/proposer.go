@@ -12,12 +12,20 @@ import (
 type round struct {
 	ballot    cluster.ViewKey
 	members   []cluster.Member
-	accepting bool // all have promised
-	promised  []bool
+	promised  []*fence
+	holdAt    cluster.Instant // all have promised; ask to accept then; zero: not yet
+	accepting bool
 	accepted  []*wire.Accepted
-	acceptedA []cluster.Instant // when each acceptance came
-	deadline  cluster.Instant   // of the phase
-	fenceAt   cluster.Instant   // all have accepted; commit then; zero: not yet
+	fences    []*fence        // of the acceptances
+	deadline  cluster.Instant // of the phase
+	fenceAt   cluster.Instant // all have accepted; commit then; zero: not yet
+}
+
+// fence is what an answer says of leases that outlive it.
+type fence struct {
+	at     cluster.Instant // when it came
+	view   cluster.ViewKey // the View that is left
+	leases []wire.Fence
 }
 
 type mute struct {
@@ -33,8 +41,8 @@ func (c *Core) phaseTimeout() time.Duration { return roundTimeout << c.slow }
 func (c *Core) propose(now cluster.Instant) {
 	c.counter++
 	n := len(c.desired)
-	r := &round{members: c.desired, promised: make([]bool, n), accepted: make([]*wire.Accepted, n),
-		acceptedA: make([]cluster.Instant, n), deadline: now.Add(c.phaseTimeout()),
+	r := &round{members: c.desired, promised: make([]*fence, n), accepted: make([]*wire.Accepted, n),
+		fences: make([]*fence, n), deadline: now.Add(c.phaseTimeout()),
 		ballot: cluster.ViewKey{Counter: c.counter, Proposer: c.self.Node, Inc: c.self.Inc}}
 	c.round = r
 	c.promised = r.ballot
@@ -42,7 +50,7 @@ func (c *Core) propose(now cluster.Instant) {
 	c.stats.Rounds++
 	for i, m := range r.members {
 		if m.Node == c.self.Node {
-			r.promised[i] = true
+			r.promised[i] = &fence{now, c.viewKey(), c.fences(now, r.members)}
 			continue
 		}
 		c.send(m.Node, &wire.Prepare{Ballot: r.ballot, Members: r.members})
@@ -57,14 +65,27 @@ func (c *Core) onPromise(now cluster.Instant, from cluster.NodeID, m *wire.Promi
 		c.stats.Inert++
 		return
 	}
-	r.promised[i] = true
+	r.promised[i] = &fence{now, m.View, m.Fences}
 	c.promisedAll(now)
 }
 
-// promisedAll opens the second phase once everybody has promised.
+// promisedAll opens the second phase once everybody has promised, and what is
+// known of the leases of nodes left out has ended: everybody serves until then,
+// instead of standing frozen.
 func (c *Core) promisedAll(now cluster.Instant) {
 	r := c.round
-	if slices.Contains(r.promised, false) {
+	if slices.Contains(r.promised, nil) {
+		return
+	}
+	r.holdAt = fenceEnd(now, r.promised)
+	r.deadline = r.holdAt.Add(c.phaseTimeout())
+	c.open(now)
+}
+
+// open asks everybody to accept, when the hold is over.
+func (c *Core) open(now cluster.Instant) {
+	r := c.round
+	if r == nil || r.holdAt == 0 || r.accepting || now < r.holdAt {
 		return
 	}
 	r.accepting = true
@@ -76,8 +97,8 @@ func (c *Core) promisedAll(now cluster.Instant) {
 		}
 		c.accepted, c.frozeAt = r.ballot, now
 		payload := c.host.Freeze(r.ballot, r.members)
-		r.accepted[i] = &wire.Accepted{Ballot: r.ballot, View: c.viewKey(), Fences: c.fences(now, r.members), Payload: payload}
-		r.acceptedA[i] = now
+		r.accepted[i] = &wire.Accepted{Ballot: r.ballot, Payload: payload}
+		r.fences[i] = &fence{now, c.viewKey(), c.fences(now, r.members)}
 	}
 	c.persist()
 	c.acceptedAll(now)
@@ -90,30 +111,37 @@ func (c *Core) onAccepted(now cluster.Instant, from cluster.NodeID, m *wire.Acce
 		c.stats.Inert++
 		return
 	}
-	r.accepted[i] = m
-	r.acceptedA[i] = now
+	r.accepted[i], r.fences[i] = m, &fence{now, m.View, m.Fences}
 	c.acceptedAll(now)
 }
 
 // acceptedAll computes, once everybody has accepted, until when leases of
-// nodes left out may hold. Of a node's lease in a View, which needs the echo
-// of all members, the first fence to pass ends it: the minimum over the
-// acceptors that leave the same View. The commit waits for the last of these.
+// nodes left out may hold. The commit waits for the last of these.
 func (c *Core) acceptedAll(now cluster.Instant) {
 	r := c.round
 	if slices.Contains(r.accepted, nil) {
 		return
 	}
+	at := fenceEnd(now, r.fences)
+	r.fenceAt = at
+	r.deadline = at.Add(c.phaseTimeout())
+	c.finish(now)
+}
+
+// fenceEnd is when the last lease of a node left out has ended. A node's lease
+// in a View needs the echo of all members, so the first fence to pass ends it:
+// the minimum over the members that leave the same View.
+func fenceEnd(now cluster.Instant, fences []*fence) cluster.Instant {
 	type lease struct {
 		view cluster.ViewKey
 		node cluster.NodeID
 		inc  cluster.Incarnation
 	}
 	ends := map[lease]cluster.Instant{}
-	for i, a := range r.accepted {
-		for _, f := range a.Fences {
-			k := lease{a.View, f.Node, f.Inc}
-			end := r.acceptedA[i].Add(f.Wait)
+	for _, a := range fences {
+		for _, f := range a.leases {
+			k := lease{a.view, f.Node, f.Inc}
+			end := a.at.Add(f.Wait)
 			if old, ok := ends[k]; !ok || end < old {
 				ends[k] = end
 			}
@@ -123,9 +151,7 @@ func (c *Core) acceptedAll(now cluster.Instant) {
 	for _, end := range ends { // the maximum: the order of a map cannot be seen
 		at = max(at, end)
 	}
-	r.fenceAt = at
-	r.deadline = at.Add(c.phaseTimeout())
-	c.finish(now)
+	return at
 }
 
 // finish commits the round when its fence has passed.
@@ -175,7 +201,7 @@ func (c *Core) expireRound(now cluster.Instant) {
 	c.stats.Timeouts++
 	c.slow = min(c.slow+1, maxSlow)
 	for i, m := range r.members {
-		if m.Node != c.self.Node && (!r.promised[i] || r.accepting && r.accepted[i] == nil) {
+		if m.Node != c.self.Node && (r.promised[i] == nil || r.accepting && r.accepted[i] == nil) {
 			c.blame(now, m.Node)
 		}
 	}
@@ -183,9 +209,16 @@ func (c *Core) expireRound(now cluster.Instant) {
 }
 
 // abortOnDeparture starts over at once when a proposed member is gone. The
-// departure of any other node does not matter to the round.
+// departure of any other node does not matter to the round. While it only
+// waits for leases, a node that has come is reason enough: it would be left
+// out, and waited for.
 func (c *Core) abortOnDeparture(now cluster.Instant) {
 	if c.round == nil {
+		return
+	}
+	if r := c.round; r.holdAt != 0 && !r.accepting && !cluster.SameMembers(r.members, c.desired) {
+		c.stats.Aborted++
+		c.abandon(now, 0)
 		return
 	}
 	for _, m := range c.round.members {

@@ -372,6 +372,9 @@ func (n *Node) committed(m *wire.Commit) {
 
 func (n *Node) note(e heartbeat.Event) {
 	n.Lost[e.Kind]++
+	if n.w.OnEvent != nil {
+		n.w.OnEvent(n, e)
+	}
 	if n.App != nil {
 		n.App.Event(n.Now(), e)
 	}

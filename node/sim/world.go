@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/heartbeat"
 )
 
 // Config describes a World.
@@ -56,6 +57,8 @@ type World struct {
 	still int  // events at the present instant
 	acted bool // a control plane carried out effects since the last checkAll
 	calm  bool // Recover was called: faults under way do nothing more
+	// OnEvent, if not nil, is told what heartbeat tells each node.
+	OnEvent func(n *Node, e heartbeat.Event)
 	// Events counts dispatched events.
 	Events int
 	// Err is the first violated invariant.

@@ -23,8 +23,13 @@ type Prepare struct {
 	Members []cluster.Member // in succession order; includes sender and receiver
 }
 
-// Promise answers Prepare with yes.
-type Promise struct{ Ballot cluster.ViewKey }
+// Promise answers Prepare with yes. View and Fences are those of Accepted, as
+// they are before anybody is frozen, so that most of the wait is over by then.
+type Promise struct {
+	Ballot cluster.ViewKey
+	View   cluster.ViewKey
+	Fences []Fence
+}
 
 // Nack refuses Prepare or Accept.
 type Nack struct {
@@ -133,8 +138,10 @@ func (m *Prepare) Append(b []byte) []byte {
 	return appendMembers(AppendViewKey(b, m.Ballot), m.Members)
 }
 
-// Append implements ViewMessage: key.
-func (m *Promise) Append(b []byte) []byte { return AppendViewKey(b, m.Ballot) }
+// Append implements ViewMessage: key, key, fences (u64, u64, u64 ns).
+func (m *Promise) Append(b []byte) []byte {
+	return appendFences(AppendViewKey(AppendViewKey(b, m.Ballot), m.View), m.Fences)
+}
 
 // Append implements ViewMessage: key, key, bool.
 func (m *Nack) Append(b []byte) []byte {
@@ -146,14 +153,17 @@ func (m *Accept) Append(b []byte) []byte { return appendMembers(AppendViewKey(b,
 
 // Append implements ViewMessage: key, key, fences (u64, u64, u64 ns), payload.
 func (m *Accepted) Append(b []byte) []byte {
-	b = AppendViewKey(AppendViewKey(b, m.Ballot), m.View)
-	b = AppendUvarint(b, uint64(len(m.Fences)))
-	for _, f := range m.Fences {
+	return AppendBytes(appendFences(AppendViewKey(AppendViewKey(b, m.Ballot), m.View), m.Fences), m.Payload)
+}
+
+func appendFences(b []byte, fences []Fence) []byte {
+	b = AppendUvarint(b, uint64(len(fences)))
+	for _, f := range fences {
 		b = AppendU64(b, uint64(f.Node))
 		b = AppendU64(b, uint64(f.Inc))
 		b = AppendU64(b, uint64(f.Wait))
 	}
-	return AppendBytes(b, m.Payload)
+	return b
 }
 
 // Append implements ViewMessage: view, payloads.
@@ -175,7 +185,7 @@ func ParseViewMessage(kind Kind, b []byte) (ViewMessage, error) {
 	case KindPrepare:
 		m = &Prepare{Ballot: r.ViewKey(), Members: readMembers(&r)}
 	case KindPromise:
-		m = &Promise{Ballot: r.ViewKey()}
+		m = &Promise{Ballot: r.ViewKey(), View: r.ViewKey(), Fences: readFences(&r)}
 	case KindNack:
 		m = &Nack{Ballot: r.ViewKey(), Promised: r.ViewKey(), Outside: r.Bool()}
 	case KindAccept:

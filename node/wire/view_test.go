@@ -15,7 +15,7 @@ func viewMessages() []ViewMessage {
 	ms := []cluster.Member{{Node: 4, Inc: 1, Rack: 2, Addr: "a:1"}, {Node: 1, Inc: 9, Quiesced: true, Addr: "b:2"}}
 	return []ViewMessage{
 		&Prepare{Ballot: k, Members: ms},
-		&Promise{Ballot: k},
+		&Promise{Ballot: k, View: k, Fences: []Fence{{Node: 9, Inc: 2, Wait: 7}}},
 		&Nack{Ballot: k, Promised: cluster.ViewKey{Counter: 9}, Outside: true},
 		&Accept{Ballot: k, Members: ms},
 		&Accepted{Ballot: k, View: k, Fences: []Fence{{Node: 2, Inc: 1, Wait: 5}}, Payload: []byte("versions")},

@@ -168,3 +168,31 @@ func LevelName(l string) string {
 	}
 	return level(l)
 }
+
+// Glance writes the document as text for a terminal: title, verdicts and
+// tables.
+func Glance(w io.Writer, d *Document) error {
+	var b strings.Builder
+	if d.Stamp != "" {
+		fmt.Fprintf(&b, "*** %s ***\n", strings.ToUpper(Printable(d.Stamp)))
+	}
+	fmt.Fprintf(&b, "%s.\n", Printable(d.Title))
+	d.each(func(block Block) {
+		switch x := block.(type) {
+		case Verdicts:
+			b.WriteString("\n")
+			for _, v := range x {
+				fmt.Fprintf(&b, "%-8s %s: %s\n", LevelName(v.Level), Printable(v.Rule), Printable(v.Text))
+			}
+		case Values:
+			b.WriteString("\n")
+			for _, v := range x {
+				fmt.Fprintf(&b, "%-30s %s  %s\n", Printable(v.Label), Printable(v.Text), Printable(v.Note))
+			}
+		case *Table:
+			fmt.Fprintf(&b, "\n%s\n", x)
+		}
+	})
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -19,6 +19,13 @@ import (
 type Size struct {
 	Seconds, Operations, Nodes int
 	Samples                    int // of each operation in each second
+	// Scale stretches all latencies; zero means 1. Seed draws other samples of
+	// the same distributions. Day moves the start.
+	Scale float64
+	Seed  uint64
+	Day   int
+	// Fresh draws every second anew, which costs a millisecond each.
+	Fresh bool
 }
 
 // Hour is the run that a report must show within five seconds and ten
@@ -36,7 +43,7 @@ func Large(dir string, size Size) error {
 	if err != nil {
 		return err
 	}
-	zero := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	zero := time.Date(2026, 3, 1+size.Day, 12, 0, 0, 0, time.UTC)
 	s := summary(zero)
 	s.ID, s.DurationSec, s.Faults, s.Audit = "large-1", float64(size.Seconds), nil, result.Audit{Why: "a synthetic run"}
 	s.OfferedOpsPerSec = float64(size.Operations * size.Samples)
@@ -46,7 +53,7 @@ func Large(dir string, size Size) error {
 	names := make([]string, size.Operations)
 	for i := range names {
 		names[i] = fmt.Sprintf("op%02d", i+1)
-		o, err := largeOperation(dir, names[i], size, zero, rand.New(rand.NewPCG(uint64(i), 3)))
+		o, err := largeOperation(dir, names[i], size, zero, i)
 		if err != nil {
 			return err
 		}
@@ -73,15 +80,25 @@ func rhythm(t int) float64 { return 1 + 0.3*math.Sin(float64(t)/200) }
 
 // largeOperation writes the three logs of an operation: every second takes the
 // template nearest to its rhythm.
-func largeOperation(dir, op string, size Size, zero time.Time, rnd *rand.Rand) (o result.Operation, err error) {
-	base := 200e3 * math.Exp(rnd.Float64()*1.5)
+func largeOperation(dir, op string, size Size, zero time.Time, i int) (o result.Operation, err error) {
+	base := 200e3 * math.Exp(float64(i*7%20)/20*1.5)
+	if size.Scale > 0 {
+		base *= size.Scale
+	}
+	rnd := rand.New(rand.NewPCG(uint64(i), 3+size.Seed))
 	for _, kind := range result.Kinds {
 		scale := map[result.Kind]float64{result.Response: base * 1.05, result.Service: base, result.Lateness: 15e3}[kind]
-		var hists [templates]*hdr.Histogram
-		var texts [templates][]byte
+		n := templates
+		if size.Fresh {
+			n = size.Seconds
+		}
+		hists, texts := make([]*hdr.Histogram, n), make([][]byte, n)
 		for i := range hists {
 			hists[i] = result.NewHistogram()
 			slow := 0.7 + 0.6*float64(i)/(templates-1)
+			if size.Fresh {
+				slow = rhythm(i)
+			}
 			for range size.Samples {
 				_ = hists[i].RecordValue(int64(scale * slow * math.Exp(0.5*rnd.NormFloat64()))) // far below MaxLatency
 			}
@@ -89,7 +106,7 @@ func largeOperation(dir, op string, size Size, zero time.Time, rnd *rand.Rand) (
 				return o, err
 			}
 		}
-		sum, err := largeLog(filepath.Join(dir, op+"-"+string(kind)+".hlog"), size.Seconds, zero, hists[:], texts[:])
+		sum, err := largeLog(filepath.Join(dir, op+"-"+string(kind)+".hlog"), size.Seconds, zero, hists, texts)
 		if err != nil {
 			return o, err
 		}
@@ -115,14 +132,16 @@ func largeLog(path string, seconds int, zero time.Time, hists []*hdr.Histogram, 
 	defer f.Close()
 	b := bufio.NewWriterSize(f, 1<<20)
 	b.WriteString("#[Histogram log format version 1.3]\n\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n")
-	var used [templates]int64
-	var most [templates]float64
+	used, most := make([]int64, len(hists)), make([]float64, len(hists))
 	for i, h := range hists {
 		most[i] = float64(h.Max()) / 1e6 // walks the whole histogram
 	}
 	for t := range seconds {
 		i := int(math.Round((rhythm(t) - 0.7) / 0.6 * (templates - 1)))
 		i = min(max(i, 0), templates-1)
+		if len(hists) == seconds {
+			i = t
+		}
 		used[i]++
 		fmt.Fprintf(b, "%d.000000,1.000000,%.6f,%s\n", zero.Unix()+int64(t), most[i], bytes.TrimSpace(texts[i]))
 	}

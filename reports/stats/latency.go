@@ -207,3 +207,30 @@ func (f *Facts) bins(latency map[int]*Bin) []Bin {
 	}
 	return out
 }
+
+// SecondsOf returns the seconds of a run's measured phase without latencies.
+func SecondsOf(run *result.Run) []Second { return seconds(run) }
+
+// EachSecond calls visit with the response histogram over all operations of
+// each second, in rising order of time; the histogram is valid during the call.
+// It returns what was damaged, and false when the run has no interval log.
+func EachSecond(run *result.Run, visit func(t int, c *hlog.Counts)) (problems []string, ok bool) {
+	sum := hlog.NewCounts()
+	m := merge(run, result.Response, func(t int, parts []part) {
+		sum.Reset()
+		for _, p := range parts {
+			sum.Add(p.bins)
+		}
+		visit(t, sum)
+	})
+	return m.problems, len(m.ops) > 0
+}
+
+// Totals returns the response percentiles over all operations of a run,
+// failed ones being infinite.
+func Totals(run *result.Run) result.Percentiles {
+	f := &Facts{Run: run}
+	sum, m := totals(run, result.Response)
+	sum.Infinite = f.infinite(result.Response, m)
+	return result.Summarize(sum.Histogram(), sum.Infinite)
+}

@@ -292,3 +292,6 @@ func supportedTo(n int64) float64 {
 	}
 	return best
 }
+
+// CurveOf returns the percentile curve of response times.
+func CurveOf(c *hlog.Counts) Curve { return curve(result.Response, c) }

@@ -1,0 +1,240 @@
+package diff
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"headroom/loadgen/result"
+	"headroom/reports/page"
+	"headroom/reports/sample"
+)
+
+// fresh writes and reads a run of 30 s whose latencies are scaled.
+func fresh(t *testing.T, name string, scale float64, seed uint64) *Run {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := sample.Large(dir, sample.Size{Seconds: 30, Operations: 1, Nodes: 1, Samples: 1000, Scale: scale, Seed: seed, Fresh: true}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func at(s Shift, p float64) Difference {
+	for _, d := range s.Points {
+		if d.P == p {
+			return d
+		}
+	}
+	return Difference{Change: math.NaN(), ChangeLo: math.NaN(), ChangeHi: math.NaN()}
+}
+
+func TestAShiftIsFoundWithItsSize(t *testing.T) {
+	a, b := fresh(t, "a", 1, 1), fresh(t, "b", 1.2, 2)
+	r, err := Compare([]*Run{a, b}, Options{Threshold: 0.05})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []float64{0.5, 0.9, 0.99} {
+		d := at(r.Shifts[0], p)
+		if !d.Known() || d.ChangeLo > 0.2 || d.ChangeHi < 0.2 || d.ChangeLo < 0 {
+			t.Errorf("p%g changed by %.3f in [%.3f, %.3f], want an interval around 0.2 above 0", p*100, d.Change, d.ChangeLo, d.ChangeHi)
+		}
+	}
+	if got := sentence(r.Shifts[0]); !strings.HasPrefix(got, "b is slower than a at ") {
+		t.Errorf("sentence = %q", got)
+	}
+	if whole, _ := r.Gate(); whole != Fail {
+		t.Errorf("gate = %s, want fail", whole)
+	}
+	back, err := Compare([]*Run{b, a}, Options{Threshold: 0.05})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := sentence(back.Shifts[0]); !strings.HasPrefix(got, "a is faster than b at ") {
+		t.Errorf("sentence = %q", got)
+	}
+	if whole, _ := back.Gate(); whole == Fail {
+		t.Error("the gate fails a run that is faster")
+	}
+}
+
+func TestEqualRunsShowNoDifference(t *testing.T) {
+	r, err := Compare([]*Run{fresh(t, "a", 1, 1), fresh(t, "b", 1, 9)}, Options{Threshold: 0.25})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := sentence(r.Shifts[0]); !strings.HasPrefix(got, "No difference is shown between a and b: p99 lies between ") {
+		t.Errorf("sentence = %q", got)
+	}
+	if whole, list := r.Gate(); whole != Pass {
+		t.Errorf("gate = %s of %+v, want pass at 25 %%", whole, list)
+	}
+}
+
+func TestOtherWorkloadsAreRefusedUnlessForced(t *testing.T) {
+	a, b := fresh(t, "a", 1, 1), fresh(t, "b", 1, 2)
+	b.Folder.Summary.Workload = result.Workload{Name: "other", SHA256: "ffff"}
+	if _, err := Compare([]*Run{a, b}, Options{}); !errors.Is(err, ErrWorkloads) || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("Compare = %v, want a refusal that names --force", err)
+	}
+	r, err := Compare([]*Run{a, b}, Options{Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Document(r, false)
+	if d.Stamp != "Different workloads" {
+		t.Errorf("stamp = %q", d.Stamp)
+	}
+	for _, f := range d.Figures() {
+		if f.Name == "shift" && !strings.Contains(f.Caption, "DIFFERENT WORKLOADS") {
+			t.Errorf("the figure is not labelled: %s", f.Caption)
+		}
+	}
+	b.Folder.Summary.Workload = a.Folder.Summary.Workload
+	b.Folder.Summary.Loop = "closed"
+	if _, err := Compare([]*Run{a, b}, Options{}); !errors.Is(err, ErrWorkloads) {
+		t.Errorf("open against closed loop = %v, want a refusal", err)
+	}
+}
+
+func TestFewPairsAreUndecidedAndSayHowManyMore(t *testing.T) {
+	var runs []*Run
+	for i := range 6 {
+		runs = append(runs, fresh(t, fmt.Sprintf("a%d", i), 1, uint64(10+i)), fresh(t, fmt.Sprintf("b%d", i), 1.2, uint64(20+i)))
+		switch i {
+		case 2:
+			r, err := Compare(runs, Options{Pairs: true, Threshold: 0.05})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if whole, list := r.Gate(); whole != Undecided || !strings.Contains(list[0].Text, "six pairs") {
+				t.Errorf("three pairs: gate = %s of %+v, want undecided", whole, list)
+			}
+		case 5:
+			r, err := Compare(runs, Options{Pairs: true, Threshold: 0.05})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := at(r.Shifts[0], 0.5)
+			if !d.Known() || d.ChangeLo > 0.2 || d.ChangeHi < 0.2 {
+				t.Errorf("six pairs: p50 changed by [%.3f, %.3f], want around 0.2", d.ChangeLo, d.ChangeHi)
+			}
+			if whole, _ := r.Gate(); whole != Fail {
+				t.Errorf("six pairs of +20 %%: gate = %s, want fail", whole)
+			}
+		}
+	}
+	if _, err := Compare(runs[:3], Options{Pairs: true}); err == nil {
+		t.Error("three runs make one and a half pairs, and no error")
+	}
+}
+
+func TestTheSimultaneousIntervalCoversZeroMostly(t *testing.T) {
+	// 60 comparisons of equal blocks: with 95 % each, more than 10 that exclude
+	// zero somewhere have a chance below 1 in 2,000.
+	rnd := rand.New(rand.NewPCG(4, 4))
+	wrong := 0
+	for range 60 {
+		d := make([][]float64, 8)
+		for i := range d {
+			d[i] = make([]float64, len(shares)+1)
+			common := rnd.NormFloat64() * 0.02
+			for j := range d[i] {
+				d[i][j] = common + rnd.NormFloat64()*0.02
+			}
+		}
+		s := Shift{Points: make([]Difference, len(shares)), Pairs: 8, Rate: Difference{Supported: true}}
+		for j := range s.Points {
+			s.Points[j] = Difference{P: shares[j], Supported: true}
+		}
+		pairBand(&s, d)
+		if up, down := shown(s); len(up)+len(down) > 0 {
+			wrong++
+		}
+	}
+	if wrong > 10 {
+		t.Errorf("%d of 60 comparisons of equals claim a difference", wrong)
+	}
+}
+
+func TestChangePointsAreWhereTheStepIs(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 5))
+	values := make([]float64, 40)
+	for i := range values {
+		values[i] = 1000 * (1 + 0.02*rnd.NormFloat64())
+		if i >= 22 {
+			values[i] *= 1.15
+		}
+	}
+	got := changes(values)
+	if len(got) != 1 || got[0].at != 22 || math.Abs(got[0].after/got[0].before-1.15) > 0.02 {
+		t.Errorf("changes = %+v, want one at 22 of +15 %%", got)
+	}
+	if got := changes(values[:22]); len(got) != 0 {
+		t.Errorf("noise changed at %+v", got)
+	}
+	for i := range values[22:] {
+		values[22+i] /= 1.13 // 2 % remain: shown, perhaps, but too small to matter
+	}
+	if got := changes(values); len(got) != 0 {
+		t.Errorf("a step of 2 %% is reported: %+v", got)
+	}
+	if got := changes(values[:13]); got != nil {
+		t.Errorf("13 values changed at %+v", got)
+	}
+}
+
+func TestTrendFollowsRunsAndLeavesOthersOut(t *testing.T) {
+	root := t.TempDir()
+	var dirs []string
+	for i := range 16 {
+		scale := 1.0
+		if i >= 8 {
+			scale = 1.4
+		}
+		dir := filepath.Join(root, fmt.Sprint("r", i))
+		if err := sample.Large(dir, sample.Size{Seconds: 8, Operations: 1, Nodes: 1, Samples: 300, Scale: scale, Seed: uint64(i), Day: i, Fresh: true}); err != nil {
+			t.Fatal(err)
+		}
+		dirs = append(dirs, dir)
+	}
+	if err := sample.Alter(dirs[3], func(s *result.Summary) { s.Workload.SHA256 = "other" }); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Trend(append(dirs, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "Over 15 runs p50 changed once, p99 changed once"; d.Title != want {
+		t.Errorf("title = %q, want %q", d.Title, want)
+	}
+	var b bytes.Buffer
+	if err := page.Markdown(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"another workload", "no run folder", "p50 changed by +4"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the trend does not say %q:\n%.1500s", want, b.String())
+		}
+	}
+}
+
+func TestNothingToCompareIsAnError(t *testing.T) {
+	if _, err := Read(t.TempDir()); err == nil {
+		t.Error("an empty folder was read")
+	}
+	a := fresh(t, "a", 1, 1)
+	if _, err := Compare([]*Run{a}, Options{}); err == nil {
+		t.Error("one run was compared")
+	}
+}
