@@ -100,7 +100,7 @@ type Summary struct {
 	// since they were started, when a split healed; of a cluster that the run
 	// did not start, nothing is known.
 	Conflicts []Conflict `json:"conflicts_discarded,omitempty"`
-	Verdicts          []Verdict            `json:"verdicts"`
+	Verdicts  []Verdict  `json:"verdicts"`
 
 	// MeasuredFrom is t_s = 0 of every CSV file.
 	MeasuredFrom time.Time `json:"measured_from"`
