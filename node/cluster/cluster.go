@@ -160,9 +160,16 @@ type View struct {
 
 // Index returns the position of n in the succession list, or -1.
 func (v *View) Index(n NodeID) int {
-	for i := range v.Members {
-		if v.Members[i].Node == n {
-			return i
+	low, high := 0, len(v.Members)
+	for low < high {
+		mid := int(uint(low+high) >> 1)
+		switch m := v.Members[mid].Node; {
+		case m == n:
+			return mid
+		case m > n:
+			low = mid + 1
+		default:
+			high = mid
 		}
 	}
 	return -1

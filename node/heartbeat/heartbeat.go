@@ -135,6 +135,7 @@ type peer struct {
 	frozen  bool
 	hears   []cluster.NodeID // as it reports, sorted
 	partial bool
+	quiet   cluster.ViewKey  // the View all of which it hears and none of which it doubts, and nobody else
 	doubts  []cluster.NodeID // as it reports, sorted
 
 	leaseKey  cluster.ViewKey // the View under which leaseFrom counts

@@ -111,6 +111,10 @@ func (c *Core) learn(now cluster.Instant, p *peer, m *wire.Pulse) {
 	if before != p.member || wasLeaving != p.leaving || view != p.view || frozen != p.frozen {
 		c.out.Changed = true
 	}
+	quiet := m.Shared && !m.Partial && len(m.HearsBits)+len(m.DoubtBits)+len(m.Hears)+len(m.Doubts) == 0
+	if quiet && p.quiet == m.View {
+		return // the same as last time
+	}
 	hears, doubts := m.Hears, m.Doubts
 	if m.Shared {
 		if c.view == nil || c.view.Key != m.View {
@@ -131,6 +135,9 @@ func (c *Core) learn(now cluster.Instant, p *peer, m *wire.Pulse) {
 		doubts = fromBits(c.view, m.DoubtBits, doubts)
 	}
 	hears, doubts = sorted(hears), sorted(doubts)
+	if p.quiet = (cluster.ViewKey{}); quiet {
+		p.quiet = m.View
+	}
 	if !slices.Equal(hears, p.hears) || m.Partial != p.partial {
 		p.hears, p.partial = hears, m.Partial
 		c.out.Changed = true

@@ -244,7 +244,11 @@ func (c *Core) Observe(now cluster.Instant, peers []Peer) {
 
 // Tick does what is due. Calling it early does no harm.
 func (c *Core) Tick(now cluster.Instant) {
-	c.reconsider(now)
+	if now >= c.muteDeadline() {
+		c.reconsider(now) // somebody may be desired again
+	} else {
+		c.review(now)
+	}
 	c.act(now)
 }
 
