@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -47,7 +48,9 @@ const usage = `usage: headroom-loadgen COMMAND [WORKLOAD] (--local-nodes N | --t
 
 commands ('COMMAND --help' lists the flags):
   run        run a load test and write a run folder
-  knee       find the highest rate that holds an SLO
+  knee       find the highest rate that holds an SLO, healthy or under a fault
+  overload   run over the limit for a while and see whether the target recovers
+  calibrate  what this generator can do on this machine
 
 workloads: a file, or one of `
 
@@ -83,21 +86,10 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if len(args) < 2 {
 		return usagef("no command\n%s", help)
 	}
-	switch args[1] {
-	case "run":
-		o, err := runCommand.parse(args, stdout)
-		if err != nil {
-			return err
-		}
-		return runCommandLine(ctx, o, stdout, newProgress(stderr))
-	case "knee":
-		k := &kneeOptions{}
-		o, err := kneeCommand(k).parse(args, stdout)
-		if err != nil {
-			return err
-		}
-		return kneeCommandLine(ctx, o, k, stdout, newProgress(stderr))
-	case "help", "-h", "--help":
+	if c, ok := commands[args[1]]; ok {
+		return c(ctx, args, stdout, stderr)
+	}
+	if slices.Contains([]string{"help", "-h", "--help"}, args[1]) {
 		fmt.Fprintln(stdout, help)
 		return nil
 	}

@@ -376,6 +376,15 @@ func (o *options) set(key, value string, nodeKeys []string) error {
 	return unknown(key, append(workloads.Keys(), nodeKeys...))
 }
 
+// set1 applies KEY=VALUE to the workload alone.
+func (o *options) set1(s string) error {
+	key, value, ok := strings.Cut(s, "=")
+	if !ok {
+		return fmt.Errorf("--set %q: want KEY=VALUE", s)
+	}
+	return o.set(strings.TrimSpace(key), value, nil)
+}
+
 func unknown(key string, known []string) error {
 	if near := workloads.Nearest(key, known); near != "" {
 		return fmt.Errorf("unknown key %q: did you mean %q?", key, near)

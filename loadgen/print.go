@@ -17,12 +17,7 @@ import (
 // print writes the summary to stdout: a table, or run.json with --json.
 func (s *session) print() error {
 	if s.o.json {
-		text, err := json.MarshalIndent(&s.summary, "", "  ")
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(s.stdout, string(text))
-		return err
+		return printJSON(s.stdout, &s.summary)
 	}
 	s.printOperations()
 	s.printFaults()
@@ -34,6 +29,15 @@ func (s *session) print() error {
 		}
 	}
 	_, err := fmt.Fprintf(s.stdout, "run folder: %s\n", s.dir)
+	return err
+}
+
+func printJSON(w io.Writer, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, string(text))
 	return err
 }
 
@@ -108,11 +112,7 @@ func optional(v *float64, unit string) string {
 func (n *knee) print(w io.Writer) error {
 	d := &n.doc
 	if n.o.json {
-		text, err := json.MarshalIndent(d, "", "  ")
-		if err == nil {
-			_, err = fmt.Fprintln(w, string(text))
-		}
-		return err
+		return printJSON(w, d)
 	}
 	t := plainTable()
 	t.AppendHeader(table.Row{"probe", "rate", "achieved", "seconds", "p50", "p99", "slower", "allowed", "outcome"})
