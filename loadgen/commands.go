@@ -7,34 +7,51 @@ import (
 
 // commands are the program's commands; each parses its own flags.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error{
-	"run": func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-		o, err := runCommand.parse(args, stdout)
-		if err != nil {
-			return err
-		}
-		return runCommandLine(ctx, o, stdout, newProgress(stderr))
-	},
-	"knee": func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-		k := &kneeOptions{}
-		o, err := kneeCommand(k).parse(args, stdout)
-		if err != nil {
-			return err
-		}
-		return kneeCommandLine(ctx, o, k, stdout, newProgress(stderr))
-	},
-	"overload": func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-		v := &overloadOptions{}
-		o, err := overloadCommand(v).parse(args, stdout)
-		if err != nil {
-			return err
-		}
-		return overloadCommandLine(ctx, o, v, stdout, newProgress(stderr))
-	},
-	"calibrate": func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-		o, err := parseCalibrate(args, stdout)
-		if err != nil {
-			return err
-		}
-		return calibrateCommandLine(ctx, o, stdout, newProgress(stderr))
-	},
+	"run":       runMain,
+	"knee":      kneeMain,
+	"overload":  overloadMain,
+	"matrix":    matrixMain,
+	"calibrate": calibrateMain,
+}
+
+func runMain(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := runCommand.parse(args, stdout)
+	if err != nil {
+		return err
+	}
+	return runCommandLine(ctx, o, stdout, newProgress(stderr))
+}
+
+func kneeMain(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	k := &kneeOptions{}
+	o, err := kneeCommand(k).parse(args, stdout)
+	if err != nil {
+		return err
+	}
+	return kneeCommandLine(ctx, o, k, stdout, newProgress(stderr))
+}
+
+func overloadMain(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	v := &overloadOptions{}
+	o, err := overloadCommand(v).parse(args, stdout)
+	if err != nil {
+		return err
+	}
+	return overloadCommandLine(ctx, o, v, stdout, newProgress(stderr))
+}
+
+func matrixMain(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	m, err := parseMatrix(args, stdout)
+	if err != nil {
+		return err
+	}
+	return m.run(ctx, stdout, newProgress(stderr))
+}
+
+func calibrateMain(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parseCalibrate(args, stdout)
+	if err != nil {
+		return err
+	}
+	return calibrateCommandLine(ctx, o, stdout, newProgress(stderr))
 }

@@ -50,6 +50,7 @@ commands ('COMMAND --help' lists the flags):
   run        run a load test and write a run folder
   knee       find the highest rate that holds an SLO, healthy or under a fault
   overload   run over the limit for a while and see whether the target recovers
+  matrix     one run or knee for each of workload x device x nodes x copies x value size
   calibrate  what this generator can do on this machine
 
 workloads: a file, or one of `
