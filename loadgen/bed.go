@@ -99,7 +99,8 @@ func (b *bed) close() {
 
 func (b *bed) connect(ctx context.Context) error {
 	o := b.o
-	cfg := target.HeadroomConfig{Credentials: o.credentials, Insecure: o.insecure, Namespace: o.namespace}
+	cfg := target.HeadroomConfig{Credentials: o.credentials, Insecure: o.insecure, Namespace: o.namespace,
+		Set: o.recordSet()}
 	if o.nodes > 0 {
 		if err := b.start(ctx); err != nil {
 			return err

@@ -11,6 +11,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"knee":      kneeMain,
 	"overload":  overloadMain,
 	"matrix":    matrixMain,
+	"merge":     mergeMain,
 	"calibrate": calibrateMain,
 }
 
@@ -54,4 +55,12 @@ func calibrateMain(ctx context.Context, args []string, stdout, stderr io.Writer)
 		return err
 	}
 	return calibrateCommandLine(ctx, o, stdout, newProgress(stderr))
+}
+
+func mergeMain(_ context.Context, args []string, stdout, _ io.Writer) error {
+	o, err := parseMerge(args, stdout)
+	if err != nil {
+		return err
+	}
+	return mergeCommandLine(o, stdout)
 }

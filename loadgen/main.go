@@ -51,6 +51,7 @@ commands ('COMMAND --help' lists the flags):
   knee       find the highest rate that holds an SLO, healthy or under a fault
   overload   run over the limit for a while and see whether the target recovers
   matrix     one run or knee for each of workload x device x nodes x copies x value size
+  merge      join the run folders of the shards of one load, exactly
   calibrate  what this generator can do on this machine
 
 workloads: a file, or one of `

@@ -40,6 +40,7 @@ type options struct {
 	think       time.Duration
 	precise     bool
 	slo         []result.Limit
+	shard       *result.Shard // nil: this process makes the whole load
 	arrivals    drive.Arrivals
 	duration    time.Duration
 	warmup      time.Duration
@@ -60,7 +61,7 @@ type options struct {
 // raw is the command line before its values are read.
 type raw struct {
 	rate, arrivals, duration, warmup, deadline, readBack, device string
-	trace, think, precise                                        string
+	trace, think, precise, shard, startAt                        string
 	sets, faults, slo                                            []string
 }
 
@@ -73,6 +74,8 @@ func addRun(f *pflag.FlagSet, o *options, r *raw) {
 	f.StringVar(&r.duration, "duration", "", "length of the measured phase (default 30s, or as long as the trace or the workload's stages)")
 	f.StringVar(&r.warmup, "warmup", "5s", "length of the phase before it, driven and not measured")
 	f.StringArrayVar(&r.faults, "fault", nil, "`'kill node3 @10s'`: kill, term, stop, cont or start of node1…, all or random; local nodes; repeatable")
+	f.StringVar(&r.shard, "shard", "", "`I/N`: make part I (0 to N-1) of the load, with records of its own; merge joins the runs")
+	f.StringVar(&r.startAt, "start-at", "", "`TIME` at which all shards start measuring: 2026-11-22T22:00:00Z or seconds since 1970")
 	f.StringArrayVar(&r.slo, "slo", nil, "`p99=2ms` or get.p99_9=10ms: a limit that the run must hold, else exit 3; repeatable")
 }
 
@@ -134,6 +137,7 @@ func (c *loadCommand) parse(args []string, stdout io.Writer) (*options, error) {
 		func() error { return o.parseSets(r.sets) }, func() error { return o.parseFaults(r.faults) },
 		func() error { return o.parseSLO(r.slo) }, o.workload.Validate,
 	}
+	steps = append(steps, func() error { return o.parseShard(r.shard, r.startAt) })
 	if c.finish != nil {
 		steps = append(steps, func() error { return c.finish(o, r) })
 	}

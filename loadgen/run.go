@@ -69,6 +69,9 @@ func (s *session) phases(ctx context.Context) (*drive.Report, error) {
 	if err := s.choose(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.awaitStart(ctx); err != nil {
+		return nil, err
+	}
 	report, err := s.measure(ctx, scheduled(s.o), nil)
 	if err != nil {
 		return nil, err

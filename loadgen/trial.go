@@ -130,6 +130,7 @@ func (t *trial) finish(report *drive.Report) error {
 		t.steady(report)
 		m.Use = t.rec.use(zero, report.Duration, m)
 		m.Verdicts = append(t.notInjected, drive.Verdicts(m, t.driver.Errors())...)
+		t.noteShard()
 		if t.ended != "" {
 			m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "EARLY", Level: result.Info, Text: t.ended})
 		}

@@ -128,25 +128,43 @@ func (r *Run) readNodes() error {
 	return nil
 }
 
-// Intervals reads the interval log of an operation, one histogram per second
-// of the measured phase. It returns os.ErrNotExist when the run has none.
-func (r *Run) Intervals(op string, kind Kind) ([]Interval, error) {
+// Walk opens the interval log of an operation and returns a function that reads
+// one interval after the other, false at the end, and one that closes the file.
+// It returns os.ErrNotExist when the run has no such log.
+func (r *Run) Walk(op string, kind Kind) (next func() (Interval, bool, error), done func() error, err error) {
 	path := filepath.Join(r.Dir, op+"-"+string(kind)+".hlog")
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer f.Close()
-	var out []Interval
-	for log := hdr.NewHistogramLogReader(f); ; {
+	log := hdr.NewHistogramLogReader(f)
+	return func() (Interval, bool, error) {
 		h, err := log.NextIntervalHistogram()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return Interval{}, false, fmt.Errorf("%s: %w", path, err)
 		}
 		if h == nil {
-			return out, nil
+			return Interval{}, false, nil
 		}
-		out = append(out, Interval{From: time.UnixMilli(h.StartTimeMs()), To: time.UnixMilli(h.EndTimeMs()), Hist: h})
+		return Interval{From: time.UnixMilli(h.StartTimeMs()), To: time.UnixMilli(h.EndTimeMs()), Hist: h}, true, nil
+	}, f.Close, nil
+}
+
+// Intervals reads the interval log of an operation, one histogram per second
+// of the measured phase. It returns os.ErrNotExist when the run has none.
+func (r *Run) Intervals(op string, kind Kind) ([]Interval, error) {
+	next, done, err := r.Walk(op, kind)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var out []Interval
+	for {
+		i, ok, err := next()
+		if err != nil || !ok {
+			return out, err
+		}
+		out = append(out, i)
 	}
 }
 

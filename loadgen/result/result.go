@@ -152,7 +152,7 @@ type Steady struct {
 // Shard is one part of a load that several processes make together.
 type Shard struct {
 	ID      string    `json:"id"`    // of the run
-	Index   int       `json:"index"` // 1 to Of
+	Index   int       `json:"index"` // 0 to Of-1
 	Of      int       `json:"of"`
 	StartAt time.Time `json:"start_at"` // planned start of the measured phase
 	// ClockOffsetMS is this machine's wall clock less the reference's, within
