@@ -18,7 +18,7 @@ func TestTheJobsCommandLineIsOneThatParses(t *testing.T) {
 	}
 	var job struct {
 		Spec struct {
-			CompletionMode           string
+			CompletionMode           string `yaml:"completionMode"`
 			Completions, Parallelism int
 			Template                 struct {
 				Spec struct {
