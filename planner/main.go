@@ -51,6 +51,7 @@ type verb struct {
 
 var verbs = []verb{
 	{"plan", "REQUIREMENTS", "the fewest servers, and why not one fewer", runPlan},
+	{"fit", "RUN...", "a model of run folders and device profiles, and how well it explains them", runFit},
 	{"catalog", "", "the machine types, where they come from and how far they can be trusted", runCatalog},
 	{"example", "[NAME]", "list or print requirements to start from", runExample},
 }

@@ -26,6 +26,8 @@ type options struct {
 	kind    string
 	racks   int
 	copies  int
+	devices []string
+	name    string
 }
 
 // parseOptions reads the flags of a verb.
@@ -46,6 +48,11 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 	case "plan":
 		f.StringVarP(&o.output, "output", "o", "", "`FILE` to write the plan to, as JSON")
 		f.BoolVar(&o.all, "all", false, "list every combination of type, copies and racks")
+	case "fit":
+		f.StringVarP(&o.output, "output", "o", "model.json", "`FILE` to write the model to")
+		f.StringArrayVar(&o.devices, "device", nil, "device `PROFILE`, shipped or a file; repeatable")
+		f.StringVar(&o.kind, "type", "", "catalog `TYPE` of the machine that the runs were made on")
+		f.StringVar(&o.name, "name", "", "of the model")
 	case "reverse", "fleet":
 		f.IntSliceVar(&o.nodes, "nodes", nil, "number of nodes; for fleet several, with commas")
 		f.StringVar(&o.kind, "type", "", "machine `TYPE` of the catalog")

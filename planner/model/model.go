@@ -23,7 +23,10 @@ type Model struct {
 	Created string   `json:"created,omitempty"` // RFC 3339
 	Prior   bool     `json:"prior"`             // true: nothing here was measured on the machines planned for
 	Runs    []string `json:"runs,omitempty"`    // ids of the runs it was fitted to
-	Host    Host     `json:"host"`
+	// Unmeasured names the fields below that the runs say nothing about: they
+	// hold the shipped prior.
+	Unmeasured []string `json:"unmeasured,omitempty"`
+	Host       Host     `json:"host"`
 
 	// What one operation costs of CPU: a read at its master, a write at its
 	// master, a write at each replica, each KiB of value beside, and a record
@@ -107,6 +110,12 @@ type Range struct {
 	ValueMost  float64 `json:"value_bytes_most"`
 	// UtilisationMost is the highest utilisation of the busiest resource.
 	UtilisationMost float64 `json:"utilisation_most"`
+}
+
+// Rests reports whether any of the fields, named as in the file, rests on a
+// prior.
+func (m *Model) Rests(fields ...string) bool {
+	return m.Prior || slices.ContainsFunc(fields, func(f string) bool { return slices.Contains(m.Unmeasured, f) })
 }
 
 // Latency reports whether the model predicts percentiles.

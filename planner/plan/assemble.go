@@ -121,9 +121,9 @@ func (m *maker) assumptions(choices []choice) []Assumption {
 	add := func(prior bool, format string, args ...any) {
 		list = append(list, Assumption{fmt.Sprintf(format, args...), prior})
 	}
-	add(mo.Prior, "CPU per operation: %v us a read, %v us a write at its master, %v us at a replica, %v us per KiB beside", mo.ReadCPU, mo.WriteCPU, mo.ReplicaCPU, mo.PerKiBCPU)
-	add(mo.Prior, "a node moves %v MB/s and %v records/s of migration at most", mo.MigrateBytes.Times(1e-6), mo.MigrateRecords)
-	add(mo.Prior, "a dead node's partitions are served again after %v s", mo.Failover)
+	add(mo.Rests("read_cpu_us", "write_cpu_us", "replica_cpu_us", "per_kib_cpu_us"), "CPU per operation: %v us a read, %v us a write at its master, %v us at a replica, %v us per KiB beside", mo.ReadCPU, mo.WriteCPU, mo.ReplicaCPU, mo.PerKiBCPU)
+	add(mo.Rests("migrate_bytes_per_s", "migrate_records_per_s"), "a node moves %v MB/s and %v records/s of migration at most", mo.MigrateBytes.Times(1e-6), mo.MigrateRecords)
+	add(mo.Rests("failover_s"), "a dead node's partitions are served again after %v s", mo.Failover)
 	if mo.ScaleNodes == 0 {
 		add(true, "throughput grows linearly with the nodes: not measured")
 	}
