@@ -117,6 +117,19 @@ func TestWrongUsageSaysWhatIsRight(t *testing.T) {
 	f("poisson or constant", null("--arrivals", "bursts")...)
 }
 
+func TestAFaultMayBeAtAShareOfTheRun(t *testing.T) {
+	for in, want := range map[string]string{"kill node3 @25%": "kill node3 @15s", "stop all @ 0%": "stop all @0s", "kill node1 @7s": "kill node1 @7s"} {
+		if got, err := atShare(in, time.Minute); got != want || err != nil {
+			t.Errorf("atShare(%q) = %q, %v, want %q", in, got, err, want)
+		}
+	}
+	for _, bad := range []string{"kill node3 @100%", "kill node3 @x%", "kill node3 @-1%"} {
+		if _, err := atShare(bad, time.Minute); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
 func TestMicrosPrintsThreeDigits(t *testing.T) {
 	for in, want := range map[float64]string{0.4: "0 us", 850: "850 us", 999.7: "1 ms", 2100: "2.1 ms", 1_234_000: "1.23 s", math.Inf(1): "inf"} {
 		if got := micros(in); got != want {

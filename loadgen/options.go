@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func addRun(f *pflag.FlagSet, o *options, r *raw) {
 	f.StringVar(&r.think, "think", "0s", "rest of a closed client between an answer and its next operation")
 	f.StringVar(&r.duration, "duration", "", "length of the measured phase (default 30s, or as long as the trace or the workload's stages)")
 	f.StringVar(&r.warmup, "warmup", "5s", "length of the phase before it, driven and not measured")
-	f.StringArrayVar(&r.faults, "fault", nil, "`'kill node3 @10s'`: kill, term, stop, cont or start of node1…, all or random; local nodes; repeatable")
+	f.StringArrayVar(&r.faults, "fault", nil, "`'kill node3 @10s'` (or @40%): kill, term, stop, cont or start of node1…, all or random; local nodes; repeatable (default those of the workload)")
 	f.StringVar(&r.shard, "shard", "", "`I/N`: make part I (0 to N-1) of the load, with records of its own; merge joins the runs")
 	f.StringVar(&r.startAt, "start-at", "", "`TIME` at which all shards start measuring: 2026-11-22T22:00:00Z or seconds since 1970")
 	f.StringArrayVar(&r.slo, "slo", nil, "`p99=2ms` or get.p99_9=10ms: a limit that the run must hold, else exit 3; repeatable")
@@ -396,11 +397,35 @@ func unknown(key string, known []string) error {
 	return fmt.Errorf("unknown key %q: want one of %s", key, strings.Join(known, ", "))
 }
 
+// atShare replaces an instant in percent of the measured phase, "kill node3
+// @40%", by its time.
+func atShare(fault string, length time.Duration) (string, error) {
+	text, ok := strings.CutSuffix(fault, "%")
+	at := strings.LastIndexByte(text, '@')
+	if !ok || at < 0 {
+		return fault, nil
+	}
+	v, err := strconv.ParseFloat(strings.TrimSpace(text[at+1:]), 64)
+	if err != nil || !(v >= 0 && v < 100) {
+		return "", fmt.Errorf("fault %q: want a share of the measured phase from 0%% to below 100%%, or a time", fault)
+	}
+	return fmt.Sprintf("%s@%v", text[:at], time.Duration(v/100*float64(length)).Round(time.Millisecond)), nil
+}
+
 func (o *options) parseFaults(texts []string) error {
 	if len(texts) > 0 && o.nodes == 0 {
 		return fmt.Errorf("--fault works on --local-nodes only")
 	}
+	// A workload's own faults happen unless others are asked for, and only
+	// where there are nodes to hit: what they cost is part of its story.
+	if len(texts) == 0 && o.nodes > 0 && o.args[1] == "run" {
+		texts = o.workload.Faults
+	}
 	for _, t := range texts {
+		t, err := atShare(t, o.duration)
+		if err != nil {
+			return err
+		}
 		f, err := local.ParseFault(t)
 		if err != nil {
 			return err
