@@ -46,6 +46,8 @@ var layers = map[string][]string{
 	"workloads":       {"workloads/..."},
 	"workloads/units": {},
 	"workloads/keys":  {},
+	// the formats of other tools
+	"workloads/convert": {"workloads", "workloads/..."},
 
 	"loadgen/linear": {},
 	"loadgen/pace":   {"workloads/units"},

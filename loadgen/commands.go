@@ -13,6 +13,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"matrix":    matrixMain,
 	"merge":     mergeMain,
 	"calibrate": calibrateMain,
+	"convert":   convertMain,
 }
 
 func runMain(ctx context.Context, args []string, stdout, stderr io.Writer) error {

@@ -262,6 +262,9 @@ func Load(name string) (*Workload, error) {
 		}
 		return Parse(name+".yaml", text)
 	}
+	if filepath.Ext(name) == ".properties" {
+		return nil, fmt.Errorf("%s is a workload of YCSB: 'headroom-loadgen convert %s -o workload.yaml' makes one of ours", name, name)
+	}
 	info, err := os.Stat(name)
 	if err != nil || info.IsDir() {
 		return nil, fmt.Errorf("no workload %q: it is neither a file nor one of %s%s", name, strings.Join(Names(), ", "),
