@@ -13,8 +13,9 @@ type options struct {
 	output, report       string
 	narrow, dark         bool
 	force, pairs, gate   bool
-	markdown, json       bool
+	markdown, json, all  bool
 	threshold, undecided string
+	listen               string
 }
 
 func (o *options) flags() *pflag.FlagSet {
@@ -31,6 +32,8 @@ func (o *options) flags() *pflag.FlagSet {
 	f.StringVar(&o.undecided, "undecided", "fail", "what the gate says when the runs cannot tell: fail or pass")
 	f.BoolVar(&o.markdown, "markdown", false, "print Markdown, for a pull request")
 	f.BoolVar(&o.json, "json", false, "print JSON, for machines")
+	f.BoolVar(&o.all, "all", false, "list every number, not only those that differ")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8321", "loopback `address` of serve; port 0 takes a free one")
 	return f
 }
 
@@ -56,6 +59,10 @@ var verbs = []verb{
 		flags: []string{"output", "force", "pairs", "gate", "threshold", "undecided", "markdown", "json"}, run: compare},
 	{name: "trend", args: "DIR|RUN…", what: "runs over time, with change points", least: 1, noun: "run folders, or a folder with some below",
 		flags: []string{"output", "markdown"}, run: trend},
+	{name: "verify", args: "RUN", what: "recompute every number of run.json; exit 3 where one differs", least: 1, most: 1, noun: "one run folder", flags: []string{"all", "json"},
+		run: func(w []string, o options, out io.Writer) error { return verify(w[0], o, out) }},
+	{name: "serve", args: "DIR", what: "a page on loopback that lists the runs below DIR", least: 1, most: 1, noun: "one directory", flags: []string{"listen"},
+		run: func(w []string, o options, out io.Writer) error { return serveDir(w[0], o, out) }},
 	{name: "md", args: "RUN [TABLE…]", what: "the report, or tables of it, as Markdown", least: 1, noun: "a run folder and names of tables",
 		run: func(w []string, _ options, out io.Writer) error { return tables(w[0], w[1:], "md", out) }},
 	{name: "csv", args: "RUN [TABLE…]", what: "tables as CSV; without a name it lists the names", least: 1, noun: "a run folder and names of tables",

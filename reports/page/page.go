@@ -64,7 +64,7 @@ func HTML(w io.Writer, d *Document) error {
 	if _, err := t.Parse(pageHTML); err != nil {
 		return fmt.Errorf("page template: %w", err)
 	}
-	v := view{Doc: d, Style: template.CSS(chart.CSS() + styleCSS), Policy: policy("")} //nolint:gosec // both are our own text
+	v := view{Doc: d, Style: template.CSS(Style()), Policy: policy("")} //nolint:gosec // both are our own text
 	if d.interactive() {
 		v.Script, v.Policy = template.JS(scriptJS), policy(scriptJS) //nolint:gosec // our own text
 	}
@@ -113,3 +113,6 @@ var unit = regexp.MustCompile(`([0-9∞]) (%|µs|ms|s|min|h|B|[KMGTP]iB|ops/s)([
 func unbroken(v any) string {
 	return unit.ReplaceAllString(fmt.Sprint(v), "$1\u00a0$2$3")
 }
+
+// Style returns the style sheet of every page.
+func Style() string { return chart.CSS() + styleCSS }

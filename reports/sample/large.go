@@ -3,6 +3,7 @@ package sample
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -48,7 +49,9 @@ func Large(dir string, size Size) error {
 	s.ID, s.DurationSec, s.Faults, s.Audit = "large-1", float64(size.Seconds), nil, result.Audit{Why: "a synthetic run"}
 	s.OfferedOpsPerSec = float64(size.Operations * size.Samples)
 	s.AchievedOpsPerSec, s.Generator.LocalNodes = s.OfferedOpsPerSec, size.Nodes
-	w.Workload([]byte("name: large\n"))
+	workload := []byte("name: large\n")
+	w.Workload(workload)
+	s.Workload = result.Workload{Name: "large", SHA256: fmt.Sprintf("%x", sha256.Sum256(workload))}
 	w.Environment(&result.Environment{Kernel: "6.18.5", Cores: 2, GoVersion: "go1.26.0", GOOS: "linux", GOARCH: "amd64"})
 	names := make([]string, size.Operations)
 	for i := range names {

@@ -1,0 +1,211 @@
+package recompute
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"headroom/loadgen/result"
+	"headroom/reports/hlog"
+	"headroom/reports/stats"
+)
+
+// A fault is judged over the operations intended from before to after these
+// many seconds around it.
+const (
+	before = 1.0
+	after  = 5.0
+)
+
+// eventTolerance is what three decimals of a second in events.csv may hide on
+// both ends of a difference, in seconds.
+const eventTolerance = 0.0021
+
+// fault checks one fault against events.csv, series.csv and the logs.
+func (c *checker) fault(i int) {
+	x := c.run.Summary.Faults[i]
+	name := fmt.Sprintf("faults[%d].", i)
+	c.faultAt(name, x)
+	end := x.AtSec + after + c.run.Summary.Generator.DeadlineMS/1e3 + 1
+	var failed, inDoubt int64
+	worst := 0.0
+	for _, r := range c.run.Series {
+		// An operation of the window may end up to its deadline later.
+		if t := float64(r.TSec); t >= math.Floor(x.AtSec-before) && t <= end {
+			failed += r.Failed
+			inDoubt += r.InDoubt
+		}
+	}
+	for _, op := range stats.Operations(c.run) {
+		worst = max(worst, c.slowest(op, x.AtSec-before, end))
+	}
+	c.atMost(name+"failed", float64(x.Failed), float64(failed), "series.csv")
+	c.atMost(name+"in_doubt", float64(x.InDoubt), float64(inDoubt), "series.csv")
+	if x.GapMS != nil {
+		most := worst
+		if x.Failed+x.InDoubt > 0 || failed+inDoubt > 0 {
+			// A failed operation counts its deadline, and what its answer took longer.
+			most = max(most, c.run.Summary.Generator.DeadlineMS*1.5)
+		}
+		c.atMost(name+"gap_ms", *x.GapMS, most, "response logs, deadline")
+	}
+	c.oneView(name, x)
+	c.restored(name, x)
+}
+
+func (c *checker) faultAt(name string, x result.Fault) {
+	for _, e := range c.run.Events {
+		if e.Kind == result.EventFault && e.Node == x.Node && strings.HasPrefix(e.What, x.What) && math.Abs(e.TSec-x.AtSec) <= eventTolerance {
+			c.add(name+"at_s", text(x.AtSec), text(e.TSec), "events.csv", Same)
+			return
+		}
+	}
+	c.add(name+"at_s", text(x.AtSec), "no such event", "events.csv", Differs)
+}
+
+// slowest returns the highest response time in milliseconds of the seconds
+// that touch [from, to], zero when the log cannot be read.
+func (c *checker) slowest(op string, from, to float64) float64 {
+	zero := float64(c.run.Summary.MeasuredFrom.UnixMilli())
+	sum, err := total(stats.LogPath(c.dir, op, result.Response), int64(zero+(from-1)*1000), int64(zero+(to+1)*1000))
+	if err != nil || sum.Total == 0 {
+		return 0
+	}
+	return highest(sum) / 1e6
+}
+
+func highest(c *hlog.Counts) float64 {
+	c.Infinite = 0
+	return c.Quantile(1)
+}
+
+// oneView finds the first View after the fault without (or with) its node that
+// every one of its members committed.
+func (c *checker) oneView(name string, x result.Fault) {
+	if x.OneViewMS == nil {
+		return
+	}
+	with := x.What == "start" || x.What == "cont"
+	committed := map[string]map[string]bool{}
+	for _, e := range c.run.Events {
+		text, ok := strings.CutPrefix(e.What, "view ")
+		if e.Kind != result.EventView || e.TSec < x.AtSec || !ok {
+			continue
+		}
+		key, list, ok := strings.Cut(text, ": ")
+		if !ok {
+			continue
+		}
+		members := strings.Fields(list)
+		has := false
+		for _, m := range members {
+			has = has || m == x.Node
+		}
+		if has != with {
+			continue
+		}
+		if committed[key] == nil {
+			committed[key] = map[string]bool{}
+		}
+		committed[key][e.Node] = true
+		if len(committed[key]) >= len(members) {
+			c.near(name+"one_view_ms", *x.OneViewMS/1e3, e.TSec-x.AtSec)
+			return
+		}
+	}
+	c.add(name+"one_view_ms", text(*x.OneViewMS), "", "events.csv does not hold the Views", Unknown)
+}
+
+// near compares two stretches of time in seconds within what events.csv holds.
+func (c *checker) near(field string, recorded, recomputed float64) {
+	s := Differs
+	if math.Abs(recorded-recomputed) <= eventTolerance {
+		s = Same
+	}
+	c.add(field, text(recorded)+" s", text(math.Round(recomputed*1000)/1000)+" s", "events.csv", s)
+}
+
+// restored finds the first moment after the fault at which every migration
+// that had begun had ended.
+func (c *checker) restored(name string, x result.Fault) {
+	if x.RedundancyRestoredSec == nil {
+		return
+	}
+	active := map[string]bool{}
+	for _, e := range c.run.Events {
+		if e.Kind != result.EventMigration || e.TSec < x.AtSec {
+			continue
+		}
+		if strings.HasPrefix(e.What, "began") {
+			active[e.Node] = true
+			continue
+		}
+		delete(active, e.Node)
+		if len(active) == 0 {
+			c.near(name+"redundancy_restored_s", *x.RedundancyRestoredSec, e.TSec-x.AtSec)
+			return
+		}
+	}
+	c.add(name+"redundancy_restored_s", text(*x.RedundancyRestoredSec), "", "events.csv holds no migration that ended", Unknown)
+}
+
+// slo counts again what was beyond the limits.
+func (c *checker) slo() {
+	for i, l := range c.run.Summary.SLO {
+		name := fmt.Sprintf("slo[%d].", i)
+		var samples, beyond int64
+		for _, op := range stats.Operations(c.run) {
+			if l.Limit.Op != "" && l.Limit.Op != op {
+				continue
+			}
+			sum, err := total(stats.LogPath(c.dir, op, result.Response), math.MinInt64, math.MaxInt64)
+			if err != nil {
+				c.add(name+"beyond", fmt.Sprint(l.Beyond), "", "a response log is missing or damaged", Unknown)
+				return
+			}
+			rows, _ := c.rows(op)
+			infinite := rows.Failed + rows.InDoubt
+			samples += sum.Total + infinite
+			beyond += above(sum, 1000*l.Limit.LatencyUS) + infinite
+		}
+		c.whole(name+"samples", l.Samples, samples, "response logs, series.csv")
+		c.whole(name+"beyond", l.Beyond, beyond, "response logs, series.csv")
+	}
+}
+
+// above counts the samples in buckets that lie wholly above ns.
+func above(c *hlog.Counts, ns float64) (n int64) {
+	c.Each(func(i int32, count int64) {
+		if low, _ := hlog.Value(i); float64(low) > ns {
+			n += count
+		}
+	})
+	return n
+}
+
+// steady recomputes the percentiles of the steady part.
+func (c *checker) steady() {
+	s := c.run.Summary.Steady
+	if !s.Reached {
+		return
+	}
+	zero := c.run.Summary.MeasuredFrom.UnixMilli()
+	from, to := zero+int64(s.FromSec*1000)-500, zero+int64(s.ToSec*1000)-500 // intervals begin on whole seconds, give or take
+	for _, op := range stats.Operations(c.run) {
+		want, ok := s.Response[op]
+		if !ok {
+			continue
+		}
+		sum, err := total(stats.LogPath(c.dir, op, result.Response), from, to)
+		if err != nil {
+			continue // named with the operation
+		}
+		var infinite int64
+		for _, r := range c.run.Series {
+			if r.Op == op && float64(r.TSec) >= s.FromSec && float64(r.TSec) < s.ToSec {
+				infinite += r.Failed + r.InDoubt
+			}
+		}
+		c.percentiles("steady.response_us."+op, want, result.Summarize(sum.Histogram(), infinite), "response log, series.csv")
+	}
+}

@@ -1,0 +1,117 @@
+package recompute
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"headroom/loadgen/result"
+	"headroom/reports/sample"
+)
+
+func folder(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := sample.Large(dir, sample.Size{Seconds: 20, Operations: 2, Nodes: 1, Samples: 700}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func differing(t *testing.T, dir string) (out []string) {
+	t.Helper()
+	r, err := Check(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Findings {
+		if f.State == Differs {
+			out = append(out, f.Field)
+		}
+	}
+	return out
+}
+
+func TestAnHonestFolderIsClean(t *testing.T) {
+	dir := folder(t)
+	if got := differing(t, dir); len(got) > 0 {
+		t.Errorf("an honest folder differs in %v", got)
+	}
+	r, _ := Check(dir)
+	if n := r.Count(Same); n < 60 {
+		t.Errorf("%d numbers were recomputed, want all of two operations", n)
+	}
+}
+
+func TestEveryChangedNumberIsFound(t *testing.T) {
+	up := func(v *float64) *float64 { x := *v + 0.01; return &x }
+	for want, change := range map[string]func(*result.Summary){
+		"achieved_ops_per_s":        func(s *result.Summary) { s.AchievedOpsPerSec++ },
+		"offered_ops_per_s":         func(s *result.Summary) { s.OfferedOpsPerSec *= 1.001 },
+		"duration_s":                func(s *result.Summary) { s.DurationSec = 30 },
+		"workload.sha256":           func(s *result.Summary) { s.Workload.SHA256 = "00" },
+		"operations.op01.ok":        func(s *result.Summary) { o := s.Operations["op01"]; o.OK--; s.Operations["op01"] = o },
+		"operations.op01.not_found": func(s *result.Summary) { o := s.Operations["op01"]; o.NotFound = 3; s.Operations["op01"] = o },
+		"operations.op02.response_us.p99": func(s *result.Summary) {
+			o := s.Operations["op02"]
+			o.Response.P99 = up(o.Response.P99)
+			s.Operations["op02"] = o
+		},
+		"operations.op02.service_us.p50": func(s *result.Summary) { o := s.Operations["op02"]; o.Service.P50 = nil; s.Operations["op02"] = o },
+		"operations.op02.lateness_us.max": func(s *result.Summary) {
+			o := s.Operations["op02"]
+			o.Lateness.Max = up(o.Lateness.Max)
+			s.Operations["op02"] = o
+		},
+		"operations.op01.response_us.samples": func(s *result.Summary) { o := s.Operations["op01"]; o.Response.Samples++; s.Operations["op01"] = o },
+		"operations.op01.response_us.wide":    func(s *result.Summary) { o := s.Operations["op01"]; o.Response.Wide = nil; s.Operations["op01"] = o },
+		"operations.op01.response_us.ci99.p90.high": func(s *result.Summary) {
+			ci := s.Operations["op01"].Response.CI99
+			ci["p90"] = [2]*float64{ci["p90"][0], up(ci["p90"][1])}
+		},
+		"faults[0].at_s":   func(s *result.Summary) { s.Faults = []result.Fault{{AtSec: 3, What: "kill", Node: "node1"}} },
+		"faults[0].failed": func(s *result.Summary) { s.Faults = []result.Fault{{AtSec: 3, Failed: 9}} },
+		"faults[0].gap_ms": func(s *result.Summary) { v := 9e3; s.Faults = []result.Fault{{AtSec: 3, GapMS: &v}} },
+		"slo[0].beyond": func(s *result.Summary) {
+			s.SLO = []result.LimitTest{{Limit: result.Limit{P: 0.99, LatencyUS: 1e9}, Samples: 28_000, Beyond: 1}}
+		},
+		"steady.response_us.op01.p50": func(s *result.Summary) {
+			v := 1.0
+			s.Steady = result.Steady{Reached: true, FromSec: 2, ToSec: 9, Response: map[string]result.Percentiles{"op01": {P50: &v}}}
+		},
+	} {
+		dir := folder(t)
+		if err := sample.Alter(dir, change); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(differing(t, dir), " "); !strings.Contains(got, want) {
+			t.Errorf("a changed %s is not found; found %q", want, got)
+		}
+	}
+}
+
+func TestDamagedLogsAreFound(t *testing.T) {
+	dir := folder(t)
+	path := filepath.Join(dir, "op01-response.hlog")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b[:len(b)*2/3], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(differing(t, dir), " "); !strings.Contains(got, "operations.op01.response_us") {
+		t.Errorf("a cut log is not found: %q", got)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Check(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Count(Unknown) == 0 || len(r.Problems) == 0 {
+		t.Error("a missing log is not named")
+	}
+}
