@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"headroom/reports/capacity"
 	"headroom/reports/page"
 	"headroom/reports/runs"
 	"headroom/reports/stats"
@@ -16,6 +17,13 @@ import (
 // document reads what path names and returns its report: the folder of a run
 // or a study, or a plan.
 func document(path string) (*page.Document, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		p, err := capacity.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		return capacity.Document(p), nil
+	}
 	if d, err := studies.Document(path); !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}

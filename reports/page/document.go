@@ -41,7 +41,7 @@ type Section struct {
 }
 
 // Block is one of Text, Absent, Heading, Verdicts, Values, *Figure, *Table,
-// Code, Key, Details and Chooser.
+// Code, Key, Details, Sign and Chooser.
 type Block interface{ name() string }
 
 // Text is a paragraph.
@@ -101,6 +101,9 @@ type Details struct {
 	Blocks  []Block
 }
 
+// Sign are lines to sign on, each with what stands below it.
+type Sign []string
+
 // Chooser is where the percentiles of a chosen stretch of time stand; without
 // a script it says how to get one.
 type Chooser struct{ Note string }
@@ -135,6 +138,7 @@ func (*Table) name() string   { return "table" }
 func (Key) name() string      { return "key" }
 func (Details) name() string  { return "details" }
 func (Chooser) name() string  { return "chooser" }
+func (Sign) name() string     { return "sign" }
 
 // Plain returns cells of bare texts; those that say Missing are faint.
 func Plain(texts ...string) []Cell {

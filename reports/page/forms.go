@@ -58,6 +58,10 @@ func markdownBlock(b *strings.Builder, block Block) {
 		fmt.Fprintf(b, "\n%s\n", markdown(x.Caption))
 	case *Table:
 		b.WriteString("\n" + x.Markdown() + "\n")
+	case Sign:
+		for _, l := range x {
+			fmt.Fprintf(b, "\n\n\\_\\_\\_\\_\\_\\_\\_\\_ %s\n", markdown(l))
+		}
 	case Details:
 		fmt.Fprintf(b, "\n### %s\n", markdown(x.Summary))
 		for _, y := range x.Blocks {

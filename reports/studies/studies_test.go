@@ -1,0 +1,131 @@
+package studies
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"headroom/loadgen/result"
+	"headroom/reports/page"
+	"headroom/reports/sample"
+)
+
+func ptr(v float64) *float64 { return &v }
+
+func study() result.Study {
+	return result.Study{ID: "k-1", Command: []string{"headroom-loadgen", "knee", "ycsb-a"}, Started: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		Target: "4 local nodes", Workload: result.Workload{Name: "ycsb-a"}, SpentSec: 300}
+}
+
+// document writes v as a study and returns its report as Markdown.
+func document(t *testing.T, dir, name string, v any) string {
+	t.Helper()
+	if err := result.WriteStudy(dir, name, v); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Document(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var html, md bytes.Buffer
+	if err := errors.Join(page.HTML(&html, d), page.Markdown(&md, d)); err != nil {
+		t.Fatal(err)
+	}
+	if m := regexp.MustCompile(`NaN|[+-]?\bInf\b|%!|<nil>|<script>alert`).FindString(strings.Split(html.String(), "<script>\"use")[0] + md.String()); m != "" && !strings.Contains(html.String(), "// The page's only script") {
+		t.Errorf("the report holds %q", m)
+	}
+	return md.String()
+}
+
+func says(t *testing.T, text string, list ...string) {
+	t.Helper()
+	for _, want := range list {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q:\n%.1200s", want, text)
+		}
+	}
+}
+
+func knee() *result.Knee {
+	probe := func(n int, rate, p99 float64, o result.Outcome) result.Probe {
+		return result.Probe{N: n, Phase: result.PhaseBisect, RateOpsPerSec: rate, OfferedOpsPerSec: rate, AchievedOpsPerSec: rate * 0.99, Outcome: o, Why: "decided",
+			Response: result.Percentiles{P50: ptr(p99 / 3), P99: ptr(p99), Samples: 9000, Boot95: map[string][2]*float64{"p99": {ptr(p99 * 0.9), ptr(p99 * 1.2)}}},
+			Tests:    []result.LimitTest{{Samples: 9000, Beyond: 12}}, Use: []result.Use{{Resource: "node-cpu", Node: "node2", Utilisation: 0.96}}}
+	}
+	return &result.Knee{Study: func() result.Study { s := study(); s.Format = result.KneeFormat; return s }(), SLO: []result.Limit{{Percentile: "p99", P: 0.99, LatencyUS: 2000}},
+		AnswerOpsPerSec: ptr(20_000), LowOpsPerSec: ptr(20_000), HighOpsPerSec: ptr(22_000), Confirmed: true, ConfirmSec: 60, Response: result.Percentiles{P99: ptr(1700)},
+		Limiting: result.Limiting{Resource: "node-cpu", Node: "node2", Text: "The CPU of node2 is at 96 %."}, Hysteresis: &result.Hysteresis{UpOpsPerSec: 24_000, DownOpsPerSec: 16_000, Recovered: true, RecoverSeconds: 3},
+		Probes: []result.Probe{probe(1, 10_000, 900, result.Holds), probe(2, 20_000, 1700, result.Holds), probe(3, 22_000, 4800, result.Fails), probe(4, 60_000, 9e5, result.GeneratorLimited)}}
+}
+
+func TestAKneeIsSaidWithItsIntervalAndItsLimit(t *testing.T) {
+	says(t, document(t, t.TempDir(), result.KneeFile, knee()),
+		"# 20.0k ops/s holds p99 of all operations within 2.00 ms.", "20.0k and 22.0k ops/s", "confirmed by a run of 60.0 s", "The CPU of node2 is at 96 %.",
+		"the cluster recovers by itself", "generator-limited", "| 3 | bisect | 22.0k ops/s")
+	k := knee()
+	k.AnswerOpsPerSec, k.LowOpsPerSec, k.Probes, k.Hysteresis, k.During = nil, nil, nil, nil, "kill"
+	says(t, document(t, t.TempDir(), result.KneeFile, k), "# No rate held p99 of all operations within 2.00 ms throughout kill.", "Nothing to draw: no probe measured a latency", "below 22.0k ops/s")
+	k = knee()
+	k.HighOpsPerSec = nil
+	says(t, document(t, t.TempDir(), result.KneeFile, k), "# At least 20.0k ops/s holds")
+	says(t, document(t, t.TempDir(), result.KneeFile, &result.Knee{Study: result.Study{Format: result.KneeFormat}}), "No rate held")
+}
+
+func TestAnOverloadSaysWhetherTheTargetRecovers(t *testing.T) {
+	dir := t.TempDir()
+	if err := sample.Large(filepath.Join(dir, "run"), sample.Size{Seconds: 30, Operations: 1, Nodes: 1, Samples: 900}); err != nil {
+		t.Fatal(err)
+	}
+	o := &result.Overload{Study: study(), RateOpsPerSec: 900, OverShare: 1.2, UnderShare: 0.8, BeforeSec: 10, OverSec: 10, AfterSec: 10, ThresholdUS: 3000, StableSec: 3, RecoverSec: ptr(4), OverloadReached: true, Dir: "run"}
+	o.Format = result.OverloadFormat
+	says(t, document(t, dir, result.OverloadFile, o), "# After 10.0 s at 120 % of 900 ops/s the latency was back within 4.00 s.", "A loop that does not close", "Throughput")
+	o.RecoverSec = nil
+	says(t, document(t, dir, result.OverloadFile, o), "did not come back within 10.0 s at 80 %", "**never**")
+	o.OverloadReached = false
+	says(t, document(t, dir, result.OverloadFile, o), "did not overload the target")
+	o.Dir = "../../etc"
+	says(t, document(t, dir, result.OverloadFile, o), "the run cannot be read")
+}
+
+func TestAMatrixComparesDeviceTypes(t *testing.T) {
+	m := &result.Matrix{Study: study(), Axes: []result.Axis{{Name: "workload", Values: []string{"ycsb-a"}}, {Name: "device", Values: []string{"dram", "file", "<script>alert(1)"}}, {Name: "nodes", Values: []string{"2", "3"}}},
+		SLO: []result.Limit{{Percentile: "p99", P: 0.99, LatencyUS: 2000}}}
+	m.Format = result.MatrixFormat
+	for i, d := range m.Axes[1].Values {
+		for _, n := range m.Axes[2].Values {
+			c := result.Cell{N: len(m.Cells) + 1, Values: map[string]string{"workload": "ycsb-a", "device": d, "nodes": n}, State: result.CellDone, KneeOpsPerSec: ptr(float64(10_000 * (i + 1))), P99US: ptr(800)}
+			if i == 2 {
+				c.State, c.Error = result.CellFailed, "no such device"
+			}
+			m.Cells = append(m.Cells, c)
+		}
+	}
+	says(t, document(t, t.TempDir(), result.MatrixFile, m), "# 4 of 6 combinations done; the most is 20.0k ops/s with device file, nodes 2.", "| device | nodes 2 | nodes 3 |", "| file | 20.0k ops/s (p99 800 µs)", "**failed** (no such device)")
+	says(t, document(t, t.TempDir(), result.MatrixFile, &result.Matrix{Study: result.Study{Format: result.MatrixFormat}}), "None of 0 combinations is done", "The matrix has no cell")
+}
+
+func TestACalibrationSaysWhatTheGeneratorCanDo(t *testing.T) {
+	c := &result.Calibration{Study: study(), NullOpsPerSec: 1.2e6, NSPerOp: 410, Lanes: 2, Rows: []result.Pace{{Waiter: "timer", RateOpsPerSec: 1e5, AchievedOpsPerSec: 1e5, Lateness: result.Percentiles{P50: ptr(20), P99: ptr(80)}}}}
+	c.Format = result.CalibrateFormat
+	says(t, document(t, t.TempDir(), result.CalibrateFile, c), "# This generator offers up to 1.20M ops/s at 410 ns an operation.", "| timer | 100k ops/s")
+}
+
+func TestFoldersWithoutAStudyAreToldApart(t *testing.T) {
+	if _, err := Document(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Document of an empty folder = %v, want fs.ErrNotExist", err)
+	}
+	dir := t.TempDir()
+	k := knee()
+	k.Format = "headroom-knee/9"
+	if err := result.WriteStudy(dir, result.KneeFile, k); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Document(dir); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "headroom-knee/9") {
+		t.Errorf("Document of another version = %v, want an error that names it", err)
+	}
+}
