@@ -133,18 +133,18 @@ func (c *Client) Do(kind wire.Kind, k *key, done func()) {
 
 func (x *call) reads() bool { return x.kind == wire.KindGet }
 
-func (c *Client) master(pid int) cluster.NodeID {
+func (c *Client) master(k *key) cluster.NodeID {
 	if c.cur == nil {
 		return 0
 	}
-	if i := c.cur.masters[pid]; int(i) < len(c.cur.members) {
+	if i := c.cur.masters[k.space][k.slot]; int(i) < len(c.cur.members) {
 		return c.cur.members[i]
 	}
 	return 0
 }
 
 func (c *Client) route(x *call) {
-	m := c.master(x.key.pid())
+	m := c.master(x.key)
 	if m == 0 {
 		x.master, x.waiting = 0, false
 		c.park(x)
@@ -158,7 +158,7 @@ func (c *Client) route(x *call) {
 		return
 	}
 	now := c.d.W.now
-	l.request(x, &wire.Request{Digest: x.key.digest, TTL: wire.TTLNever, View: c.cur.view.Tag(),
+	l.request(x, &wire.Request{Namespace: uint8(x.key.space), Digest: x.key.digest, TTL: wire.TTLNever, View: c.cur.view.Tag(), SentMS: uint32(time.Duration(now).Milliseconds()),
 		DeadlineMS: uint32(max(1, (x.deadline.Sub(now)+time.Millisecond-1)/time.Millisecond)), Body: x.body})
 }
 
@@ -218,7 +218,7 @@ func (c *Client) replied(l *link, id uint64, r *wire.Reply, view cluster.ViewKey
 	}
 	if again {
 		x.waiting = false
-		if m := c.master(x.key.pid()); m != 0 && m != x.master {
+		if m := c.master(x.key); m != 0 && m != x.master {
 			c.resend(x)
 		} else {
 			c.park(x)
@@ -295,15 +295,20 @@ func (c *Client) offer(from cluster.NodeID, m *clientMap) {
 	}
 	c.sources[from] = m
 	next := *c.cur
-	next.masters = maps.Clone(c.cur.masters)
+	next.masters = nil
+	for _, list := range c.cur.masters {
+		next.masters = append(next.masters, slices.Clone(list))
+	}
 	self := slices.Index(m.members, from)
 	changed := false
-	for _, pid := range c.d.pids {
-		said, cur := m.masters[pid], next.masters[pid]
-		news := last != nil && last.masters[pid] != said
-		own := last == nil && self >= 0 && (int(said) == self || int(cur) == self)
-		if said != cur && (news || own) {
-			next.masters[pid], changed = said, true
+	for i := range m.masters {
+		for j, said := range m.masters[i] {
+			cur := next.masters[i][j]
+			news := last != nil && last.masters[i][j] != said
+			own := last == nil && self >= 0 && (int(said) == self || int(cur) == self)
+			if said != cur && (news || own) {
+				next.masters[i][j], changed = said, true
+			}
 		}
 	}
 	if changed {
@@ -340,7 +345,7 @@ func (c *Client) tend() {
 			continue
 		}
 		for _, x := range r.link.takeIf(func(x *call) bool {
-			if m := c.master(x.key.pid()); x.reads() {
+			if m := c.master(x.key); x.reads() {
 				return r.left != 0 || m != 0 && m != x.master
 			}
 			return r.left != 0
@@ -349,7 +354,7 @@ func (c *Client) tend() {
 		}
 	}
 	for _, x := range slices.Clone(c.parked) {
-		m := c.master(x.key.pid())
+		m := c.master(x.key)
 		if m != 0 && (m != x.master || x.waiting && c.nodes[m].link != nil) && c.unpark(x) {
 			c.resend(x)
 		}

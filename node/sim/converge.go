@@ -80,19 +80,28 @@ func (d *Data) closed(n *Node) {
 	}
 }
 
-// checkMaster asserts that within one View one node at most answers for pid.
-func (d *Data) checkMaster(pid int) {
+// checkMasters asserts that within one View one node at most answers for a
+// partition.
+func (d *Data) checkMasters() {
+	for space := range d.cfg.Spaces {
+		for _, pid := range d.pids {
+			d.checkMaster(space, pid)
+		}
+	}
+}
+
+func (d *Data) checkMaster(space, pid int) {
 	var first *app
 	for _, n := range d.W.Nodes {
 		if !n.Up || n.App == nil {
 			continue
 		}
 		a := n.App.(*app)
-		if a.com == nil || !a.shards[a.shardOf(pid)].Serves(pid) {
+		if a.view == nil || !a.spaces[space].Serves(pid) {
 			continue
 		}
-		if first != nil && first.com.view.Key == a.com.view.Key {
-			d.W.fail("partition %d is served by %v and %v under %v", pid, first.n.ID, n.ID, a.com.view)
+		if first != nil && first.view.Key == a.view.Key {
+			d.W.fail("partition %d is served by %v and %v under %v", pid, first.n.ID, n.ID, a.view)
 		}
 		if first == nil {
 			first = a
@@ -103,42 +112,34 @@ func (d *Data) checkMaster(pid int) {
 // CheckCopies asserts, once Settled, that every partition has one master,
 // equal Full copies on its replicas, and nothing anywhere else.
 func (d *Data) CheckCopies() error {
-	for _, pid := range d.pids {
-		d.checkMaster(pid)
-		d.checkCopies(pid)
+	d.checkMasters()
+	for space := range d.cfg.Spaces {
+		for _, pid := range d.pids {
+			d.checkCopies(space, pid)
+		}
 	}
 	return d.W.Err
 }
 
-func (d *Data) checkCopies(pid int) {
+func (d *Data) checkCopies(index, pid int) {
 	masters := 0
-	var want uint64
-	var first *app
+	var first *space
 	for _, n := range d.W.Nodes {
 		if !n.Up {
 			continue
 		}
-		a := n.App.(*app)
-		part := &a.com.plan.Parts[pid]
-		self := uint16(a.com.view.Index(n.ID))
-		st := a.store.Partition(pid)
-		if a.shards[a.shardOf(pid)].Serves(pid) {
+		s := n.App.(*app).spaces[index]
+		if s.Serves(pid) {
 			masters++
 		}
-		if !contains(part.Replicas, self) {
-			if !st.Empty() {
-				d.W.fail("node%d holds %d records of partition %d and is no replica under %v; its copy is %v", n.ID, st.Records+st.Tombstones, pid, a.com.view, a.mig.Copies().Copies[pid])
-			}
+		if d.checkCopy(s, pid); !contains(s.part(pid).Replicas, s.self()) {
 			continue
 		}
-		if k := a.mig.Copies().Copies[pid]; k.State != partition.Full || k.Key != a.com.view.Key {
-			d.W.fail("node%d's copy of partition %d is %v under %v, want full", n.ID, pid, k, a.com.view)
-		}
 		if first == nil {
-			first, want = a, st.Digest64
+			first = s
 		}
-		if st.Digest64 != want {
-			d.W.fail("node%d and node%d hold different copies of partition %d: %s", first.n.ID, n.ID, pid, d.difference(first, a, pid))
+		if first.store.Partition(pid).Digest64 != s.store.Partition(pid).Digest64 {
+			d.W.fail("node%d and node%d hold different copies of partition %d: %s", first.a.n.ID, n.ID, pid, d.difference(first, s, pid))
 		}
 	}
 	if masters != 1 {
@@ -146,11 +147,32 @@ func (d *Data) checkCopies(pid int) {
 	}
 }
 
+// checkCopy asserts that a node holds a copy of a partition if it is a
+// replica, and else nothing of it.
+func (d *Data) checkCopy(s *space, pid int) {
+	st, v := s.store.Partition(pid), s.a.view
+	var k partition.Copy
+	s.Copies(func(r *partition.Report) { k = r.Copies[pid] })
+	if !contains(s.part(pid).Replicas, s.self()) {
+		if !st.Empty() {
+			d.W.fail("node%d holds %d records of partition %d and is no replica under %v; its copy is %v", s.a.n.ID, st.Records+st.Tombstones, pid, v, k)
+		}
+	} else if k.State != partition.Full || k.Key != v.Key {
+		d.W.fail("node%d's copy of partition %d is %v under %v, want full", s.a.n.ID, pid, k, v)
+	}
+}
+
+// part is what the View of s means for a partition.
+func (s *space) part(pid int) *partition.Part { return &s.Committed().Plan.Parts[pid] }
+
+// self is the member index of s's node.
+func (s *space) self() uint16 { return uint16(s.a.view.Index(s.a.n.ID)) }
+
 // difference says which keys of pid two nodes hold in different versions.
-func (d *Data) difference(a, b *app, pid int) string {
+func (d *Data) difference(a, b *space, pid int) string {
 	var s bytes.Buffer
 	for _, k := range d.keys {
-		if k.pid() != pid {
+		if k.pid() != pid || k.space != a.id {
 			continue
 		}
 		x, _ := a.store.Meta(&k.digest)
@@ -210,12 +232,12 @@ func (d *Data) Stop() error {
 				continue
 			}
 			a := n.App.(*app)
-			for _, core := range a.shards {
-				if core.Deadline(n.Now()) != cluster.Never {
+			for _, s := range a.spaces {
+				if s.Busy() {
 					return false
 				}
 			}
-			if len(a.forwards) > 0 {
+			if a.forwards.Len() > 0 {
 				return false
 			}
 		}
@@ -265,11 +287,11 @@ func (d *Data) final(k *key) *write {
 		if !n.Up {
 			continue
 		}
-		a := n.App.(*app)
-		if !a.shards[a.shardOf(k.pid())].Serves(k.pid()) {
+		s := n.App.(*app).spaces[k.space]
+		if !s.Serves(k.pid()) {
 			continue
 		}
-		m, b, ok := a.store.Get(&k.digest, nil)
+		m, b, ok := s.store.Get(&k.digest, nil)
 		if !ok || m.Tombstone {
 			return nil
 		}
@@ -286,7 +308,7 @@ func (d *Data) describe() string {
 			continue
 		}
 		a := n.App.(*app)
-		p := a.mig.Progress()
+		p := a.ownProgress()
 		fmt.Fprintf(&b, "node%d.%d %v serves=%v paused=%v partitions left %d unavailable %d; ", n.ID, n.Inc, n.View(), n.Serves(), n.Paused, p.Partitions, p.Unavailable)
 	}
 	return b.String()

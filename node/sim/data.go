@@ -8,20 +8,29 @@ import (
 	"headroom/node/cluster"
 	"headroom/node/migrate"
 	"headroom/node/partition"
+	"headroom/node/plane"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
 
-// DataConfig describes the data plane of a World: one namespace in memory on
+// SpaceConfig describes a namespace.
+type SpaceConfig struct {
+	RF           int
+	CommitMaster bool
+	MemoryLimit  int64 // bytes; zero: none
+}
+
+// DataConfig describes the data plane of a World: namespaces in memory on
 // every node. Zero fields mean the default in brackets.
 type DataConfig struct {
-	RF     int // [2]
-	Shards int // transaction cores of a node; production has 32, and a lock each [4]
-	Parts  int // partitions that have keys; the others stay empty [16]
-	Keys   int // spread over Parts [160]
-	Mortal int // how many of the keys are deleted, too [0]
+	Spaces []SpaceConfig // [one of RF 2]
+	Shards int           // transaction cores of a node and namespace [4]
+	Parts  int           // partitions that have keys; the others stay empty [16]
+	Keys   int           // spread over Parts [160]
+	Mortal int           // how many of the keys are deleted, too [0]
 	Rate   migrate.Rate
 	Active int           // migrate.Config.MaxActive
+	Window int           // migrate.Config.Window
 	Skew   time.Duration // wall clocks of the nodes differ by up to this [0]
 	// Torn is the probability that a read is torn apart: the record is read,
 	// and some time passes before lease and route are looked at.
@@ -35,7 +44,9 @@ func (c DataConfig) withDefaults() DataConfig {
 			*v = d
 		}
 	}
-	set(&c.RF, 2)
+	if len(c.Spaces) == 0 {
+		c.Spaces = []SpaceConfig{{RF: 2}}
+	}
 	set(&c.Shards, 4)
 	set(&c.Parts, 16)
 	set(&c.Keys, 160)
@@ -51,7 +62,7 @@ type Data struct {
 	rand    *rand.Rand
 	keys    []*key
 	pids    []int // partitions in play, ascending
-	plans   map[cluster.ViewKey]*committed
+	plans   map[cluster.ViewKey][]*plane.Committed
 	tables  []placed
 	Clients []*Client
 	writes  uint64
@@ -66,30 +77,29 @@ type Data struct {
 // DataStats counts what clients were told.
 type DataStats struct {
 	Acked, Reads, NotFound, InDoubt, Refused int
+	Overdue                                  int           // requests that nodes refused as overdue
 	Worst                                    time.Duration // of one operation
 	Discarded, Counted                       uint64        // versions that a merge had to discard, and that were counted
 }
 
-// committed is what a View means: a pure function of its commit, computed
-// once for all nodes.
-type committed struct {
-	view      *cluster.View
-	plan      *partition.Plan
-	histories [][]cluster.ViewKey
-}
-
 // placed is the table for a list of members.
 type placed struct {
+	rf      int
 	members []cluster.Member
 	table   *partition.Table
 }
 
 // NewData returns a World whose nodes run the data plane.
 func NewData(cfg Config, dc DataConfig) *Data {
-	d := &Data{cfg: dc.withDefaults(), rand: rand.New(rand.NewPCG(cfg.Seed, 0xda7a)), plans: map[cluster.ViewKey]*committed{},
+	d := &Data{cfg: dc.withDefaults(), rand: rand.New(rand.NewPCG(cfg.Seed, 0xda7a)), plans: map[cluster.ViewKey][]*plane.Committed{},
 		lineage: map[cluster.ViewKey]map[cluster.ViewKey]bool{}}
 	cfg.NewApp = func(n *Node) App { return newApp(d, n) }
 	d.W = NewWorld(cfg)
+	for _, n := range d.W.Nodes {
+		if s := d.cfg.Skew.Milliseconds(); s > 0 {
+			n.Wall = time.Duration(d.rand.Int64N(2*s+1)-s) * time.Millisecond
+		}
+	}
 	used := map[int]bool{}
 	for len(d.pids) < d.cfg.Parts {
 		if p := d.rand.IntN(cluster.Partitions); !used[p] {
@@ -102,7 +112,8 @@ func NewData(cfg Config, dc DataConfig) *Data {
 		for j := 0; j < len(k.digest); j += 4 {
 			binary.LittleEndian.PutUint32(k.digest[j:], d.rand.Uint32())
 		}
-		pid := d.pids[i%len(d.pids)]
+		k.slot, k.space = i%len(d.pids), i/len(d.pids)%len(d.cfg.Spaces)
+		pid := d.pids[k.slot]
 		k.digest[0], k.digest[1] = byte(pid), k.digest[1]&0xf0|byte(pid>>8)
 		k.writes = []*write{{absent: true}}
 		d.keys = append(d.keys, k)
@@ -143,45 +154,58 @@ func (d *Data) Settled() bool {
 			continue
 		}
 		a := n.App.(*app)
-		if p := a.mig.Progress(); a.com == nil || a.com.view.Key != n.View().Key || p.Partitions > 0 || p.Unavailable > 0 {
+		if a.view == nil || a.view.Key != n.View().Key {
+			return false
+		}
+		if p := a.ownProgress(); p.Partitions > 0 || p.Unavailable > 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// committed computes or finds the plan of a View.
-func (d *Data) committed(m *wire.Commit) *committed {
-	if c := d.plans[m.View.Key]; c != nil {
-		return c
+// committed computes or finds what a View means, for each namespace: a pure
+// function of its commit, computed once for all nodes.
+func (d *Data) committed(m *wire.Commit) []*plane.Committed {
+	if all := d.plans[m.View.Key]; all != nil {
+		return all
 	}
 	v := m.View
-	c := &committed{view: &v, histories: make([][]cluster.ViewKey, len(v.Members))}
-	members, reports := make([]*partition.MemberReport, len(v.Members)), make([]*partition.Report, len(v.Members))
+	histories := make([][]cluster.ViewKey, len(v.Members))
+	members := make([]*partition.MemberReport, len(v.Members))
 	for i, p := range m.Payloads {
 		r, err := partition.ParseMemberReport(p)
 		if err != nil {
 			d.W.fail("report of %v does not parse: %v", v.Members[i].Node, err)
 			return nil
 		}
-		members[i], reports[i], c.histories[i] = r, r.Namespaces[0].Report, r.History
+		members[i], histories[i] = r, r.History
 	}
-	c.plan = partition.NewPlan(&v, d.table(&v), reports)
-	c.plan.Revive = partition.PolicyOf(members, "sim").Revive
-	d.plans[v.Key] = c
-	return c
+	var all []*plane.Committed
+	for i := range d.cfg.Spaces {
+		reports := make([]*partition.Report, len(v.Members))
+		for j, r := range members {
+			reports[j] = r.Namespaces[i].Report
+		}
+		table := d.table(&v, d.cfg.Spaces[i].RF)
+		plan := partition.NewPlan(&v, table, reports)
+		plan.Revive = partition.PolicyOf(members, spaceName(i)).Revive
+		all = append(all, &plane.Committed{View: &v, Table: table, Plan: plan, Histories: histories})
+	}
+	d.plans[v.Key] = all
+	return all
 }
 
 // table places the partitions of a View, or finds the table of an earlier one
 // with the same members: placement depends on them alone.
-func (d *Data) table(v *cluster.View) *partition.Table {
+func (d *Data) table(v *cluster.View, rf int) *partition.Table {
 	for _, t := range d.tables {
-		if cluster.SameMembers(t.members, v.Members) {
+		if t.rf == rf && cluster.SameMembers(t.members, v.Members) {
 			return t.table
 		}
 	}
-	t := partition.NewTable(v, d.cfg.RF)
-	d.tables = append(d.tables, placed{v.Members, t})
+	t := partition.NewTable(v, rf)
+	d.tables = append(d.tables, placed{rf, v.Members, t})
 	return t
 }
 
@@ -205,7 +229,9 @@ func (d *Data) Conflicts() uint64 {
 	sum := d.retired
 	for _, n := range d.W.Nodes {
 		if n.Up {
-			sum += n.App.(*app).conflicts()
+			for _, s := range n.App.(*app).spaces {
+				sum += s.Conflicts()
+			}
 		}
 	}
 	return sum
@@ -227,11 +253,19 @@ func writeOf(b []byte) uint64 {
 	return uint64(id)
 }
 
+// retire takes what is left of a process that has ended.
+func (d *Data) retire(a *app) {
+	for _, s := range a.spaces {
+		d.retired += s.Conflicts()
+	}
+	a.close()
+}
+
 // Close gives back the memory of all nodes.
 func (d *Data) Close() {
 	for _, n := range d.W.Nodes {
 		if a, ok := n.App.(*app); ok {
-			a.store.Close()
+			a.close()
 		}
 	}
 }

@@ -93,7 +93,7 @@ func newDataScript(t *testing.T, args []string, log func(string, ...any)) *dataS
 		name, v, _ := strings.Cut(a, "=")
 		switch name {
 		case "rf":
-			dc.RF = int(number(t, v))
+			dc.Spaces = []SpaceConfig{{RF: int(number(t, v))}}
 		case "seed":
 			cfg.Seed = number(t, v)
 		case "missing-copies":

@@ -27,7 +27,7 @@ func dataWorld(seed uint64, log func(string)) (*Data, *rand.Rand) {
 	if r.IntN(3) == 0 {
 		net.SlowFrame = r.Float64() * 0.05
 	}
-	dc := DataConfig{RF: 2 + r.IntN(2), Torn: 0.05, Mortal: 40, Shards: 1 + r.IntN(4)}
+	dc := DataConfig{Spaces: []SpaceConfig{{RF: 2 + r.IntN(2)}}, Torn: 0.05, Mortal: 40, Shards: 1 + r.IntN(4)}
 	dc.Skew = []time.Duration{0, 200 * time.Millisecond, 3 * time.Second, 20 * time.Second}[r.IntN(4)]
 	if r.IntN(4) == 0 { // more than a batch of migration
 		dc.Parts, dc.Keys = 2, 700

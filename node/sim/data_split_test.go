@@ -106,7 +106,7 @@ func (d *Data) elect(parted uint64) {
 		var best record.Meta
 		var winner *write
 		for _, n := range d.W.Nodes {
-			m, b, ok := n.App.(*app).store.Get(&k.digest, nil)
+			m, b, ok := n.App.(*app).spaces[k.space].store.Get(&k.digest, nil)
 			if !ok || !wins(m.Version, best.Version, parted) {
 				continue
 			}
@@ -139,12 +139,12 @@ func (d *Data) rivals(parted uint64) (sum uint64) {
 		versions := map[record.Version]bool{}
 		seen := map[cluster.ViewKey]bool{}
 		for _, n := range d.W.Nodes {
-			a := n.App.(*app)
-			if !a.shards[a.shardOf(k.pid())].Serves(k.pid()) || seen[a.com.view.Key] {
+			s := n.App.(*app).spaces[k.space]
+			if !s.Serves(k.pid()) || seen[s.a.view.Key] {
 				continue
 			}
-			seen[a.com.view.Key] = true
-			if m, ok := a.store.Meta(&k.digest); ok && uint64(m.Version.Regime) > parted {
+			seen[s.a.view.Key] = true
+			if m, ok := s.store.Meta(&k.digest); ok && uint64(m.Version.Regime) > parted {
 				versions[m.Version] = true
 			}
 		}

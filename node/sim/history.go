@@ -12,6 +12,8 @@ import (
 // key is one record and all that was ever written to it.
 type key struct {
 	index  int
+	space  int // its namespace
+	slot   int // of its partition in Data.pids
 	digest record.Digest
 	mortal bool // may be deleted
 	writes []*write

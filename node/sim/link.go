@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/plane"
 	"headroom/node/txn"
 	"headroom/node/wire"
 )
@@ -19,6 +20,8 @@ type link struct {
 	dead bool // the client has given it up or was told that it is lost
 	up   pipe
 	down pipe
+
+	pace plane.QueueClock // of the node at the other end
 
 	nextID uint64
 	calls  map[uint64]*call
@@ -118,7 +121,7 @@ func (l *link) request(x *call, q *wire.Request) {
 	kind, payload := x.kind, q.Append(nil)
 	l.send(&l.up, func() {
 		if a, ok := l.to.App.(*app); ok && a.alive() { // also of a link that the client gave up since: it is on its way
-			a.request(txn.Origin{Conn: l, ID: id}, kind, 0, payload)
+			a.request(txn.Origin{Conn: l, ID: id}, kind, 0, &l.pace, payload)
 		}
 	})
 }

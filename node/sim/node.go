@@ -52,6 +52,7 @@ type Node struct {
 	App        App
 
 	Disk membership.State // survives crashes
+	Wall time.Duration    // how far the host's wall clock is ahead of the true time
 
 	inbox    []arrival           // while paused
 	sender   cluster.Incarnation // of the frame being received
@@ -78,6 +79,9 @@ type Committed struct {
 const maxInbox = 4096
 
 func (n *Node) addr() string { return n.w.addrs[n.ID-1] }
+
+// wallMS is what the host's wall clock says, in milliseconds since the epoch.
+func (n *Node) wallMS() int64 { return wallStart + int64(n.w.now)/1e6 + n.Wall.Milliseconds() }
 
 // Now is the node's own monotonic clock.
 func (n *Node) Now() cluster.Instant { return cluster.Instant(n.w.now.Sub(n.Started)) + 1 }

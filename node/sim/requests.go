@@ -1,12 +1,11 @@
 package sim
 
 import (
-	"maps"
 	"slices"
 	"time"
 
 	"headroom/node/cluster"
-	"headroom/node/record"
+	"headroom/node/plane"
 	"headroom/node/txn"
 	"headroom/node/wire"
 )
@@ -47,8 +46,15 @@ func (a *app) Receive(now cluster.Instant, from cluster.NodeID, class Class, kin
 	case wire.KindReply:
 		a.forwardReply(id, payload)
 	default:
-		a.request(to, kind, flags|wire.FlagForwarded, payload)
+		a.request(to, kind, flags|wire.FlagForwarded, a.paceOf(to.Conn.(peer)), payload)
 	}
+}
+
+func (a *app) paceOf(p peer) *plane.QueueClock {
+	if a.pace[p] == nil {
+		a.pace[p] = &plane.QueueClock{}
+	}
+	return a.pace[p]
 }
 
 func (a *app) bad(kind wire.Kind, err error) {
@@ -61,66 +67,72 @@ func (a *app) migrateFrame(now cluster.Instant, from cluster.NodeID, payload []b
 		a.bad(wire.KindMigrate, err)
 		return
 	}
-	a.mig.Receive(now, from, &m)
-	a.carryOutMigration()
-	if pid := int(m.Partition); m.Step == wire.StepDone && m.Answers == wire.StepAllDone && a.com != nil && m.View == a.com.view.Key {
-		a.run(pid, false, func(core *txn.Core) { core.Left(pid, from) })
-	}
-	a.kick()
+	a.spaces[m.Namespace].Migrate(now, from, &m)
 }
 
-// request handles a client's request, or one that a node forwards.
-func (a *app) request(from txn.Origin, kind wire.Kind, flags uint8, payload []byte) {
+// request handles a client's request, or one that a node forwards; pace is of
+// the connection that it came on.
+func (a *app) request(from txn.Origin, kind wire.Kind, flags uint8, pace *plane.QueueClock, payload []byte) {
 	q := &txn.Request{Kind: kind, From: from, Forwarded: flags&wire.FlagForwarded != 0}
 	if err := q.Parse(payload); err != nil {
 		a.bad(kind, err)
 		return
 	}
-	if a.leaving && (a.com == nil || !a.com.view.Has(a.n.ID, a.inc)) {
+	if a.leaving && (a.view == nil || !a.view.Has(a.n.ID, a.inc)) {
 		a.reply(from, &wire.Reply{Status: wire.StatusShuttingDown})
 		return
 	}
-	if kind == wire.KindGet && a.fastGet(q) {
+	s := a.spaces[q.Namespace]
+	if (kind == wire.KindGet || kind == wire.KindGetHeader) && a.fastGet(s, q, pace) {
 		return
 	}
-	a.toCore(q)
+	a.slowly(s, q, pace)
 }
 
-func (a *app) toCore(q *txn.Request) {
-	a.run(q.Digest.Partition(), false, func(core *txn.Core) { core.Request(a.now(), q) })
+func (a *app) due(q *txn.Request, pace *plane.QueueClock) bool {
+	var ok bool
+	q.Deadline, ok = pace.Due(a.n.Now(), plane.Patience{SentMS: q.SentMS, DeadlineMS: q.DeadlineMS, Default: opTimeout})
+	if !ok {
+		a.d.Stats.Overdue++
+		a.reply(q.From, &wire.Reply{Status: wire.StatusTimeout})
+	}
+	return ok
 }
 
-// fastGet reads as server does without the shard's lock: route, record, then
-// lease and route again; sometimes with a while in between.
-func (a *app) fastGet(q *txn.Request) bool {
-	pid := q.Digest.Partition()
-	before := a.routes[pid]
-	if before&1 == 0 {
+func (a *app) slowly(s *space, q *txn.Request, pace *plane.QueueClock) {
+	if a.due(q, pace) {
+		s.Request(q)
+		a.beat(true)
+	}
+}
+
+// fastGet reads as server does without the shard's lock; sometimes some time
+// passes between the record and the look at lease and route.
+func (a *app) fastGet(s *space, q *txn.Request, pace *plane.QueueClock) bool {
+	read, ok := s.Begin(&q.Digest, nil)
+	if !ok {
 		return false
 	}
-	m, b, ok := a.store.Get(&q.Digest, nil)
 	look := func() bool {
 		now := a.now()
-		if now.Mono >= now.Lease || a.routes[pid] != before {
+		if !s.Valid(&read, &q.Digest, now) {
 			return false
 		}
-		r := wire.Reply{Status: wire.StatusNotFound}
-		if ok && m.Live(uint32(now.WallMS/1000)) {
-			r = wire.Reply{Generation: m.Generation, Expiry: m.Expiry, Bins: record.Body(b).RawBins()}
+		if a.due(q, pace) {
+			r := read.Reply(now, q.Kind == wire.KindGet)
+			a.reply(q.From, &r)
 		}
-		a.reply(q.From, &r)
 		return true
 	}
 	if a.d.rand.Float64() >= a.d.cfg.Torn {
 		return look()
 	}
-	r := *q
-	r.Body = slices.Clone(q.Body)
+	q.Body = slices.Clone(q.Body)
 	a.d.W.After(time.Duration(a.d.rand.Int64N(int64(2*time.Millisecond))), func() {
 		if a.alive() {
 			a.n.deliver(q.From, func() {
 				if !look() {
-					a.toCore(&r)
+					a.slowly(s, q, pace)
 				}
 				a.n.plan()
 			})
@@ -145,98 +157,67 @@ func (a *app) reply(to txn.Origin, r *wire.Reply) {
 }
 
 func (a *app) viewKey() (k cluster.ViewKey) {
-	if a.com != nil {
-		k = a.com.view.Key
+	if a.view != nil {
+		k = a.view.Key
 	}
 	return k
-}
-
-func (a *app) sendTxn(index int, s *txn.Send) {
-	b := header(0, s.ID<<16|uint64(index))
-	if s.Kind == wire.KindResolve {
-		b = s.Resolve.Append(b)
-	} else {
-		b = s.Replicate.Append(b)
-	}
-	a.n.Send(s.To, Repl, s.Kind, b)
-}
-
-func (a *app) answerTxn(x *txn.Answer) {
-	o := x.To.Conn.(peer)
-	if a.d.W.Node(o.node).Inc != o.inc {
-		return
-	}
-	b := header(0, x.To.ID)
-	if x.Kind == wire.KindResolved {
-		b = x.Resolved.Append(b)
-	} else {
-		b = append(b, byte(x.Status))
-	}
-	a.n.Send(o.node, Repl, x.Kind, b)
 }
 
 func (a *app) replicate(from txn.Origin, kind wire.Kind, payload []byte) {
 	var rep wire.Replicate
 	var res wire.Resolve
-	d, err := &rep.Digest, error(nil)
+	var space uint8
+	var err error
 	if kind == wire.KindResolve {
-		d, err = &res.Digest, res.Parse(payload)
+		err = res.Parse(payload)
+		space = res.Namespace
 	} else {
 		err = rep.Parse(payload)
+		space = rep.Namespace
 	}
 	if err != nil {
 		a.bad(kind, err)
 		return
 	}
-	a.run(d.Partition(), false, func(core *txn.Core) { core.Receive(a.now(), from, kind, &rep, &res) })
+	a.spaces[space].Receive(from, kind, &rep, &res)
+	a.beat(true)
 }
 
-func (a *app) replicated(from cluster.NodeID, kind wire.Kind, id uint64, payload []byte) {
-	index := int(id & 0xFFFF)
-	id >>= 16
-	if kind == wire.KindResolved {
-		var res wire.Resolved
-		if err := res.Parse(payload); err != nil {
-			a.bad(kind, err)
-			return
-		}
-		a.run(index, false, func(core *txn.Core) { core.ResolvedBy(a.now(), from, id, &res) })
+func (a *app) replicated(from cluster.NodeID, kind wire.Kind, frame uint64, payload []byte) {
+	s := a.spaces[plane.FrameNamespace(frame)]
+	if kind == wire.KindReplicated {
+		s.Replicated(from, frame, wire.Status(payload[0]))
 		return
 	}
-	a.run(index, false, func(core *txn.Core) { core.Replicated(a.now(), from, id, wire.Status(payload[0])) })
-}
-
-// forwarded is a request on its way to the node that masters its partition.
-type forwarded struct {
-	origin   txn.Origin
-	node     cluster.NodeID
-	read     bool
-	deadline cluster.Instant
-}
-
-func (f *forwarded) lost() wire.Status {
-	if f.read {
-		return wire.StatusUnavailable
+	var res wire.Resolved
+	if err := res.Parse(payload); err != nil {
+		a.bad(kind, err)
+		return
 	}
-	return wire.StatusInDoubt
+	s.ResolvedBy(from, frame, &res)
 }
 
 func (a *app) forward(to cluster.NodeID, q *txn.Request) {
-	a.nextID++
-	a.forwards[a.nextID] = &forwarded{origin: q.From, node: to, read: q.Kind == wire.KindGet, deadline: q.Deadline}
-	q.DeadlineMS = uint32(max(1, q.Deadline.Sub(a.n.Now()).Milliseconds()))
-	if !a.n.Send(to, Repl, q.Kind, q.Append(header(wire.FlagForwarded, a.nextID))) {
-		delete(a.forwards, a.nextID)
+	id, ok := a.forwards.Add(to, q)
+	if !ok {
+		a.reply(q.From, &wire.Reply{Status: wire.StatusNotMaster})
+		return
+	}
+	now := a.n.Now()
+	q.SentMS = uint32(time.Duration(now).Milliseconds())
+	q.DeadlineMS = uint32(max(1, q.Deadline.Sub(now).Milliseconds()))
+	if !a.n.Send(to, Repl, q.Kind, q.Append(header(wire.FlagForwarded, id))) {
+		a.forwards.Take(id)
 		a.reply(q.From, &wire.Reply{Status: wire.StatusNotMaster})
 	}
+	a.beat(true)
 }
 
 func (a *app) forwardReply(id uint64, payload []byte) {
-	f := a.forwards[id]
-	if f == nil {
+	f, ok := a.forwards.Take(id)
+	if !ok {
 		return
 	}
-	delete(a.forwards, id)
 	in := wire.NewReader(payload)
 	view := in.ViewKey()
 	var r wire.Reply
@@ -244,19 +225,14 @@ func (a *app) forwardReply(id uint64, payload []byte) {
 		a.bad(wire.KindReply, err)
 		return
 	}
-	if o, ok := f.origin.Conn.(*link); ok {
-		o.reply(f.origin.ID, &r, view)
+	if o, ok := f.Origin.Conn.(*link); ok {
+		o.reply(f.Origin.ID, &r, view)
 	}
 }
 
 func (a *app) sweepForwards(gone cluster.NodeID) {
-	now := a.n.Now()
-	for _, id := range slices.Sorted(maps.Keys(a.forwards)) {
-		f := a.forwards[id]
-		if f.node == gone || f.deadline != 0 && now >= f.deadline {
-			delete(a.forwards, id)
-			a.reply(f.origin, &wire.Reply{Status: f.lost()})
-		}
+	for _, f := range a.forwards.Sweep(a.n.Now(), gone) {
+		a.reply(f.Origin, &wire.Reply{Status: f.Lost()})
 	}
 }
 
@@ -265,7 +241,7 @@ type clientMap struct {
 	view       cluster.ViewKey
 	generation uint64
 	members    []cluster.NodeID
-	masters    map[int]uint16 // by partition; wire.NoMaster for none
+	masters    [][]uint16 // by namespace and place in Data.pids; wire.NoMaster for none
 }
 
 func (a *app) mapChanged(urgent bool) {
@@ -278,16 +254,19 @@ func (a *app) mapChanged(urgent bool) {
 
 func (a *app) pushMap() {
 	a.pushAt = cluster.Never
-	if a.com == nil {
+	if a.view == nil {
 		return
 	}
 	a.pushes++
-	m := &clientMap{view: a.com.view.Key, generation: a.pushes, masters: map[int]uint16{}}
-	for _, x := range a.com.view.Members {
+	m := &clientMap{view: a.view.Key, generation: a.pushes, masters: make([][]uint16, len(a.spaces))}
+	for _, x := range a.view.Members {
 		m.members = append(m.members, x.Node)
 	}
-	for _, pid := range a.d.pids {
-		m.masters[pid] = a.masters[pid]
+	for i, s := range a.spaces {
+		m.masters[i] = make([]uint16, len(a.d.pids))
+		for j, pid := range a.d.pids {
+			m.masters[i][j], _ = s.Master(pid)
+		}
 	}
 	a.pushed = m
 	for _, l := range a.links {

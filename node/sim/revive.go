@@ -15,30 +15,33 @@ func (d *Data) Revive(n *Node) {
 // revived is server's.
 func (a *app) revived() {
 	a.revive = false
-	if !a.com.plan.Revive {
-		return
-	}
-	for pid := range a.com.plan.Parts {
-		if !a.com.plan.Parts[pid].Available {
-			a.n.Membership.Recluster(a.n.Now())
-			return
+	for _, s := range a.spaces {
+		plan := s.Committed().Plan
+		for pid := range plan.Parts {
+			if plan.Revive && !plan.Parts[pid].Available {
+				a.n.Membership.Recluster(a.n.Now())
+				return
+			}
 		}
 	}
 }
 
 // Unavailable is how many partitions nobody serves, as a node sees it.
-func (d *Data) Unavailable(n *Node) int { return n.App.(*app).mig.Progress().Unavailable }
+func (d *Data) Unavailable(n *Node) int { return int(n.App.(*app).ownProgress().Unavailable) }
 
 // Kept counts the keys that the masters of their partitions hold.
 func (d *Data) Kept() (count int) {
 	for _, k := range d.keys {
 		for _, n := range d.W.Nodes {
 			a, ok := n.App.(*app)
-			pid := k.digest.Partition()
-			if !ok || !n.Up || a.com == nil || int(a.masters[pid]) >= len(a.com.view.Members) || a.com.view.Members[a.masters[pid]].Node != n.ID {
+			if !ok || !n.Up || a.view == nil {
 				continue
 			}
-			if m, _, found := a.store.Get(&k.digest, nil); found && !m.Tombstone {
+			s := a.spaces[k.space]
+			if i, ok := s.Master(k.pid()); !ok || a.view.Members[i].Node != n.ID {
+				continue
+			}
+			if m, _, found := s.store.Get(&k.digest, nil); found && !m.Tombstone {
 				count++
 			}
 			break
