@@ -3,7 +3,6 @@ package sim
 import (
 	"headroom/node/cluster"
 	"headroom/node/partition"
-	"headroom/node/wire"
 )
 
 // owners prints who masters and who holds how many of all partitions, and how
@@ -15,14 +14,16 @@ func (s *dataScript) owners() {
 		}
 		a := n.App.(*app)
 		masters, copies := 0, 0
-		for pid, c := range a.mig.Copies().Copies {
-			if m := a.masters[pid]; m != wire.NoMaster && a.com.view.Members[m].Node == n.ID {
-				masters++
+		a.spaces[0].Copies(func(r *partition.Report) {
+			for pid, c := range r.Copies {
+				if m, ok := a.spaces[0].Master(pid); ok && a.view.Members[m].Node == n.ID {
+					masters++
+				}
+				if c.State != partition.None {
+					copies++
+				}
 			}
-			if c.State != partition.None {
-				copies++
-			}
-		}
+		})
 		s.log("node%d masters %d, holds %d", n.ID, masters, copies)
 	}
 	for _, n := range s.d.W.Nodes {
@@ -34,10 +35,11 @@ func (s *dataScript) owners() {
 }
 
 func shareRack(a *app) (count int) {
-	for pid := range a.com.plan.Parts {
+	parts := &a.spaces[0].Committed().Plan.Parts
+	for pid := range parts {
 		seen := map[cluster.RackID]bool{}
-		for _, m := range a.com.plan.Parts[pid].Replicas {
-			r := a.com.view.Members[m].Rack
+		for _, m := range parts[pid].Replicas {
+			r := a.view.Members[m].Rack
 			if r != 0 && seen[r] {
 				count++
 				break
