@@ -52,6 +52,10 @@ type verb struct {
 var verbs = []verb{
 	{"plan", "REQUIREMENTS", "the fewest servers, and why not one fewer", runPlan},
 	{"fit", "RUN...", "a model of run folders and device profiles, and how well it explains them", runFit},
+	{"whatif", "REQUIREMENTS --set KEY=VALUE…", "the plan before and after a change", runWhatIf},
+	{"reverse", "REQUIREMENTS --nodes N --type T", "how much of the load such a cluster takes", runReverse},
+	{"fleet", "REQUIREMENTS --type T [--nodes 3,100,1000]", "what clusters of many sizes take, on paper", runFleet},
+	{"diff", "PLAN PLAN", "what differs between two plan files", runDiff},
 	{"catalog", "", "the machine types, where they come from and how far they can be trusted", runCatalog},
 	{"example", "[NAME]", "list or print requirements to start from", runExample},
 }

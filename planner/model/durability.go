@@ -40,9 +40,8 @@ type Cluster struct {
 	Nodes, Copies int
 	MTTF, MTTR    float64 // of a node, in one unit; MTTR until its copies exist again
 	// Survives[f] is the probability that the loss of f random nodes loses no
-	// partition. Nil: random placement of Partitions partitions.
-	Survives   []float64
-	Partitions int
+	// partition, zero beyond its end: see Survival and RandomSurvival.
+	Survives []float64
 }
 
 // MTTDL is the mean time until the first partition is lost, in the unit of
@@ -85,13 +84,25 @@ func (c Cluster) survives(f int) float64 {
 		return 1
 	case f >= c.Nodes:
 		return 0
-	case c.Survives != nil:
-		if f < len(c.Survives) {
-			return c.Survives[f]
-		}
-		return 0
+	case f < len(c.Survives):
+		return c.Survives[f]
 	}
-	return math.Pow(1-Choose(f, c.Copies)/Choose(c.Nodes, c.Copies), float64(c.Partitions))
+	return 0
+}
+
+// RandomSurvival is the probability that the loss of f = 0 … of n nodes loses
+// none of so many partitions whose copies lie on random nodes, as far as it is
+// above 1e-12.
+func RandomSurvival(n, copies, partitions int) []float64 {
+	var list []float64
+	for f := 0; f < n; f++ {
+		p := math.Pow(1-Choose(f, copies)/Choose(n, copies), float64(partitions))
+		if p < 1e-12 {
+			break
+		}
+		list = append(list, p)
+	}
+	return list
 }
 
 // Choose is the number of ways to take k of n, as a float.
@@ -130,25 +141,38 @@ func lchoose(n, k int) float64 {
 	return a - b - c
 }
 
-// Survival bounds: sets of failed nodes are all tried up to this many, else
-// that many are drawn.
-const survivalSets = 5_000
+// Bounds of Survival: sets of failed nodes are all tried up to survivalSets,
+// else survivalDraws are drawn. Only losses beyond the number of copies need
+// either; they weigh a repair time over a lifetime less than the first.
+const (
+	survivalSets  = 2_000
+	survivalDraws = 500
+)
 
 // Survival returns, for f = 0 … most, the share of the sets of f of n nodes
-// whose loss leaves every replica set with a survivor. sets are distinct
-// replica sets; seed draws where there are too many sets of failures to try
-// them all.
+// whose loss leaves every replica set with a survivor. sets are the distinct
+// replica sets, all of one size. Up to that size the share is exact.
 func Survival(n int, sets [][]uint16, most int, seed uint64) []float64 {
 	s := make([]float64, most+1)
 	dead := make([]bool, n)
 	rng := rand.New(rand.NewPCG(seed, 0x5e75))
+	copies := n + 1
+	if len(sets) > 0 {
+		copies = len(sets[0])
+	}
 	for f := range s {
-		if Choose(n, f) <= survivalSets {
+		switch {
+		case f < copies:
+			s[f] = 1
+		case f == copies:
+			s[f] = max(1-float64(len(sets))/Choose(n, copies), 0)
+		case Choose(n, f) <= survivalSets:
 			s[f] = surviveAll(n, f, sets, dead)
-		} else {
+		default:
 			s[f] = surviveDrawn(n, f, sets, dead, rng)
 		}
-		if s[f] == 0 {
+		if s[f] < 1e-12 {
+			s[f] = 0
 			break
 		}
 	}
@@ -185,9 +209,8 @@ func surviveAll(n, f int, sets [][]uint16, dead []bool) float64 {
 }
 
 func surviveDrawn(n, f int, sets [][]uint16, dead []bool, rng *rand.Rand) float64 {
-	const draws = survivalSets / 5
 	good := 0
-	for range draws {
+	for range survivalDraws {
 		clear(dead)
 		for k := 0; k < f; {
 			if i := rng.IntN(n); !dead[i] {
@@ -199,7 +222,7 @@ func surviveDrawn(n, f int, sets [][]uint16, dead []bool, rng *rand.Rand) float6
 			good++
 		}
 	}
-	return float64(good) / draws
+	return float64(good) / survivalDraws
 }
 
 func anyLost(sets [][]uint16, dead []bool) bool {

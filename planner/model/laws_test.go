@@ -89,7 +89,7 @@ func TestReplicaChainMeetsClosedForms(t *testing.T) {
 func TestClusterChainMeetsTheTable(t *testing.T) {
 	f := func(n, r int, mttfYears, mttr, want float64) {
 		t.Helper()
-		c := Cluster{Nodes: n, Copies: r, MTTF: mttfYears * HoursPerYear, MTTR: mttr, Partitions: 4096}
+		c := Cluster{Nodes: n, Copies: r, MTTF: mttfYears * HoursPerYear, MTTR: mttr, Survives: RandomSurvival(n, r, 4096)}
 		near(t, "MTTDL", c.MTTDL()/HoursPerYear, want, 1e-3)
 	}
 	f(6, 3, 25, .5, 8.00460e10)

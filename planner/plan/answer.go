@@ -42,7 +42,7 @@ func (m *maker) quantiles(s *Shape, kinds []machine) [numResources]float64 {
 	lists := [numResources][]float64{}
 	var l loads
 	for i := range m.draws.demands {
-		judge(s, &m.draws.demands[i], &kinds[i], &l)
+		judge(s, 1, &m.draws.demands[i], &kinds[i], &l)
 		for r := range lists {
 			worst := 0.0
 			for st := range l.use {
@@ -77,6 +77,14 @@ func (m *maker) amount(c *choice, resource int, more float64) string {
 			net = t.NetBurst * burstShare.P50
 		}
 		return fmt.Sprintf("%.3g Gbps per node", net*more*8/1e9)
+	case Durability:
+		return fmt.Sprintf("a target of %.1f instead of %.1f nines", m.in.req.Targets.Durability-math.Log10(1+more), m.in.req.Targets.Durability)
+	case Availability:
+		return fmt.Sprintf("%s a year more", span(m.in.req.Targets.Unavailable*more))
+	case Cost:
+		return fmt.Sprintf("$%.2f an hour more", m.base.budget*more)
+	case Endurance:
+		return fmt.Sprintf("%.2g drive writes per day more", m.base.limits.dwpd*more)
 	case Migration:
 		return fmt.Sprintf("%s more time to rebuild", span(m.in.req.Targets.Rebuild*more))
 	}
@@ -117,7 +125,7 @@ func (m *maker) curve(c *choice, kinds []machine) ([]Chance, *int) {
 		row, good := make([]bool, len(kinds)), 0
 		var at loads
 		for i := range row {
-			judge(s, &m.draws.demands[i], &kinds[i], &at)
+			judge(s, 1, &m.draws.demands[i], &kinds[i], &at)
 			if row[i] = at.feasible(); row[i] {
 				good++
 			}
@@ -185,10 +193,10 @@ func (m *maker) fewestAt(c *choice, z point) int {
 	var at loads
 	for n := first; n <= m.in.req.MaxNodes; n += max(l.Racks, 1) {
 		l.Nodes = n
-		if judge(m.shapes.fluid(l), &d, &k, &at); !at.feasible() {
+		if judge(m.shapes.fluid(l), firstMiss, &d, &k, &at); !at.feasible() {
 			continue
 		}
-		if judge(m.shapes.Of(l), &d, &k, &at); at.feasible() {
+		if judge(m.shapes.Of(l), 1, &d, &k, &at); at.feasible() {
 			return n
 		}
 	}
@@ -221,7 +229,7 @@ func (m *maker) monthsUntilFull(s *Shape, draw int, k *machine) float64 {
 	var l loads
 	fits := func(months float64) bool {
 		d := m.in.req.resolve(at, months)
-		judge(s, &d, k, &l)
+		judge(s, 1, &d, k, &l)
 		return l.feasible()
 	}
 	if fits(longest) {

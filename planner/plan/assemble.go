@@ -29,7 +29,7 @@ func (m *maker) plan(choices []choice) *Plan {
 
 // aboutAnswer adds all that is computed for the answer only.
 func (m *maker) aboutAnswer(p *Plan, c *choice) {
-	if c.latency != nil {
+	if c.latency != nil && c.latency.samples < answerSamples {
 		k := m.in.machine(c.kind, m.in.median())
 		s := m.shapes.Of(c.layout)
 		l := c.loads

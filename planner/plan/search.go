@@ -192,14 +192,32 @@ func (m *maker) unfit(t *catalog.Type, l Layout) error {
 	case math.IsNaN(t.NetBase) && math.IsNaN(t.NetBurst):
 		return errors.New("its network bandwidth is unknown: add net_base_gbps to the catalog")
 	}
-	if m.base.flash == 0 {
-		return nil
+	if m.base.budget > 0 && math.IsNaN(t.USDPerHour) {
+		return errors.New("its price is unknown, and there is a budget: add od_usd_h to the catalog")
+	}
+	if err := m.tooSlow(); err != nil || m.base.flash == 0 {
+		return err
 	}
 	switch {
 	case t.Devices == 0:
 		return errors.New("it has no local device, and a namespace is on flash")
 	case math.IsNaN(t.ReadIOPS) || math.IsNaN(t.WriteIOPS):
 		return errors.New("its device figures are unknown: measure it with headroom-loadgen device, or add read_iops and write_iops to the catalog")
+	}
+	return nil
+}
+
+// tooSlow says that even a quiet node misses a target: then no number helps.
+func (m *maker) tooSlow() error {
+	if !m.in.model.Latency() {
+		return nil
+	}
+	g, mo := &m.in.req.Targets, m.in.model
+	if q := mo.Read.Quantile(0.99) * 1e-6; g.ReadP99 > 0 && q > g.ReadP99 && m.base.reads > 0 {
+		return fmt.Errorf("a quiet node of the model reads with a p99 of %s, the target is %s: more nodes do not help", span(q), span(g.ReadP99))
+	}
+	if q := mo.Write.Quantile(0.99) * 1e-6; g.WriteP99 > 0 && q > g.WriteP99 && m.base.writes > 0 {
+		return fmt.Errorf("a quiet node of the model writes with a p99 of %s, the target is %s: more nodes do not help", span(q), span(g.WriteP99))
 	}
 	return nil
 }
@@ -223,44 +241,79 @@ func (m *maker) least(l Layout) (n int, rule string) {
 func (m *maker) fewest(c *choice, kinds []machine) {
 	step := max(c.layout.Racks, 1)
 	first, rule := m.least(c.layout)
-	target := m.in.req.Probability
 	k := m.in.machine(c.kind, m.in.median())
-	var over [numStates][numResources]int
+	missed := firstMiss
+	best := attempt{short: math.Inf(1)}
 	for n := first; n <= m.in.req.MaxNodes; n += step {
 		c.layout.Nodes = n
-		low := m.shapes.fluid(c.layout)
-		if judge(low, &m.base, &k, &c.loads); !c.loads.feasible() {
-			continue
+		at := m.attempt(c, &k, kinds, &missed)
+		if at.short <= 0 {
+			c.feasible = true
+			m.explainFewer(c, kinds, n-step, first, rule)
+			return
 		}
-		if c.p, over = probability(low, m.draws, kinds, target); c.p < target {
-			continue
+		if at.short < best.short {
+			best = at
 		}
-		if hopeless(low, &m.base, &k, &c.loads) {
-			continue
-		}
-		s := m.shapes.Of(c.layout)
-		if judge(s, &m.base, &k, &c.loads); !c.loads.feasible() {
-			continue
-		}
-		if c.p, over = probability(s, m.draws, kinds, target); c.p < target {
-			continue
-		}
-		if c.latency = m.latency(s, c.kind, &m.base, &k, &c.loads, searchSamples); c.latency != nil && !c.loads.feasible() {
-			continue
-		}
-		c.feasible = true
-		m.explainFewer(c, kinds, n-step, first, rule)
-		return
 	}
-	if c.layout.Nodes == 0 {
+	if best.nodes == 0 {
 		c.reason = fmt.Sprintf("%d nodes at least (%s), max-nodes is %d", first, rule, m.in.req.MaxNodes)
 		return
 	}
-	s, r, use := c.loads.worst()
-	if use <= 1 {
-		s, r = mostOver(&over)
+	c.layout.Nodes, c.p, c.reason = best.nodes, best.p, best.why
+	c.loads = best.loads
+}
+
+// attempt is one number of nodes, judged. short is how far it is from
+// feasible: the worst utilisation above 1 or, where the medians are feasible,
+// the probability that is missing; 0 or less is feasible.
+type attempt struct {
+	nodes    int
+	short, p float64
+	loads    loads
+	why      string
+}
+
+// attempt judges c's layout, first as a fluid shape. It leaves what it found
+// in c. missed is carried from one number of nodes to the next, see
+// missFactor.
+func (m *maker) attempt(c *choice, k *machine, kinds []machine, missed *float64) attempt {
+	target := m.in.req.Probability
+	low := m.shapes.fluid(c.layout)
+	if judge(low, *missed, &m.base, k, &c.loads); !c.loads.feasible() {
+		return m.overLimit(c)
 	}
-	c.reason = fmt.Sprintf("not with %d nodes either: %s in state %s is at %s of its limit", c.layout.Nodes, wordsOf(resourceNames[r]), wordsOf(stateNames[s]), percent(use))
+	p, over := probability(low, *missed, m.draws, kinds, target)
+	if c.p = p; p < target {
+		return m.improbable(c, &over)
+	}
+	s := m.shapes.Of(c.layout)
+	judge(s, 1, &m.base, k, &c.loads)
+	*missed = missFactor(low, &m.base, k, &c.loads)
+	if !c.loads.feasible() {
+		return m.overLimit(c)
+	}
+	if c.p, over = probability(s, 1, m.draws, kinds, target); c.p < target {
+		return m.improbable(c, &over)
+	}
+	if c.latency = m.judgeLatency(s, c.kind, k, &c.loads); c.latency != nil && !c.loads.feasible() {
+		return m.overLimit(c)
+	}
+	return attempt{nodes: c.layout.Nodes}
+}
+
+// overLimit is an attempt that fails at the median of every input.
+func (m *maker) overLimit(c *choice) attempt {
+	s, r, use := c.loads.worst()
+	return attempt{c.layout.Nodes, use, 0, c.loads, fmt.Sprintf("no number up to %d does; at %d %s in state %s is at %s of its limit",
+		m.in.req.MaxNodes, c.layout.Nodes, wordsOf(resourceNames[r]), wordsOf(stateNames[s]), percent(use))}
+}
+
+// improbable is an attempt that fails in too many draws.
+func (m *maker) improbable(c *choice, over *[numStates][numResources]int) attempt {
+	s, r := mostOver(over)
+	return attempt{c.layout.Nodes, 1 - c.p, c.p, c.loads, fmt.Sprintf("no number up to %d does; at %d it fails in %s of the draws, mostly because of %s in state %s",
+		m.in.req.MaxNodes, c.layout.Nodes, percent(1-c.p), wordsOf(resourceNames[r]), wordsOf(stateNames[s]))}
 }
 
 func mostOver(over *[numStates][numResources]int) (state, resource int) {
@@ -290,15 +343,15 @@ func (m *maker) explainFewer(c *choice, kinds []machine, n, first int, rule stri
 	s := m.shapes.Of(l)
 	k := m.in.machine(c.kind, m.in.median())
 	var at loads
-	judge(s, &m.base, &k, &at)
-	m.latency(s, c.kind, &m.base, &k, &at, searchSamples)
+	judge(s, 1, &m.base, &k, &at)
+	m.judgeLatency(s, c.kind, &k, &at)
 	state, resource, use := at.worst()
 	if use > 1+tolerance {
-		p, _ := probability(s, m.draws, kinds, 0)
+		p, _ := probability(s, 1, m.draws, kinds, 0)
 		f.failing = max(1-p, math.SmallestNonzeroFloat64)
 		f.text = fmt.Sprintf("with %d nodes %s in state %s is at %s of its limit", n, wordsOf(resourceNames[resource]), wordsOf(stateNames[state]), percent(use))
 	} else {
-		p, over := probability(s, m.draws, kinds, 0)
+		p, over := probability(s, 1, m.draws, kinds, 0)
 		state, resource = mostOver(&over)
 		use = m.medianOver(s, kinds, state, resource)
 		f.failing = 1 - p
@@ -315,7 +368,7 @@ func (m *maker) medianOver(s *Shape, kinds []machine, state, resource int) float
 	var list []float64
 	var l loads
 	for i := range m.draws.demands {
-		judge(s, &m.draws.demands[i], &kinds[i], &l)
+		judge(s, 1, &m.draws.demands[i], &kinds[i], &l)
 		if v := l.use[state][resource]; v > 1+tolerance {
 			list = append(list, v)
 		}

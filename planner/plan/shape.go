@@ -101,11 +101,14 @@ func newShape(l Layout) *Shape {
 	s.States[Healthy] = Spread{Used: true, Alive: l.Nodes, Masters: share(b.Masters), Writes: share(b.Copies), Stored: share(b.Copies)}
 	for k := 1; k <= max(l.FailNodes, 1) && k < l.Nodes; k++ {
 		for _, first := range [2]int{1, l.Nodes/2 + 1} {
-			lost, migrating, restored := s.lose(whole, l.nodes(first, k))
+			lost, migrating, restored := s.lose(whole, l.nodes(first, k), false)
 			if k <= l.FailNodes {
 				s.States[NodesLost].worsen(lost)
 				s.States[NodesLostMigrating].worsen(migrating)
 				s.States[Restored].worsen(restored)
+			}
+			if k == 1 && l.Copies == 1 {
+				_, migrating, _ = s.lose(whole, l.nodes(first, k), true)
 			}
 			if k == 1 {
 				s.States[RollingRestart].worsen(migrating)
@@ -114,7 +117,7 @@ func newShape(l Layout) *Shape {
 	}
 	for k := 1; k <= l.FailRacks && k < l.Racks; k++ {
 		for _, first := range [2]int{0, l.Racks / 2} {
-			_, migrating, restored := s.lose(whole, l.racks(first, k))
+			_, migrating, restored := s.lose(whole, l.racks(first, k), false)
 			s.States[RackLost].worsen(migrating)
 			s.States[RackLost].worsen(restored)
 		}
@@ -145,13 +148,14 @@ func (l Layout) racks(first, k int) []int {
 func share(counts []int) float64 { return float64(slices.Max(counts)) / cluster.Partitions }
 
 // lose returns the spreads after the loss of the dead nodes: before copies are
-// made again, while they are, and after.
-func (s *Shape) lose(whole *partition.Table, dead []int) (lost, migrating, restored Spread) {
+// made again, while they are, and after. Nodes that leave in good order hand
+// their partitions over first: then no copy is lost, be it the only one.
+func (s *Shape) lose(whole *partition.Table, dead []int, inOrder bool) (lost, migrating, restored Spread) {
 	gone := map[cluster.NodeID]bool{}
 	for _, d := range dead {
 		gone[cluster.NodeID(d)] = true
 	}
-	l := s.compare(whole, partition.NewTable(s.view(gone), s.Copies), gone)
+	l := s.compare(whole, partition.NewTable(s.view(gone), s.Copies), gone, inOrder)
 	lost = Spread{Alive: l.alive, Masters: l.masters, Writes: l.after, Stored: l.before, Unavailable: l.unavailable}
 	migrating = Spread{Alive: l.alive, Masters: l.masters, Writes: l.after, Stored: l.both, Fill: l.fill, Send: l.send, Unavailable: l.unavailable}
 	restored = Spread{Alive: l.alive, Masters: l.final, Writes: l.after, Stored: l.after, Unavailable: l.unavailable}
@@ -179,7 +183,7 @@ type loss struct {
 // compare walks the partitions: who serves at once (the first of the new row
 // that has a copy, as node/partition plans it), who holds what, who sends and
 // receives.
-func (s *Shape) compare(old, now *partition.Table, gone map[cluster.NodeID]bool) loss {
+func (s *Shape) compare(old, now *partition.Table, gone map[cluster.NodeID]bool, inOrder bool) loss {
 	n := s.Nodes - len(gone)
 	index := make([]int, s.Nodes) // of an old member in the new table, -1 if it is gone
 	for i, at := 0, 0; i < s.Nodes; i++ {
@@ -202,6 +206,14 @@ func (s *Shape) compare(old, now *partition.Table, gone map[cluster.NodeID]bool)
 			}
 		}
 		at := slices.IndexFunc(now.Row(p), func(m uint16) bool { return held[m] })
+		if at < 0 && inOrder {
+			for _, m := range now.Replicas(p) {
+				both[m]++
+				fill[m]++
+			}
+			masters[now.Row(p)[0]]++
+			continue
+		}
 		if at < 0 {
 			l.unavailable++
 			continue
@@ -245,9 +257,15 @@ func replicaSets(t *partition.Table) [][]uint16 {
 // survives that many does so once in many thousand.
 const moreLosses = 3
 
-// Survives is model.Survival of the real replica sets. Computed once.
+// Survives is model.Survival of the real replica sets, of a fluid shape that of
+// random ones. Computed once.
 func (s *Shape) Survives() []float64 {
 	s.once.Do(func() {
+		if s.sets == nil {
+			random := model.RandomSurvival(s.Nodes, s.Copies, cluster.Partitions)
+			s.survives = random[:min(len(random), s.Copies+moreLosses+1)]
+			return
+		}
 		s.survives = model.Survival(s.Nodes, s.sets, min(s.Nodes, s.Copies+moreLosses), 1)
 	})
 	return s.survives

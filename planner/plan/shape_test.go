@@ -73,7 +73,7 @@ func checkLoss(t *testing.T, l Layout, dead []int, gone map[cluster.NodeID]bool,
 		t.Errorf("%+v without %v: %d unavailable partitions, the nodes find %d", l, dead, got, unavailable)
 	}
 	s := &Shape{Layout: l}
-	got := s.compare(whole, now, gone)
+	got := s.compare(whole, now, gone, false)
 	if got.unavailable != unavailable || got.masters != share(masters) || got.fill != share(fill) {
 		t.Errorf("%+v without %v: %+v, the nodes plan %d unavailable, %g masters, %g fills", l, dead, got, unavailable, share(masters), share(fill))
 	}

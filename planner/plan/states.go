@@ -3,7 +3,6 @@ package plan
 import (
 	"math"
 
-	"headroom/node/cluster"
 	"headroom/planner/model"
 )
 
@@ -69,8 +68,9 @@ func (l *loads) feasible() bool {
 }
 
 // judge computes the loads of a shape: what every state asks of the node that
-// has most to do in it.
-func judge(s *Shape, d *demand, k *machine, l *loads) {
+// has most to do in it. losses multiplies the chance of losing data: 1 but for
+// fluid shapes, see missFactor.
+func judge(s *Shape, losses float64, d *demand, k *machine, l *loads) {
 	*l = loads{}
 	bytesMost := 0.0
 	for i := range s.States {
@@ -96,7 +96,7 @@ func judge(s *Shape, d *demand, k *machine, l *loads) {
 	if d.budget > 0 {
 		l.use[Healthy][Cost] = float64(s.Nodes) * k.dollars / d.budget
 	}
-	judgeYears(s, d, k, l)
+	judgeYears(s, losses, d, k, l)
 }
 
 // deviceMark chooses the low-water mark: the smallest with which the devices
@@ -220,12 +220,8 @@ func over(use, room float64) float64 {
 	return use / room
 }
 
-// judgeYears computes durability and availability: what a year brings. A
-// fluid shape has no replica sets to lose and is not judged by them.
-func judgeYears(s *Shape, d *demand, k *machine, l *loads) {
-	if s.sets == nil {
-		return
-	}
+// judgeYears computes durability and availability: what a year brings.
+func judgeYears(s *Shape, losses float64, d *demand, k *machine, l *loads) {
 	repair := max(l.rebuild[RollingRestart], k.failover) // of one node
 	c := model.Cluster{Nodes: s.Nodes, Copies: s.Copies, MTTF: d.mttf, MTTR: repair, Survives: s.Survives()}
 	l.mttdl = c.MTTDL()
@@ -233,7 +229,7 @@ func judgeYears(s *Shape, d *demand, k *machine, l *loads) {
 		// More copies than racks put two into one; fewer than two racks lose all.
 		l.mttdl = 1 / (1/l.mttdl + rackLoss(s)*float64(s.Racks)/d.rackMTTF)
 	}
-	l.use[Healthy][Durability] = nines(l.mttdl, d.targets.Targets.Durability)
+	l.use[Healthy][Durability] = nines(l.mttdl, d.targets.Targets.Durability) * losses
 	// Each loss of a node stops its masters for the failover; a partition of
 	// which all copies are down waits for the first node that returns.
 	failures := float64(s.Nodes) * secondsPerYear / d.mttf
@@ -249,24 +245,30 @@ func judgeYears(s *Shape, d *demand, k *machine, l *loads) {
 	}
 }
 
-// hopelessFactor is how far random placement may miss a durability target
-// before the real replica sets need not be asked: racks leave out at most
-// about nine of ten sets of nodes.
-const hopelessFactor = 10
+// A durability target is first held against random placement, before tables
+// are computed. Real placement differs from it by a factor that hardly changes
+// from one number of nodes to the next: racks leave out up to nine of ten sets
+// of nodes. So the chance of loss of a fluid shape is multiplied by firstMiss
+// or, once a real table was judged, by missSlack of that table's factor: small
+// enough that no real placement is better.
+const (
+	firstMiss = 0.1
+	missSlack = 0.7
+)
 
-// hopeless reports that a fluid shape, judged into l, misses the durability
-// target so far that no real placement meets it.
-func hopeless(s *Shape, d *demand, k *machine, l *loads) bool {
-	target := d.targets.Targets.Durability
-	if target <= 0 || s.Copies < 2 {
-		return false
+// missFactor is the chance of loss of a real shape, judged into l, against
+// that of the fluid one, as the factor for the next number of nodes.
+func missFactor(low *Shape, d *demand, k *machine, l *loads) float64 {
+	if d.targets.Targets.Durability <= 0 {
+		return firstMiss
 	}
-	c := model.Cluster{Nodes: s.Nodes, Copies: s.Copies, MTTF: d.mttf, MTTR: max(l.rebuild[RollingRestart], k.failover), Partitions: cluster.Partitions}
-	if l.use[Healthy][Durability] = nines(c.MTTDL(), target) / hopelessFactor; l.use[Healthy][Durability] <= 1 {
-		l.use[Healthy][Durability] = 0
-		return false
+	var random loads
+	judge(low, 1, d, k, &random)
+	real, fluid := l.use[Healthy][Durability], random.use[Healthy][Durability]
+	if real > 0 && fluid > 0 {
+		return real / fluid * missSlack
 	}
-	return true
+	return firstMiss
 }
 
 // rackLoss is 1 if the loss of a rack loses a partition, else 0.

@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -56,16 +55,28 @@ func noAnswer(choices []choice) string {
 	if len(choices) == 0 {
 		return "There is no machine type to choose from."
 	}
-	count := map[string]int{}
-	var reasons []string
+	// The nearest miss tells more than a rule that many combinations break.
+	var near *choice
+	count, most := map[string]int{}, &choices[0]
 	for i := range choices {
-		if count[choices[i].reason] == 0 {
-			reasons = append(reasons, choices[i].reason)
+		c := &choices[i]
+		if count[c.reason]++; count[c.reason] > count[most.reason] {
+			most = c
 		}
-		count[choices[i].reason]++
+		if _, _, use := c.loads.worst(); use > 0 && (near == nil || use < worstUse(near)) {
+			near = c
+		}
 	}
-	slices.SortStableFunc(reasons, func(a, b string) int { return count[b] - count[a] })
-	return fmt.Sprintf("None of the %d combinations of machine type, copies and racks meets the requirements. Most often: %s.", len(choices), reasons[0])
+	what := fmt.Sprintf("Most often: %s", most.reason)
+	if near != nil {
+		what = fmt.Sprintf("The nearest, %s%s with %s: %s", near.kind.Name, inRacks(near.layout.Racks), copies(near.layout.Copies), near.reason)
+	}
+	return fmt.Sprintf("None of the %d combinations of machine type, copies and racks meets the requirements. %s.", len(choices), what)
+}
+
+func worstUse(c *choice) float64 {
+	_, _, use := c.loads.worst()
+	return use
 }
 
 // summary is the answer in plain words.
