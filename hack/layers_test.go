@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	// I/O
 	"node/disk":            {},
 	"node/disk/profile":    {"workloads/units"},
+	"node/disk/class":      {"node/disk"},
 	"node/disk/emulate":    {"node/disk", "node/disk/profile", "workloads/units"},
 	"node/storage":         {"node/cluster", "node/hlc", "node/record", "node/disk"},
 	"node/transport":       {"node/cluster", "node/wire", "node/transport/certs"},
