@@ -14,6 +14,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"merge":     mergeMain,
 	"calibrate": calibrateMain,
 	"convert":   convertMain,
+	"device":    deviceMain,
 }
 
 func runMain(ctx context.Context, args []string, stdout, stderr io.Writer) error {

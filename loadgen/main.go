@@ -54,6 +54,7 @@ commands ('COMMAND --help' lists the flags):
   merge      join the run folders of the shards of one load, exactly
   calibrate  what this generator can do on this machine
   convert    make a workload of a file of YCSB or asbench
+  device     PATH: qualify a device, or import what fio or ACT measured
 
 workloads: a file, or one of `
 
@@ -76,7 +77,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &u):
 		fmt.Fprintf(stderr, "headroom-loadgen: %v\n", err)
 		return exitUsage
-	case errors.Is(err, errMissed):
+	case errors.Is(err, errMissed), errors.Is(err, errLimits):
 		fmt.Fprintf(stderr, "headroom-loadgen: %v\n", err)
 		return exitMissed
 	}
