@@ -53,7 +53,7 @@ var layers = map[string][]string{
 	"loadgen/linear": {},
 	"loadgen/pace":   {"workloads/units"},
 	"loadgen/result": {},
-	"loadgen/target": {"node/client", "node/cluster", "node/record", "node/wire", "node/transport/certs"},
+	"loadgen/target": {"node/client", "node/cluster", "node/record", "node/wire", "node/transport", "node/transport/certs"},
 	"loadgen/proof":  {"loadgen/result"},
 	"loadgen/seek":   {"loadgen/result"},
 	"loadgen/drive":  {"loadgen/linear", "loadgen/pace", "loadgen/result", "loadgen/proof", "loadgen/target", "workloads", "workloads/..."},

@@ -20,8 +20,9 @@ type bed struct {
 	o   *options
 	out *progress
 
-	cluster *local.Cluster // nil for a remote target
-	watcher *local.Watcher // nil for the null target
+	cluster *local.Cluster      // nil for a remote target
+	watcher *local.Watcher      // nil for targets of other kinds
+	asker   *target.StatusAsker // of a remote cluster
 	tap     tap
 	target  target.Target
 	driver  *drive.Driver
@@ -92,6 +93,9 @@ func (b *bed) close() {
 	if b.watcher != nil {
 		b.watcher.Close()
 	}
+	if b.asker != nil {
+		b.asker.Close()
+	}
 	if b.cluster != nil {
 		b.cluster.Close() // a directory that cannot be removed is only litter
 	}
@@ -113,8 +117,24 @@ func (b *bed) connect(ctx context.Context) error {
 	if b.target, err = o.spec.Open(dial, cfg); err != nil {
 		return fmt.Errorf("connect to %s: %w", o.target, err)
 	}
+	if err := b.watchRemote(cfg); err != nil {
+		return err
+	}
 	b.driver, err = drive.New(b.config())
 	return err
+}
+
+// watchRemote polls a remote Headroom cluster as local nodes are polled.
+func (b *bed) watchRemote(cfg target.HeadroomConfig) error {
+	if b.o.nodes > 0 || b.o.spec.Scheme != "quic" {
+		return nil
+	}
+	var err error
+	if b.asker, err = target.NewStatusAsker(cfg); err != nil {
+		return fmt.Errorf("watch %s: %w", b.o.target, err)
+	}
+	b.watcher = local.WatchRemote(b.asker, b.o.spec.Addrs, &b.tap)
+	return nil
 }
 
 // start starts local nodes.

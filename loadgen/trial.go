@@ -40,7 +40,7 @@ func newTrial(b *bed, dir string) (*trial, error) {
 	t.summary = result.Summary{Format: result.Format, ID: runID(o.workload.Name, now), Command: o.args, Started: now, Target: o.target,
 		Workload:   result.Workload{Name: o.workload.Name, SHA256: o.workload.SHA256()},
 		Operations: map[string]result.Operation{}, Faults: []result.Fault{}, Verdicts: []result.Verdict{}}
-	t.summary.Generator.LocalNodes = o.nodes
+	t.summary.Generator.LocalNodes, t.summary.Generator.SharedHost = o.nodes, o.nodes > 0 || local.OnThisMachine(o.spec.Addrs)
 	if b.driver != nil {
 		t.before = b.driver.Audit()
 	}
@@ -140,6 +140,9 @@ func (t *trial) finish(report *drive.Report) error {
 	}
 	if t.watcher != nil {
 		m.Conflicts = t.watcher.Conflicts()
+		for name, text := range t.watcher.Raw() {
+			t.rec.w.Status(name, text)
+		}
 	}
 	t.tap.turn(nil)
 	t.rec.flush(zero)

@@ -122,6 +122,8 @@ func Verdicts(s *result.Summary, errors map[string]int64) []result.Verdict {
 	v.steady()
 	if n := s.Generator.LocalNodes; n > 0 {
 		v.add("R10", result.Warn, "the generator shares this host with %d nodes: the figures are lower bounds of what separate machines do", n)
+	} else if s.Generator.SharedHost {
+		v.add("R10", result.Warn, "the generator shares this host with the target: the figures are lower bounds of what separate machines do")
 	}
 	if s.Generator.StealPct > stealPctMax {
 		v.add("R10", result.Warn, "the hypervisor stole %.1f %% of the CPU", s.Generator.StealPct)

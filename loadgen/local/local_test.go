@@ -246,3 +246,56 @@ func TestFaultsParse(t *testing.T) {
 		t.Error("a fault after the end passed")
 	}
 }
+
+// twoRemotes answers for two nodes; the first is known by a second address.
+type twoRemotes struct{}
+
+func (twoRemotes) Ask(_ context.Context, addr string) ([]byte, error) {
+	name := map[string]string{"seed:1": "node1", "a:1": "node1", "b:1": "node2"}[addr]
+	if name == "" {
+		return nil, fmt.Errorf("nobody at %s", addr)
+	}
+	return []byte(`{"format":"headroom-status/1","node":"` + name + `","view_key":"7.node2.1","state":"serving",
+"members":[{"node":"node1","addr":"a:1","up":true},{"node":"node2","addr":"b:1","up":true}],
+"namespaces":[{"name":"default","masters":{"node1":2048,"node2":2048},"copies":{"node1":4096,"node2":4096},"migrations":{}}],
+"devices":[{"path":"/dev/nvme0n1","class":"nvme"}]}`), nil
+}
+
+// heard keeps what an observer is told.
+type heard struct {
+	mu      sync.Mutex
+	samples map[string]int
+	views   int
+	both    chan struct{}
+}
+
+func (h *heard) Sample(s Sample) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.samples[s.Node]++; len(h.samples) == 2 && h.samples[s.Node] == 1 {
+		close(h.both)
+	}
+}
+
+func (h *heard) Event(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e.Kind == result.EventView {
+		h.views++
+	}
+}
+
+func TestARemoteClusterIsWatchedFromOneSeed(t *testing.T) {
+	h := &heard{samples: map[string]int{}, both: make(chan struct{})}
+	w := WatchRemote(twoRemotes{}, []string{"seed:1", "gone:1"}, h)
+	select {
+	case <-h.both:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the second node was not found")
+	}
+	w.Close()
+	raw := w.Raw()
+	if len(h.samples) != 2 || h.views != 2 || len(raw) != 2 || !strings.Contains(string(raw["node2"]), "nvme0n1") {
+		t.Errorf("samples %v, %d views, raw answers of %d nodes", h.samples, h.views, len(raw))
+	}
+}

@@ -3,6 +3,7 @@ package local
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -46,6 +47,31 @@ func Machine() result.Environment {
 		}
 	}
 	return e
+}
+
+// OnThisMachine reports whether any of the addresses (host:port) is one of this
+// machine's own. Names are looked up; one that cannot be is somewhere else.
+func OnThisMachine(addrs []string) bool {
+	own, _ := net.InterfaceAddrs() // without them loopback is still known
+	for _, a := range addrs {
+		host, _, err := net.SplitHostPort(a)
+		if err != nil {
+			continue
+		}
+		list, err := net.LookupIP(host)
+		if err != nil {
+			continue
+		}
+		for _, ip := range list {
+			if ip.IsLoopback() || slices.ContainsFunc(own, func(o net.Addr) bool {
+				n, ok := o.(*net.IPNet)
+				return ok && n.IP.Equal(ip)
+			}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // field returns the value of the first "name : value" line of a file.

@@ -35,3 +35,12 @@ func TestASamplerSeesItsOwnProcess(t *testing.T) {
 		t.Errorf("whole run %+v, last second %+v", w, g)
 	}
 }
+
+func TestLoopbackIsThisMachine(t *testing.T) {
+	if !OnThisMachine([]string{"192.0.2.1:1", "127.0.0.1:4300"}) || !OnThisMachine([]string{"[::1]:4300"}) {
+		t.Error("loopback is taken for another machine")
+	}
+	if OnThisMachine([]string{"192.0.2.1:4300", "nonsense"}) || OnThisMachine(nil) {
+		t.Error("a documentation address is taken for this machine")
+	}
+}

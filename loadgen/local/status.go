@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,6 +25,7 @@ type Status struct {
 	State       string `json:"state"`
 	Members     []struct {
 		Node string `json:"node"`
+		Addr string `json:"addr"`
 		Up   bool   `json:"up"`
 	} `json:"members"`
 	Namespaces []struct {
@@ -39,6 +39,8 @@ type Status struct {
 		Unavailable int64            `json:"unavailable_partitions"`
 		Conflicts   map[string]int64 `json:"conflicts"` // discarded acknowledged versions by cause, since the process started
 	} `json:"namespaces"`
+
+	raw []byte // the answer as it came
 }
 
 // Has reports whether the node of that name is a member of the View.
@@ -71,14 +73,7 @@ func FetchStatus(ctx context.Context, addr string) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	var s Status
-	if err := json.Unmarshal(body, &s); err != nil {
-		return nil, fmt.Errorf("status: %w", err)
-	}
-	if s.Format != "headroom-status/1" {
-		return nil, fmt.Errorf("status: format %q, this program reads headroom-status/1", s.Format)
-	}
-	return &s, nil
+	return parseStatus(body)
 }
 
 func ready(ctx context.Context, addr string) error {

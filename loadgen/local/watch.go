@@ -75,6 +75,7 @@ type Watcher struct {
 type look struct {
 	asked   time.Time // when the last question was sent
 	status  *Status   // its answer, nil when there was none
+	raw     []byte    // the last answer as it came
 	calm    int       // answers in a row without migrations
 	calmAt  time.Time // the first of them
 	viewKey string    // last seen, to tell changes
@@ -189,6 +190,7 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 	l.asked, l.status = asked, s
 	out := Sample{At: asked, Node: n.name, NodeSample: result.NodeSample{Up: s != nil, RSSBytes: -1, CPUPct: -1}}
 	if s != nil {
+		l.raw = s.raw
 		partitions, bytes, unavailable := s.left()
 		out.ViewKey, out.Members, out.PartitionsLeft, out.BytesLeft = s.ViewKey, len(s.Members), partitions, bytes
 		for _, ns := range s.Namespaces {

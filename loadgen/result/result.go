@@ -14,6 +14,7 @@
 //	                 response, service or lateness; values are nanoseconds, one
 //	                 interval per second, absolute time stamps, measured phase only
 //	nodes/NODE.csv   samples of each node (NodeSample)
+//	nodes/NODE.json  the node's last status answer (headroom-status/1) as it came
 //	generator.csv    samples of the generator itself (GeneratorSample)
 //
 // Time axis: t_s = 0 is the start of the measured phase (Summary.MeasuredFrom);
@@ -188,9 +189,10 @@ type Generator struct {
 	CPUPct              float64 `json:"cpu_pct"`     // own CPU in the measured phase, of one core
 	StealPct            float64 `json:"steal_pct"`   // of all cores, from /proc/stat
 
-	Precise    bool    `json:"precise"`  // lanes spin before an arrival
-	ThinkMS    float64 `json:"think_ms"` // of closed clients
-	Shed       int64   `json:"shed"`     // offered and never started: failed
+	SharedHost bool    `json:"shared_host"` // the target, or a part of it, is on this machine
+	Precise    bool    `json:"precise"`     // lanes spin before an arrival
+	ThinkMS    float64 `json:"think_ms"`    // of closed clients
+	Shed       int64   `json:"shed"`        // offered and never started: failed
 	GOMAXPROCS int     `json:"gomaxprocs"`
 	// CouldOpsPerSec is what this generator offered to a null target just before
 	// the run with the same workload and lanes; 0: not tried. CouldOverOffered is

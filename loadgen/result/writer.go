@@ -86,7 +86,7 @@ func clear(dir string) error {
 		return fmt.Errorf("run folder %s exists and is not a run folder; give --out another name", dir)
 	}
 	old, _ := filepath.Glob(filepath.Join(dir, "*.hlog"))
-	samples, _ := filepath.Glob(filepath.Join(dir, nodesDir, "*.csv"))
+	samples, _ := filepath.Glob(filepath.Join(dir, nodesDir, "*.*"))
 	old = append(old, samples...)
 	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile} {
 		old = append(old, filepath.Join(dir, f))
@@ -135,6 +135,11 @@ func (w *Writer) Generator(s GeneratorSample) {
 	}
 	w.keep(w.generator.line(seconds(s.TSec), known(s.CPUPct), known(s.GCCPUPct), known(s.GCPauseMaxUS), known(s.SchedP99US),
 		known(s.HostCPUPct), known(s.StealPct), strconv.Itoa(s.InFlight), whole(s.HeapBytes), known(s.WallStepMS)))
+}
+
+// Status writes the last status answer (headroom-status/1) of the named node.
+func (w *Writer) Status(node string, text []byte) {
+	w.keep(os.WriteFile(filepath.Join(w.dir, nodesDir, filepath.Base(node)+".json"), text, 0o644))
 }
 
 // known prints a figure that is negative or NaN when unknown.
