@@ -2,6 +2,7 @@ package drive
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -88,35 +89,110 @@ func TestAHealthyTargetHasAnEmptyAudit(t *testing.T) {
 	}
 }
 
-func TestAStallShowsInResponseNotInService(t *testing.T) {
+// TestAStallShowsInResponseAsArithmeticSays: a target that answers nothing for
+// 2 s delays every arrival of those seconds by what is left of them. Of n
+// arrivals at a rate the slowest thousandth came in the first n/1000/rate of the
+// stall. Only those in flight see it in their service time: too few for p99.9.
+func TestAStallShowsInResponseAsArithmeticSays(t *testing.T) {
+	const (
+		rate     = 3000
+		stall    = 2 * time.Second
+		duration = 3200 * time.Millisecond
+		inFlight = 4
+	)
 	f := target.NewFake()
-	const stall = 400 * time.Millisecond
-	var firstBusy atomic.Bool
-	cfg := Config{Workload: mixOf(t, "get:100"), Target: f, Rate: 2000, Duration: 1200 * time.Millisecond, Seed: 3,
-		InFlight: 4, Faults: []time.Duration{300 * time.Millisecond}}
+	cfg := Config{Workload: mixOf(t, "get:100"), Target: f, Rate: rate, Arrivals: ArriveConstant, Duration: duration, Seed: 3, InFlight: inFlight,
+		Faults: []time.Duration{600 * time.Millisecond}}
 	r, _ := run(t, cfg, func(d *Driver) {
-		<-time.After(300 * time.Millisecond)
-		firstBusy.Store(true)
+		<-time.After(600 * time.Millisecond)
 		f.Stall(stall)
 	})
 	get := r.Operations["get"]
-	// A third of the arrivals fall into the stall and wait 200 ms on average,
-	// but only the 4 in flight see it in their service time.
-	if get.Response.P90 == nil || *get.Response.P90 < 150_000 || *get.Response.P90 > 450_000 {
-		t.Errorf("response p90 = %v us, want about 280,000", value(get.Response.P90))
+	n := duration.Seconds() * rate
+	want := (stall.Seconds() - n/1000/rate) * 1e6
+	if got := value(get.Response.P999); math.Abs(got-want) > 0.05*want {
+		t.Errorf("response p99.9 = %.0f us, want %.0f", got, want)
 	}
-	if get.Service.P90 == nil || *get.Service.P90 > 20_000 {
-		t.Errorf("service p90 = %v us, want microseconds: the stall hit 4 operations", value(get.Service.P90))
+	// 2 of 3.2 s of arrivals wait evenly between 2 s and none: the median is the
+	// wait of those that came (3.2/2)/2 of the way before the stall's end.
+	want = (stall.Seconds() - duration.Seconds()/2) * 1e6
+	if got := value(get.Response.P50); math.Abs(got-want) > 0.2*want {
+		t.Errorf("response p50 = %.0f us, want %.0f", got, want)
 	}
-	if get.Response.Max == nil || *get.Response.Max < 350_000 {
-		t.Errorf("response max = %v us, want about 400,000", value(get.Response.Max))
+	if got := value(get.Service.P999); got < 0 || got > 200_000 {
+		t.Errorf("service p99.9 = %.0f us: the stall hit %d of %.0f operations", got, inFlight, n)
 	}
-	if r.Queued == 0 || !firstBusy.Load() {
+	if r.Queued == 0 {
 		t.Error("no arrival was queued by the in-flight limit")
 	}
-	g := r.GapAround(300 * time.Millisecond)
-	if !g.Known || g.Worst < 350*time.Millisecond || g.Worst > time.Second || g.Failed != 0 {
+	if g := r.GapAround(600 * time.Millisecond); !g.Known || g.Worst < stall*9/10 || g.Worst > stall*3/2 || g.Failed != 0 {
 		t.Errorf("gap = %+v, want about %v", g, stall)
+	}
+}
+
+// starved is a target whose first lane gets no CPU for 1 ms at every
+// submission, as on a core that something else holds.
+type starved struct {
+	*target.Fake
+	lanes atomic.Int32
+}
+
+type starvedLane struct{ target.Lane }
+
+func (s *starved) NewLane(n int, complete func(*target.Result)) (target.Lane, error) {
+	l, err := s.Fake.NewLane(n, complete)
+	if s.lanes.Add(1)%2 == 1 {
+		l = &starvedLane{l}
+	}
+	return l, err
+}
+
+func (l *starvedLane) Submit(op *target.Op) error {
+	for end := time.Now().Add(time.Millisecond); time.Now().Before(end); {
+	}
+	return l.Lane.Submit(op)
+}
+
+func TestAStarvedLaneIsCaught(t *testing.T) {
+	d := start(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Rate: 1200, Duration: 1500 * time.Millisecond, Lanes: 2, Seed: 1})
+	d.cfg.Target = &starved{Fake: d.cfg.Target.(*target.Fake)}
+	r, err := d.Run(context.Background(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := result.Summary{Target: "quic://elsewhere:4300", Generator: result.Generator{GOMAXPROCS: 2}}
+	d.Summarize(r, &s)
+	if s.Generator.WorstLaneLatenessUS == nil || *s.Generator.WorstLaneLatenessUS < 1000 {
+		t.Errorf("the worst lane's lateness p99 is %v us, want milliseconds", value(s.Generator.WorstLaneLatenessUS))
+	}
+	for _, v := range Verdicts(&s, nil) {
+		if v.Rule == "GENERATOR-LIMITED" && v.Level == result.Fail {
+			return
+		}
+	}
+	t.Errorf("a generator with a starved lane was believed: %+v", Verdicts(&s, nil))
+}
+
+func TestInFlightAgreesWithLittlesLaw(t *testing.T) {
+	s := result.Summary{Generator: result.Generator{InFlightMean: 10}}
+	r := &Report{InFlightMean: 10, InFlightSamples: 2000, Duration: 10 * time.Second, Completed: 1000, ServiceMean: 100 * time.Millisecond}
+	if l := r.little(); l == nil || math.Abs(*l) > 1e-9 {
+		t.Errorf("10 in flight at 100/s of 100 ms: residual %v, want 0", value(r.little()))
+	}
+	r.ServiceMean = 50 * time.Millisecond
+	s.Generator.LittleResidual = r.little()
+	if l := r.little(); l == nil || math.Abs(*l-0.5) > 1e-9 {
+		t.Errorf("10 in flight at 100/s of 50 ms: residual %v, want 0.5", value(r.little()))
+	}
+	found := false
+	for _, v := range Verdicts(&s, nil) {
+		found = found || v.Rule == "LITTLE"
+	}
+	if !found {
+		t.Error("a residual of one half is no finding")
+	}
+	if r.InFlightSamples = 10; r.little() != nil {
+		t.Error("ten samples are enough to accuse the measurement")
 	}
 }
 

@@ -26,7 +26,8 @@ func createCSV(path string, header []string) (*csvFile, error) {
 		return nil, err
 	}
 	c := &csvFile{f: f, w: csv.NewWriter(f)}
-	return c, c.w.Write(header)
+	_ = c.w.Write(header) // into memory; flush tells
+	return c, c.flush()
 }
 
 func (c *csvFile) line(cells ...string) error { return c.w.Write(cells) }
@@ -37,7 +38,8 @@ func (c *csvFile) flush() error {
 }
 
 // readCSV calls f for each line after the header. A file may have more columns
-// than header names, on the right: newer writers add some.
+// than header names, on the right: newer writers add some. A last line that was
+// cut short is left out.
 func readCSV(path string, header []string, f func(*cells)) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -47,6 +49,9 @@ func readCSV(path string, header []string, f func(*cells)) error {
 	r := csv.NewReader(file)
 	r.ReuseRecord = true
 	first, err := r.Read()
+	if err == io.EOF {
+		return nil // a disk that was full from the beginning: no line
+	}
 	if err != nil {
 		return fmt.Errorf("%s: header: %w", path, err)
 	}
@@ -59,6 +64,9 @@ func readCSV(path string, header []string, f func(*cells)) error {
 			return nil
 		}
 		if err != nil {
+			if _, next := r.Read(); next == io.EOF {
+				return nil // the last line was cut short: a crash, or a full disk
+			}
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		c := cells{line: line}

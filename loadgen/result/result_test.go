@@ -1,11 +1,13 @@
 package result
 
 import (
+	"encoding/csv"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,6 +118,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 	}
 	w.Summary(&Summary{Format: Format})
 	w.series.line("0", "get", "x")
+	w.Series(SeriesRow{TSec: 1, Op: "get"})
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -192,5 +195,39 @@ func TestAStudyReadsBackAsWritten(t *testing.T) {
 	}
 	if err := ReadStudy(dir, MatrixFile, MatrixFormat, &Matrix{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an absent document: %v, want not exist", err)
+	}
+}
+
+// TestAFullDiskKeepsTheFigures: /dev/full answers every write as a full disk
+// does; run.json has its place reserved.
+func TestAFullDiskKeepsTheFigures(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no /dev/full here")
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	w, err := Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, reserveFile)); err != nil || info.Size() < 100_000 {
+		t.Errorf("no place is reserved for run.json: %v", err)
+	}
+	w.events.f.Close()
+	w.events = &csvFile{f: full, w: csv.NewWriter(full)}
+	for range 10_000 {
+		w.Event(Event{Kind: EventPhase, What: "a line that does not fit any more"})
+	}
+	w.Series(SeriesRow{Op: "get", OK: 1})
+	w.Summary(&Summary{Format: Format, ID: "kept"})
+	if err := w.Close(); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("Close = %v, want no space left, and the folder's name", err)
+	}
+	r, err := Open(dir)
+	if err != nil || r.Summary.ID != "kept" || len(r.Series) != 1 {
+		t.Errorf("after a full disk the folder reads back as %+v, %v", r, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, reserveFile)); err == nil {
+		t.Error("the reserved place is still there")
 	}
 }

@@ -2,6 +2,7 @@ package result
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -22,6 +23,10 @@ const (
 	eventsFile      = "events.csv"
 	generatorFile   = "generator.csv"
 	nodesDir        = "nodes"
+	// reserveFile holds the place of run.json while the run goes on, so that the
+	// figures are kept even when the logs have filled the disk.
+	reserveFile = ".reserve"
+	reserveSize = 128 << 10
 )
 
 var (
@@ -67,7 +72,8 @@ func Create(dir string) (*Writer, error) {
 	var err1, err2 error
 	w.series, err1 = createCSV(filepath.Join(dir, seriesFile), seriesHeader)
 	w.events, err2 = createCSV(filepath.Join(dir, eventsFile), eventsHeader)
-	if err := errors.Join(err1, err2); err != nil {
+	err3 := os.WriteFile(filepath.Join(dir, reserveFile), bytes.Repeat([]byte("reserved\n"), reserveSize/9), 0o644)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
 	}
 	return w, nil
@@ -88,7 +94,7 @@ func clear(dir string) error {
 	old, _ := filepath.Glob(filepath.Join(dir, "*.hlog"))
 	samples, _ := filepath.Glob(filepath.Join(dir, nodesDir, "*.*"))
 	old = append(old, samples...)
-	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile} {
+	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile, reserveFile} {
 		old = append(old, filepath.Join(dir, f))
 	}
 	for _, f := range old {
@@ -120,7 +126,12 @@ func (w *Writer) Workload(text []byte) {
 func (w *Writer) Environment(e *Environment) { w.json(environmentFile, e) }
 
 // Summary writes run.json. It may be called again; the last call stands.
-func (w *Writer) Summary(s *Summary) { w.json(runFile, s) }
+func (w *Writer) Summary(s *Summary) {
+	if err := os.Remove(filepath.Join(w.dir, reserveFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		w.keep(err)
+	}
+	w.json(runFile, s)
+}
 
 func (w *Writer) json(name string, v any) { w.keep(writeJSON(filepath.Join(w.dir, name), v)) }
 
