@@ -6,7 +6,7 @@ SEEDS    ?= 200
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check race sim sim-figures sim-verdicts soak bench e2e demo fmt lint clean
+.PHONY: help build test check race sim sim-figures sim-verdicts soak crash bench e2e demo fmt lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ sim-figures: ## agreement, detection, cost per node, balance: virtual time (minu
 
 sim-verdicts: ## healthy nodes given up in bad weather: make sim-verdicts NODE_HOURS=1000
 	$(GO) test ./node/sim -run HealthyNode -node-hours $(or $(NODE_HOURS),1000) -timeout 0 -v
+
+crash: ## the storage engine crashed at 10,000 points of 2,000 operations
+	$(GO) test ./node/storage -run "TestCrash|TestFault" -crash-ops 2000 -v -timeout 10m
 
 soak: ## simulation seeds until told to stop; failing seeds are printed
 	$(MAKE) sim-verdicts NODE_HOURS=10000

@@ -102,6 +102,9 @@ type Meta struct {
 	Generation uint16 // counts writes, wraps past 65535 to 1; zero only for "no record"
 	Expiry     uint32 // seconds since the Unix epoch; zero never expires
 	Tombstone  bool   // deleted: kept so that no old copy revives the record
+	// Unreadable means that the record is there but its contents could not be
+	// read: its device failed, or it is damaged. Never stored nor sent.
+	Unreadable bool
 }
 
 // Expired reports whether the record has outlived its TTL at the wall-clock

@@ -17,7 +17,7 @@ type entry struct {
 	regime     uint32
 	stamp      uint64
 	node       uint64
-	loc        uint64 // of the body, if size > 0
+	loc        uint64 // of the body in memory, if size > 0, or of the record on a device: see body and device
 	expiry     uint32
 	size       uint32 // bytes of the body
 	next       uint32 // handle: next in the bucket's chain, or on the free list
@@ -29,6 +29,10 @@ type entry struct {
 const (
 	entrySize     = 64
 	flagTombstone = 1
+	flagPast      = 2  // older versions may lie on a device
+	flagDoomed    = 4  // to be removed once they do not
+	flagRaided    = 8  // none was found so far
+	flagDamaged   = 16 // cannot be read
 
 	// minBits gives the smallest table 64 buckets (256 bytes), one for each
 	// sub-bucket of the summary, so that a sub-bucket is a run of buckets.
@@ -48,7 +52,7 @@ func (en *entry) version() record.Version {
 func (en *entry) meta() record.Meta {
 	return record.Meta{
 		Version: en.version(), Generation: en.generation, Expiry: en.expiry,
-		Tombstone: en.flags&flagTombstone != 0,
+		Tombstone: en.flags&flagTombstone != 0, Unreadable: en.flags&flagDamaged != 0,
 	}
 }
 
@@ -107,23 +111,30 @@ func (e *Engine) find(sh *shard, d *record.Digest) (*uint32, *entry) {
 
 // insertLocked adds a record whose digest is not in the table.
 func (e *Engine) insertLocked(p int, d *record.Digest, m *record.Meta, body []byte) error {
+	loc, err := e.newBody(d, m, body)
+	if err != nil {
+		return err
+	}
+	if err = e.enterLocked(p, d, m, loc, uint32(len(body))); err != nil {
+		e.freeBody(loc, uint32(len(body)))
+	}
+	return err
+}
+
+// enterLocked makes an entry of a record whose body is at loc.
+func (e *Engine) enterLocked(p int, d *record.Digest, m *record.Meta, loc uint64, size uint32) error {
 	sh := &e.shards[p]
 	if sh.bits == 0 {
 		if err := e.resizeLocked(sh, minBits, m.Tombstone); err != nil {
 			return err
 		}
 	}
-	loc, err := e.newBody(body)
-	if err != nil {
-		return err
-	}
 	h, err := e.entries.alloc(m.Tombstone)
 	if err != nil {
-		e.freeBody(loc, uint32(len(body)))
 		return err
 	}
 	en := e.entries.at(h)
-	*en = entry{digest: *d, loc: loc, size: uint32(len(body))}
+	*en = entry{digest: *d, loc: loc, size: size}
 	en.setMeta(m)
 	e.indexBytes.Add(entrySize)
 	head := &e.buckets(sh)[place(&en.digest)>>(32-sh.bits)]
@@ -142,10 +153,10 @@ func (e *Engine) insertLocked(p int, d *record.Digest, m *record.Meta, body []by
 // body fits the old one's slot.
 func (e *Engine) replaceLocked(p int, en *entry, m *record.Meta, body []byte) error {
 	loc := en.loc
-	moves := slotSize(uint32(len(body))) != slotSize(en.size)
+	moves := e.log != nil || slotSize(uint32(len(body))) != slotSize(en.size)
 	if moves {
 		var err error
-		if loc, err = e.newBody(body); err != nil {
+		if loc, err = e.newBody((*record.Digest)(&en.digest), m, body); err != nil {
 			return err
 		}
 	} else {
@@ -156,6 +167,9 @@ func (e *Engine) replaceLocked(p int, en *entry, m *record.Meta, body []byte) er
 		e.freeBody(en.loc, en.size)
 	}
 	en.setMeta(m)
+	if e.log != nil {
+		en.flags |= flagPast
+	}
 	en.loc, en.size = loc, uint32(len(body))
 	e.countLocked(p, en, 1)
 	return nil
@@ -220,23 +234,83 @@ func (e *Engine) freeTableLocked(sh *shard) {
 	}
 }
 
-// newBody copies body into a slot; an empty body needs none.
-func (e *Engine) newBody(body []byte) (loc uint64, err error) {
-	if len(body) == 0 {
-		return 0, nil
+// slotPrefix is what a slot holds before a body that is on a device, too: its
+// location there.
+const slotPrefix = 8
+
+// newBody stores a body: in a slot, on the partition's device, or both. An
+// empty one needs no slot.
+func (e *Engine) newBody(d *record.Digest, m *record.Meta, body []byte) (loc uint64, err error) {
+	if e.log == nil {
+		return e.newSlot(body, 0, false)
 	}
+	at, err := e.log.append(d, m, body, fromClients)
+	if err != nil || !e.log.cfg.InMemory {
+		return at, err
+	}
+	if loc, err = e.newSlot(body, at, m.Tombstone); err != nil {
+		e.log.release(at, uint32(len(body)))
+	}
+	return loc, err
+}
+
+// newSlot copies body into a slot, behind its place on a device if it has one.
+func (e *Engine) newSlot(body []byte, at uint64, force bool) (loc uint64, err error) {
 	size := uint32(len(body))
-	if loc, err = e.slab.alloc(size, false); err != nil {
-		return 0, err
+	if at == 0 {
+		if size == 0 {
+			return 0, nil
+		}
+		if loc, err = e.slab.alloc(size, force); err == nil {
+			copy(e.slab.bytes(loc, size), body)
+			e.dataBytes.Add(int64(slotSize(size)))
+		}
+		return loc, err
 	}
-	e.dataBytes.Add(int64(slotSize(size)))
-	copy(e.slab.bytes(loc, size), body)
-	return loc, nil
+	if loc, err = e.slab.alloc(size+slotPrefix, force); err == nil {
+		b := e.slab.bytes(loc, size+slotPrefix)
+		binary.LittleEndian.PutUint64(b, at)
+		copy(b[slotPrefix:], body)
+		e.dataBytes.Add(int64(slotSize(size + slotPrefix)))
+	}
+	return loc, err
 }
 
 func (e *Engine) freeBody(loc uint64, size uint32) {
+	if e.log != nil {
+		e.log.release(e.device(loc), size)
+		if !e.log.cfg.InMemory {
+			return
+		}
+		size += slotPrefix
+	}
 	if size > 0 {
 		e.slab.free(loc, size)
 		e.dataBytes.Add(-int64(slotSize(size)))
 	}
+}
+
+// device returns where a record lies on a device, given its entry's loc.
+func (e *Engine) device(loc uint64) uint64 {
+	if e.log.cfg.InMemory {
+		return binary.LittleEndian.Uint64(e.slab.bytes(loc, slotPrefix))
+	}
+	return loc
+}
+
+// setDevice notes that a record moved to another place on a device.
+func (e *Engine) setDevice(en *entry, at uint64) {
+	if e.log.cfg.InMemory {
+		binary.LittleEndian.PutUint64(e.slab.bytes(en.loc, slotPrefix), at)
+		return
+	}
+	en.loc = at
+}
+
+// body returns the body of a record that is kept in memory.
+func (e *Engine) body(en *entry) []byte {
+	if e.log != nil {
+		return e.slab.bytes(en.loc, en.size+slotPrefix)[slotPrefix:]
+	}
+	return e.slab.bytes(en.loc, en.size)
 }

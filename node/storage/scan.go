@@ -23,8 +23,21 @@ const (
 //
 // fn runs under the partition's lock: it must not block and must not call the
 // engine. What it is given is good only until it returns; body is the
-// engine's memory, to be copied and not written.
+// engine's memory, to be copied and not written. With bodies on devices it
+// reads them first and calls fn without the lock; records that cannot be read
+// are left out.
 func (e *Engine) Scan(p int, c Cursor, max int, fn func(d *record.Digest, m *record.Meta, body []byte)) (next Cursor, done bool) {
+	if e.log != nil && !e.log.cfg.InMemory {
+		return e.scanLogged(p, c, max, fn)
+	}
+	return e.visit(p, c, max, func(en *entry, m *record.Meta) {
+		fn((*record.Digest)(&en.digest), m, e.body(en))
+	})
+}
+
+// visit calls fn for the entries that Scan passes, under the partition's
+// lock.
+func (e *Engine) visit(p int, c Cursor, max int, fn func(en *entry, m *record.Meta)) (next Cursor, done bool) {
 	sh := &e.shards[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -43,7 +56,7 @@ func (e *Engine) Scan(p int, c Cursor, max int, fn func(d *record.Digest, m *rec
 			en := e.entries.at(h)
 			h = en.next
 			m = en.meta()
-			fn((*record.Digest)(&en.digest), &m, e.slab.bytes(en.loc, en.size))
+			fn(en, &m)
 		}
 	}
 	return scanEnd, true
@@ -66,4 +79,7 @@ func (e *Engine) Drop(p int) {
 	e.freeTableLocked(sh)
 	sh.tombstones, sh.bytes = 0, 0
 	e.sums[p] = [SubBuckets]uint64{}
+	if e.log != nil {
+		e.log.renew(p)
+	}
 }

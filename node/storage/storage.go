@@ -39,6 +39,8 @@ type Config struct {
 	// MemoryLimit bounds index and bodies together, in bytes. Zero is no
 	// limit.
 	MemoryLimit int64
+	// Log puts the records on devices. Nil keeps them in memory only.
+	Log *LogConfig
 }
 
 // Engine is the memory engine of one namespace. Its methods may be called
@@ -56,9 +58,12 @@ type Engine struct {
 	sums    [cluster.Partitions][SubBuckets]uint64 // guarded by the shard's mu
 	entries entryArena
 	slab    slab
+	log     *log // nil: memory only
+	raid    raid
 }
 
-// Open returns an empty engine. It maps no memory before the first Put.
+// Open returns an engine that holds what its devices hold, or an empty one
+// without devices. It maps no memory before the first record.
 func Open(cfg Config) (*Engine, error) {
 	if cfg.MemoryLimit < 0 {
 		return nil, errors.New("storage: memory limit is negative")
@@ -66,10 +71,18 @@ func Open(cfg Config) (*Engine, error) {
 	e := &Engine{limit: cfg.MemoryLimit}
 	e.entries.init(e)
 	e.slab.init(e)
+	if cfg.Log == nil {
+		return e, nil
+	}
+	if err := e.openLog(*cfg.Log); err != nil {
+		e.Close()
+		return nil, err
+	}
 	return e, nil
 }
 
-// Close gives all memory back. It waits for calls in progress; later ones
+// Close gives all memory back and closes the devices, without writing
+// anything to them: see Shutdown. It waits for calls in progress; later ones
 // find an empty engine and Put answers ErrClosed. Closing twice is harmless.
 func (e *Engine) Close() error {
 	for p := range e.shards {
@@ -82,7 +95,7 @@ func (e *Engine) Close() error {
 	}
 	e.indexBytes.Store(0)
 	e.dataBytes.Store(0)
-	return errors.Join(e.entries.pool.close(), e.slab.pool.close())
+	return errors.Join(e.closeDevices(), e.entries.pool.close(), e.slab.pool.close())
 }
 
 // reserve takes n bytes out of the memory limit, or reports that they are
@@ -101,8 +114,14 @@ func (e *Engine) stopWrites() bool {
 
 // Get returns the record's metadata and its body appended to dst, and
 // whether there is one. Tombstones (with an empty body) and expired records
-// count: judge by the Meta. It does not allocate if dst has room.
+// count: judge by the Meta. If the record lies on a device Get waits for it,
+// see GetNow; one that cannot be read has Meta.Unreadable. It does not
+// allocate if dst has room.
 func (e *Engine) Get(d *record.Digest, dst []byte) (m record.Meta, body []byte, ok bool) {
+	if e.log != nil && !e.log.cfg.InMemory {
+		m, body, ok, _ = e.getLogged(d, dst, true)
+		return m, body, ok
+	}
 	sh := &e.shards[d.Partition()]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -110,7 +129,7 @@ func (e *Engine) Get(d *record.Digest, dst []byte) (m record.Meta, body []byte, 
 	if en == nil {
 		return m, dst, false
 	}
-	return en.meta(), append(dst, e.slab.bytes(en.loc, en.size)...), true
+	return en.meta(), append(dst, e.body(en)...), true
 }
 
 // Meta is Get without the body.
@@ -152,7 +171,8 @@ func (e *Engine) store(d *record.Digest, m *record.Meta, body []byte, onlyNewer 
 	_, en := e.find(sh, d)
 	if en != nil {
 		old = en.meta()
-		if onlyNewer && !m.Version.Newer(old.Version) {
+		repairs := en.flags&flagDamaged != 0 && m.Version == old.Version
+		if onlyNewer && !m.Version.Newer(old.Version) && !repairs {
 			return false, old, true, nil
 		}
 	}
@@ -163,6 +183,8 @@ func (e *Engine) store(d *record.Digest, m *record.Meta, body []byte, onlyNewer 
 		err = record.ErrTooBig
 	case !m.Tombstone && e.stopWrites():
 		err = ErrStopWrites
+	case !m.Tombstone && !onlyNewer && e.log != nil && e.log.stopWrites(p):
+		err = ErrDeviceFull
 	case en != nil:
 		err = e.replaceLocked(p, en, m, body)
 	default:
@@ -182,6 +204,10 @@ func (e *Engine) Remove(d *record.Digest, v record.Version) bool {
 	if en == nil || en.version() != v {
 		return false
 	}
+	if e.log != nil && en.flags&flagPast != 0 {
+		en.flags |= flagDoomed // an older version may be on a device yet: see raid
+		return false
+	}
 	e.removeLocked(p, link, en)
 	return true
 }
@@ -195,7 +221,7 @@ type Stats struct {
 	DataBytes  int64 // bodies, each rounded up to its size class
 	HeldBytes  int64 // what the limit bounds: the above, and free room inside pages
 	Mapped     int64 // address space; pages never touched cost nothing
-	StopWrites bool  // Put answers ErrStopWrites
+	StopWrites bool  // Put answers ErrStopWrites or ErrDeviceFull
 }
 
 // Stats counts the whole engine, in some 50 µs.
@@ -210,6 +236,9 @@ func (e *Engine) Stats() Stats {
 		s.Records += int64(sh.entries - sh.tombstones)
 		s.Tombstones += int64(sh.tombstones)
 		sh.mu.Unlock()
+	}
+	for _, d := range e.Devices() {
+		s.StopWrites = s.StopWrites || d.StopWrites && d.Err == nil
 	}
 	return s
 }

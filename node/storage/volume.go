@@ -1,0 +1,531 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+
+	"headroom/node/disk"
+	"headroom/node/record"
+)
+
+// Limits of a volume.
+const (
+	// maxQueue bounds the bytes of full buffers that wait for the device;
+	// beyond it a write is refused with ErrOverload.
+	maxQueue = 64 << 20
+	// cacheBytes of blocks flushed last stay in memory for reads.
+	cacheBytes = 32 << 20
+	// defragReserve and deleteReserve are blocks that only defragmentation,
+	// and deletes, may still take: two buffers being filled and as many being
+	// flushed.
+	defragReserve = 4
+	deleteReserve = 4
+	minBlocks     = 16
+	// errorsMost reads in a row may fail before the device is given up: one
+	// bad sector is a damaged record, not a dead device.
+	errorsMost = 3
+)
+
+// purpose keeps records of different life apart.
+type purpose uint8
+
+const (
+	fromClients purpose = iota
+	fromDefrag
+	purposes
+)
+
+// Location of a record on a device: 1 | slot 7 bits | block 32 | unit 24.
+const (
+	locOnDevice  = 1 << 63
+	locSlotShift = 56
+	locUnitBits  = 24
+)
+
+func makeLoc(slot uint16, block uint32, off int) uint64 {
+	return locOnDevice | uint64(slot)<<locSlotShift | uint64(block)<<locUnitBits | uint64(off/unit)
+}
+
+func splitLoc(loc uint64) (slot uint16, block uint32, off int) {
+	return uint16(loc >> locSlotShift & 0x7f), uint32(loc >> locUnitBits), int(loc&(1<<locUnitBits-1)) * unit
+}
+
+// blockState is where a write block is in its life.
+type blockState uint8
+
+const (
+	blockFree   blockState = iota // in free, to be filled
+	blockOpen                     // a buffer is being filled or written
+	blockUsed                     // written; may be defragmented
+	blockVictim                   // waits for defragmentation
+	blockLimbo                    // empty, but its records' successors are not durable yet
+)
+
+type block struct {
+	seq   uint64 // of its filling; 0: never, or unreadable
+	live  uint32 // bytes of records that the index points to
+	state blockState
+}
+
+// buffer is a block being filled, written, or kept for reads.
+type buffer struct {
+	data    []byte
+	block   uint32
+	off     int // where the next record goes
+	flushed int // bytes from the start that were written
+	synced  int // and that survive a crash
+	seed    uint32
+	head    blockHead
+	closed  bool
+}
+
+// limbo is an empty block that may be overwritten once all that was appended
+// up to ticket is durable: before that a crash would need the old record.
+type limbo struct {
+	block  uint32
+	ticket uint64
+}
+
+// volume is one device of a log.
+type volume struct {
+	log   *log
+	slot  uint16
+	dev   disk.Device
+	size  int // bytes of a write block
+	align int // bytes of a device block
+
+	mu       sync.Mutex // guards all below; taken after shard.mu, never while reading or writing the device
+	blocks   []block
+	free     []uint32 // first freed first
+	waiting  []limbo
+	victims  []uint32
+	open     [purposes]*buffer
+	queue    []*buffer
+	unsynced []uint64 // seq of blocks that are written and not synced
+	inMemory map[uint32]*buffer
+	cached   []*buffer // first flushed first
+	pool     [][]byte
+	ticket   uint64 // counts appends
+	durable  uint64 // all appends up to here survive a crash
+	live     int64
+	last     uint32 // block begun last, and its seq
+	lastSeq  uint64
+	eager    bool // every append wants a flush
+	flushing bool
+	full     bool  // the file system below has no room
+	failed   error // why the device was given up; nil: it is well
+	errors   int   // failed reads in a row
+	flushedC *sync.Cond
+	wake     chan struct{} // capacity 1: there is something to flush or to defragment
+	stats    VolumeStats
+}
+
+// VolumeStats counts what a device did since the engine was opened.
+type VolumeStats struct {
+	UserBytes   uint64 // of records appended by writes, as they lie in blocks
+	MovedBytes  uint64 // of records moved by defragmentation
+	Written     uint64 // bytes written to the device
+	Syncs       uint64
+	DeviceReads uint64
+	CacheReads  uint64 // records read from buffers
+	Freed       uint64 // blocks defragmented, or found empty
+	Overloads   uint64 // writes refused
+	Corrupt     uint64 // records or places found damaged
+	ReadErrors  uint64
+}
+
+func newVolume(l *log, slot int, dev disk.Device, writeBlock int) *volume {
+	v := &volume{log: l, slot: uint16(slot), dev: dev, size: writeBlock, align: dev.BlockSize(), inMemory: map[uint32]*buffer{}, wake: make(chan struct{}, 1)}
+	v.flushedC = sync.NewCond(&v.mu)
+	v.blocks = make([]block, (dev.Size()-volumeHeader)/int64(writeBlock))
+	return v
+}
+
+func (v *volume) base(block uint32) int64 { return volumeHeader + int64(block)*int64(v.size) }
+
+// room is what records of a block may take.
+func (v *volume) room() int { return v.size - 2*headerSize }
+
+// append puts a record at the end of the log. Errors are ErrStopWrites,
+// ErrOverload, record.ErrTooBig and a DeviceError.
+func (v *volume) append(r *stored, why purpose) (loc uint64, err error) {
+	need := recordSpan(len(r.body))
+	if need > v.room() {
+		return 0, record.ErrTooBig
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.failed != nil {
+		return 0, v.failed
+	}
+	b := v.open[why]
+	if b == nil || b.off+need > v.size-headerSize {
+		if b, err = v.nextBufferLocked(why, r.meta.Tombstone); err != nil {
+			return 0, err
+		}
+	}
+	at := b.off
+	r.put(b.data, at, b.seed)
+	b.off += need
+	v.blocks[b.block].live += uint32(need)
+	v.live += int64(need)
+	v.ticket++
+	if v.eager {
+		v.log.kick(v)
+	}
+	if why == fromDefrag {
+		v.stats.MovedBytes += uint64(need)
+	} else {
+		v.stats.UserBytes += uint64(need)
+	}
+	return makeLoc(v.slot, b.block, at), nil
+}
+
+// nextBufferLocked closes the buffer being filled and begins another.
+func (v *volume) nextBufferLocked(why purpose, tombstone bool) (*buffer, error) {
+	reserve := 0
+	if why == fromClients {
+		reserve = defragReserve
+		if !tombstone {
+			reserve += deleteReserve
+		}
+	}
+	switch {
+	case why == fromClients && len(v.queue)*v.size >= max(maxQueue, 2*v.size):
+		v.stats.Overloads++
+		return nil, ErrOverload
+	case v.full && why == fromClients && !tombstone:
+		return nil, ErrDeviceFull
+	case len(v.free) <= reserve && len(v.free)+len(v.waiting)+len(v.victims) > reserve:
+		v.stats.Overloads++ // flushing and defragmenting make room
+		v.log.kick(v)
+		return nil, ErrOverload
+	case len(v.free) <= reserve:
+		return nil, ErrDeviceFull
+	}
+	if b := v.open[why]; b != nil {
+		v.closeLocked(b, why)
+	}
+	return v.beginLocked(why), nil
+}
+
+func (v *volume) beginLocked(why purpose) *buffer {
+	n := v.free[0]
+	v.free = v.free[1:]
+	var data []byte
+	if k := len(v.pool); k > 0 {
+		data, v.pool = v.pool[k-1], v.pool[:k-1]
+		clear(data)
+	} else {
+		data = disk.Aligned(v.size)
+	}
+	b := &buffer{data: data, block: n, off: headerSize}
+	b.head = blockHead{slot: v.slot, block: n, seq: v.log.nextSeq(), set: v.log.set}
+	b.head.synced = v.oldestLocked(b.head.seq)
+	b.head.prev, b.head.prevSeq = v.last, v.lastSeq
+	v.last, v.lastSeq = n, b.head.seq
+	b.head.put(data, blockMagic)
+	b.seed = b.head.seed()
+	v.blocks[n] = block{seq: b.head.seq, state: blockOpen}
+	v.inMemory[n], v.open[why] = b, b
+	return b
+}
+
+// oldestLocked returns the seq of the oldest block that is not whole on the
+// medium, or none.
+func (v *volume) oldestLocked(none uint64) uint64 {
+	for _, b := range v.open {
+		if b != nil {
+			none = min(none, b.head.seq)
+		}
+	}
+	for _, b := range v.queue {
+		none = min(none, b.head.seq)
+	}
+	for _, s := range v.unsynced {
+		none = min(none, s)
+	}
+	return none
+}
+
+// closeLocked ends a buffer and queues it for writing.
+func (v *volume) closeLocked(b *buffer, why purpose) {
+	end := b.head
+	end.synced = uint64(b.off)
+	end.put(b.data[v.size-headerSize:], endMagic)
+	b.closed, v.open[why] = true, nil
+	v.queue = append(v.queue, b)
+	v.log.kick(v)
+}
+
+// release tells that the index no longer points to a record.
+func (v *volume) release(loc uint64, size uint32) {
+	_, n, _ := splitLoc(loc)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	span := uint32(recordSpan(int(size)))
+	b := &v.blocks[n]
+	b.live -= span
+	v.live -= int64(span)
+	v.judgeLocked(n)
+}
+
+// judgeLocked frees a written block that is empty and queues one that is
+// emptier than the low-water mark.
+func (v *volume) judgeLocked(n uint32) {
+	b := &v.blocks[n]
+	switch {
+	case b.state != blockUsed && b.state != blockVictim:
+	case b.live == 0:
+		v.stats.Freed++
+		b.state = blockLimbo // a victim stays in the list, and is passed over
+		v.waiting = append(v.waiting, limbo{block: n, ticket: v.ticket})
+	case b.state == blockUsed && int(b.live)*100 < v.log.lowWater*v.room():
+		b.state = blockVictim
+		v.victims = append(v.victims, n)
+		v.log.kick(v)
+	}
+}
+
+// span of a flush: part of a buffer that is to be written.
+type piece struct {
+	b        *buffer
+	from, to int
+}
+
+// flush writes the full buffers to the device; with all, also what is in the
+// buffers being filled, and then it syncs, after which all that was appended
+// before survives a crash. It reports whether it wrote or synced anything. An
+// error means that the device is given up; a full file system is none.
+func (v *volume) flush(all bool) (did bool, err error) {
+	v.mu.Lock()
+	for v.flushing {
+		v.flushedC.Wait()
+	}
+	if v.failed != nil {
+		v.mu.Unlock()
+		return false, v.failed
+	}
+	pieces, ticket := v.piecesLocked(all)
+	pending := ticket > v.durable || len(v.unsynced) > 0
+	v.flushing = true
+	v.mu.Unlock()
+
+	err = v.log.saveState() // lineages before the records that bear them
+	if err == nil {
+		err = v.write(pieces)
+	}
+	synced := false
+	if err == nil && all && (pending || len(pieces) > 0) {
+		err = v.dev.Sync()
+		synced = err == nil
+	}
+	v.mu.Lock()
+	v.flushing = false
+	v.flushedC.Broadcast()
+	if err == nil {
+		v.full = false
+		v.writtenLocked(pieces)
+		if synced {
+			v.syncedLocked(pieces, ticket)
+		}
+	} else if errors.Is(err, syscall.ENOSPC) {
+		v.full, err = true, nil
+	}
+	v.mu.Unlock()
+	if err != nil {
+		v.fail(err)
+		return false, err
+	}
+	if synced {
+		v.log.durable(v)
+	}
+	return synced || len(pieces) > 0, nil
+}
+
+// piecesLocked lists what is to be written. A buffer being filled goes on at
+// the next device block: what is flushed is never written again.
+func (v *volume) piecesLocked(all bool) ([]piece, uint64) {
+	if all {
+		for why, b := range v.open {
+			if b == nil || b.off <= max(b.flushed, headerSize) {
+				continue
+			}
+			to := (b.off + v.align - 1) / v.align * v.align
+			if to > v.size-headerSize-recordHeader {
+				v.closeLocked(b, purpose(why))
+			} else {
+				b.off = to
+			}
+		}
+	}
+	var list []piece
+	for _, b := range v.queue {
+		list = append(list, piece{b, b.flushed, v.size})
+	}
+	if all {
+		for _, b := range v.open {
+			if b != nil && b.off > max(b.flushed, headerSize) {
+				list = append(list, piece{b, b.flushed, b.off})
+			}
+		}
+	}
+	return list, v.ticket
+}
+
+func (v *volume) write(pieces []piece) error {
+	for _, p := range pieces {
+		if err := v.dev.WriteAt(p.b.data[p.from:p.to], v.base(p.b.block)+int64(p.from)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *volume) writtenLocked(pieces []piece) {
+	for _, p := range pieces {
+		v.stats.Written += uint64(p.to - p.from)
+		p.b.flushed = p.to
+		if p.to != v.size {
+			continue
+		}
+		v.queue = v.queue[1:] // pieces of closed buffers come first, in the queue's order
+		v.unsynced = append(v.unsynced, p.b.head.seq)
+		v.blocks[p.b.block].state = blockUsed
+		v.cached = append(v.cached, p.b)
+		v.judgeLocked(p.b.block)
+	}
+	for len(v.cached)*v.size > max(cacheBytes, v.size) {
+		v.evictLocked(v.cached[0])
+		v.cached = v.cached[1:]
+	}
+}
+
+func (v *volume) evictLocked(b *buffer) {
+	if v.inMemory[b.block] == b {
+		delete(v.inMemory, b.block)
+	}
+	if len(v.pool) < 4 {
+		v.pool = append(v.pool, b.data)
+	}
+	b.data = nil
+}
+
+// syncedLocked notes that all up to ticket is durable, and frees the blocks
+// that waited for it.
+func (v *volume) syncedLocked(pieces []piece, ticket uint64) {
+	v.stats.Syncs++
+	for _, p := range pieces {
+		p.b.synced = p.to
+	}
+	v.durable = ticket
+	v.unsynced = v.unsynced[:0]
+	n := 0
+	for n < len(v.waiting) && v.waiting[n].ticket <= ticket {
+		b := v.waiting[n].block
+		v.blocks[b].state = blockFree
+		v.free = append(v.free, b)
+		n++
+	}
+	v.waiting = v.waiting[n:]
+}
+
+// fail gives the device up: nothing is written to it or acknowledged on it
+// again, whatever it answers later.
+func (v *volume) fail(err error) {
+	v.mu.Lock()
+	first := v.failed == nil
+	if first {
+		v.failed = &DeviceError{Path: v.dev.Info().Path, Err: err}
+	}
+	v.flushedC.Broadcast()
+	v.mu.Unlock()
+	if first && v.log.cfg.Failed != nil {
+		v.log.cfg.Failed(int(v.slot), err)
+	}
+}
+
+// isDurable reports whether the record at loc survives a crash.
+func (v *volume) isDurable(loc uint64) bool {
+	_, n, off := splitLoc(loc)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	b := v.inMemory[n]
+	return v.failed == nil && (b == nil || off < b.synced)
+}
+
+// copyOut appends a record's body to dst if its block is in memory. seq is
+// that of the block, 0 if it holds nothing any more.
+func (v *volume) copyOut(loc uint64, size uint32, dst []byte) (body []byte, ok bool, seq uint64) {
+	_, n, off := splitLoc(loc)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	seq = v.blocks[n].seq
+	b := v.inMemory[n]
+	if b == nil {
+		return dst, false, seq
+	}
+	v.stats.CacheReads++
+	return append(dst, b.data[off+recordHeader:off+recordHeader+int(size)]...), true, seq
+}
+
+// read reads a record from the device and verifies it. The caller checks that
+// it is the one it wanted.
+func (v *volume) read(loc uint64, size uint32, seq uint64, dst []byte) (r stored, body []byte, err error) {
+	_, n, off := splitLoc(loc)
+	from := off / v.align * v.align
+	to := min((off+recordSpan(int(size))+v.align-1)/v.align*v.align, v.size)
+	buf := v.log.takeBuffer(to - from)
+	defer v.log.giveBuffer(buf)
+	part := (*buf)[:to-from]
+	v.mu.Lock()
+	failed := v.failed
+	v.stats.DeviceReads++
+	v.mu.Unlock()
+	if failed != nil {
+		return r, dst, failed
+	}
+	if err := v.dev.ReadAt(part, v.base(n)+int64(from)); err != nil {
+		return r, dst, v.readFailed(err)
+	}
+	v.readWell()
+	head := blockHead{slot: v.slot, block: n, seq: seq, set: v.log.set}
+	if !r.parse(part, from, off, head.seed()) {
+		return r, dst, errDamaged
+	}
+	return r, append(dst, r.body...), nil
+}
+
+func (v *volume) readWell() {
+	v.mu.Lock()
+	v.errors = 0
+	v.mu.Unlock()
+}
+
+// readFailed counts a failed read and gives the device up after several in a
+// row.
+func (v *volume) readFailed(err error) error {
+	v.mu.Lock()
+	v.stats.ReadErrors++
+	v.errors++
+	enough := v.errors >= errorsMost
+	v.mu.Unlock()
+	if enough {
+		v.fail(err)
+	}
+	return &DeviceError{Path: v.dev.Info().Path, Err: err}
+}
+
+// DeviceError is the error of operations on records of a device that failed.
+type DeviceError struct {
+	Path string
+	Err  error
+}
+
+// Error implements error.
+func (e *DeviceError) Error() string { return fmt.Sprintf("storage: device %s: %v", e.Path, e.Err) }
+
+// Unwrap returns the device's own error.
+func (e *DeviceError) Unwrap() error { return e.Err }
