@@ -96,11 +96,20 @@ func (h HeatMap) draw(width float64, m margins) Figure {
 	h.edges(frame)
 	yLabels(dc, frame, y, m)
 	xLabels(dc, frame, xt, h.From, h.To, width)
-	legend := fmt.Sprintf("1 to %s per cell", Amount(float64(h.most())))
+	legend := fmt.Sprintf("1 to %s per cell", Amount(round3(float64(h.most()))))
 	room := width - textWidth(legend, sizeTick) - float64(len(Heats))*11 - 16
 	dc.FillText(anchored(style(Muted, sizeTick, false), text.XLeft, text.YTop), vg.Point{X: 0, Y: vg.Length(c.h)}, fit(h.Unit, room, sizeTick))
 	h.legend(c, dc, legend, width)
 	return finish(c, h.Alt, 0, Frame{m.left, width - m.right, m.top, c.h - m.bottom, h.From, h.To})
+}
+
+// round3 keeps three significant digits.
+func round3(v float64) float64 {
+	if !(v > 0) {
+		return v
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(v))-2)
+	return math.Round(v/unit) * unit
 }
 
 // legend draws the ramp at the upper right.

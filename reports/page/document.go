@@ -116,6 +116,8 @@ type Table struct {
 	Head  []string
 	Words map[int]bool
 	Rows  [][]Cell
+	// Units are those of Raw values by column; CSV has them in its head.
+	Units map[int]string
 }
 
 // Cell is a value with a remark in small print.

@@ -111,7 +111,11 @@ func markdown(s string) string {
 // CSV writes the table for a machine: a Raw value where a cell has one.
 func (t *Table) CSV(w io.Writer) error {
 	c := csv.NewWriter(w)
-	if err := c.Write(t.Head); err != nil {
+	head := append([]string(nil), t.Head...)
+	for i, unit := range t.Units {
+		head[i] += " [" + unit + "]"
+	}
+	if err := c.Write(head); err != nil {
 		return err
 	}
 	for _, r := range t.Rows {

@@ -3,6 +3,7 @@ package runs
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"headroom/loadgen/result"
 	"headroom/reports/stats"
@@ -89,10 +90,8 @@ func ninesCaption(f *stats.Facts) string {
 		if c.Kind != result.Response {
 			continue
 		}
-		p := c.Percentiles
-		return fmt.Sprintf("Half of all operations answered within %s, 99 %% within %s, 99.9 %% within %s. Response counts from the intended start; "+
-			"service from the real one; lateness is the generator's own delay. Dashed: fewer samples than bound the percentile.",
-			percentile(p, "p50"), percentile(p, "p99"), percentile(p, "p99_9"))
+		return strings.Join(within(c.Percentiles), ", ") + ". Response counts from the intended start; service from the real one; " +
+			"lateness is the generator's own delay. Dashed: fewer samples than bound the percentile."
 	}
 	return "No response times could be read."
 }
@@ -162,4 +161,25 @@ func heatCaption(f *stats.Facts) string {
 	}
 	return fmt.Sprintf("How many operations took how long: %s of them between %s and %s. A cell is %s wide; its darkness is the logarithm of its count.",
 		stats.Percent(math.Round(1000*float64(sums[best])/float64(max(total, 1)))/1000), stats.Micros(h.Low(best)), stats.Micros(h.Low(best+1)), stats.Plural(int64(h.Step), "second"))
+}
+
+// within says how long which shares of the operations took, as far as they
+// are known and finite.
+func within(p result.Percentiles) (out []string) {
+	known := false
+	for _, x := range []struct{ name, share string }{{"p50", "half of all operations"}, {"p99", "99 %"}, {"p99_9", "99.9 %"}} {
+		text := percentile(p, x.name)
+		switch {
+		case strings.HasPrefix(text, "∞"):
+			out = append(out, x.share+" not at all, because failed operations count as infinite")
+		case strings.Contains(text, "not enough"):
+			out = append(out, x.share+" unknown: "+text)
+		case known:
+			out = append(out, x.share+" within "+text)
+		default:
+			out, known = append(out, x.share+" answered within "+text), true
+		}
+	}
+	out[0] = strings.ToUpper(out[0][:1]) + out[0][1:]
+	return out
 }

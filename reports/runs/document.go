@@ -31,10 +31,13 @@ func Document(f *stats.Facts) *page.Document {
 		d.Add("verdicts", "Verdicts", page.Text("No rule was violated."))
 	}
 	d.Add("figures", "Headline figures", headline(f))
+	if t := sloTable(f); t != nil {
+		d.Add("slo", "The target", t)
+	}
 	overTime(d, f)
 	d.Add("percentiles", "Percentiles", or(nines(f), "Nothing to draw: no interval log (*.hlog) could be read, or it is empty."), kindTable(f))
 	availability(d, f)
-	d.Add("audit", "Audit", page.Text(auditSentence(f)), auditTable(f))
+	d.Add("audit", "Audit", page.Text(auditSentence(f)), auditTable(f), conflictTable(f))
 	d.Add("redundancy", "Redundancy over time", or(redundancyFigure(f), "Nothing to draw: no node was sampled."))
 	nodes(d, f)
 	operations(d, f)
@@ -43,7 +46,8 @@ func Document(f *stats.Facts) *page.Document {
 	if f.Run.Workload != "" {
 		workload = page.Code(f.Run.Workload)
 	}
-	d.Add("workload", "Workload", generatorTable(f), workload)
+	d.Add("generator", "Generator", append(generatorFigures(f), generatorTable(f))...)
+	d.Add("workload", "Workload", workload)
 	commands(d, f)
 	if f.Windows != nil {
 		for _, g := range f.Windows.Groups {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strings"
 
 	"headroom/loadgen/result"
 	"headroom/reports/chart"
@@ -44,8 +45,19 @@ var nodeMeasures = []nodeMeasure{
 func nodeFigures(f *stats.Facts) (out []page.Block) {
 	var panels []chart.Panel
 	var names []string
+	curves := make([]map[string][]chart.Point, 0, len(nodeMeasures))
+	measures := append([]nodeMeasure(nil), nodeMeasures...)
 	for _, m := range nodeMeasures {
-		p, ok := nodePanel(f, m)
+		curves = append(curves, nodeCurves(f, m))
+	}
+	for _, e := range f.Extras {
+		if e.Column == "stop_writes" {
+			continue // drawn as bands
+		}
+		measures, curves = append(measures, extraMeasure(e)), append(curves, extraCurves(e))
+	}
+	for i, m := range measures {
+		p, ok := nodePanel(f, m, curves[i])
 		if !ok {
 			continue
 		}
@@ -67,12 +79,11 @@ func nodeNames(f *stats.Facts) (out []string) {
 	return out
 }
 
-func nodePanel(f *stats.Facts, m nodeMeasure) (chart.Panel, bool) {
-	p := chart.Panel{Unit: m.unit, Y: m.y}
-	peak, peakNode, at := math.Inf(-1), "", 0.0
+// nodeCurves returns a measure of every node over time.
+func nodeCurves(f *stats.Facts, m nodeMeasure) map[string][]chart.Point {
 	curves := map[string][]chart.Point{}
-	for _, node := range nodeNames(f) {
-		for _, s := range f.Run.Nodes[node] {
+	for node, list := range f.Run.Nodes {
+		for _, s := range list {
 			if s.TSec < 0 || math.IsNaN(s.TSec) {
 				continue
 			}
@@ -80,10 +91,46 @@ func nodePanel(f *stats.Facts, m nodeMeasure) (chart.Panel, bool) {
 			if s.Up {
 				v = m.of(s)
 			}
-			if v > peak {
-				peak, peakNode, at = v, node, s.TSec
-			}
 			curves[node] = append(curves[node], chart.Point{X: s.TSec, Y: v})
+		}
+	}
+	return curves
+}
+
+// extraMeasure says how a further column is drawn: by the unit that its name
+// ends with.
+func extraMeasure(e stats.Extra) nodeMeasure {
+	what := strings.ReplaceAll(e.Column, "_", " ")
+	m := nodeMeasure{name: "node-" + strings.ReplaceAll(e.Column, "_", "-"), unit: what, what: what, print: func(v float64) string { return stats.Rate(v) }}
+	switch {
+	case strings.HasSuffix(e.Column, "_bytes"):
+		m.y, m.print = chart.Sizes, stats.Bytes
+	case strings.HasSuffix(e.Column, "_pct"):
+		m.y, m.print = chart.Percent, func(v float64) string { return fmt.Sprintf("%.0f %%", v) }
+	}
+	return m
+}
+
+func extraCurves(e stats.Extra) map[string][]chart.Point {
+	curves := map[string][]chart.Point{}
+	for node, list := range e.Nodes {
+		for _, s := range list {
+			if s.T >= 0 {
+				curves[node] = append(curves[node], chart.Point{X: s.T, Y: s.Value})
+			}
+		}
+	}
+	return curves
+}
+
+func nodePanel(f *stats.Facts, m nodeMeasure, curves map[string][]chart.Point) (chart.Panel, bool) {
+	p := chart.Panel{Unit: m.unit, Y: m.y}
+	peak, peakNode, at := math.Inf(-1), "", 0.0
+	for _, node := range nodeNames(f) {
+		for _, q := range curves[node] {
+			if q.Y > peak {
+				peak, peakNode, at = q.Y, node, q.X
+			}
 		}
 	}
 	if peakNode == "" {
@@ -188,4 +235,43 @@ func operationFigure(f *stats.Facts) *page.Figure {
 func percentileText(p result.Percentiles, name string) string {
 	c := percentileCell(p, name)
 	return c.Text
+}
+
+// generatorFigures draw what the generator says of itself, nil without its
+// samples.
+func generatorFigures(f *stats.Facts) (out []page.Block) {
+	list := f.Run.Generator
+	if len(list) == 0 {
+		return nil
+	}
+	own := chart.Series{Name: "generator", Ink: chart.Blue, Width: 1.4}
+	host := chart.Series{Name: "host", Ink: chart.Grey, Width: 1.4}
+	steal := chart.Series{Name: "steal", Ink: chart.Red, Width: 1.4}
+	flight := chart.Series{Name: "in flight", Ink: chart.Blue, Width: 1.4}
+	peak := 0
+	for _, s := range list {
+		if s.TSec < 0 || math.IsNaN(s.TSec) {
+			continue
+		}
+		own.Points = append(own.Points, chart.Point{X: s.TSec, Y: known0(s.CPUPct)})
+		host.Points = append(host.Points, chart.Point{X: s.TSec, Y: known0(s.HostCPUPct)})
+		steal.Points = append(steal.Points, chart.Point{X: s.TSec, Y: known0(s.StealPct)})
+		flight.Points = append(flight.Points, chart.Point{X: s.TSec, Y: float64(s.InFlight)})
+		peak = max(peak, s.InFlight)
+	}
+	for _, s := range []*chart.Series{&own, &host, &steal, &flight} {
+		s.Points = chart.Thin(s.Points, nodePoints)
+	}
+	panels := []chart.Panel{
+		{Unit: "CPU: generator, of one core; host and steal, of all", Y: chart.Percent, Series: []chart.Series{own, host, steal}, Alt: "CPU of the generator and its host, and what the hypervisor took."},
+		{Unit: "operations in flight", Series: []chart.Series{flight}, Alt: fmt.Sprintf("At most %s were in flight at a sample.", stats.Plural(int64(peak), "operation"))},
+	}
+	for i := range panels {
+		panels[i].To, panels[i].Bands, panels[i].NameBands, panels[i].Height = f.End(), bands(f), i == 0, 110
+	}
+	wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
+	for i, name := range []string{"generator-cpu", "in-flight"} {
+		out = append(out, &page.Figure{Name: name, Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i]})
+	}
+	return out
 }

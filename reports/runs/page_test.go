@@ -80,6 +80,10 @@ func TestTitleIsTrueOfTheRun(t *testing.T) {
 	check("4 nodes held 3.00k ops/s; killing node3 cost 310 ms of service and no acknowledged write", func(*result.Summary) {})
 	check("4 nodes held 3.00k ops/s; no acknowledged write was lost", func(s *result.Summary) { s.Faults = nil })
 	check("4 nodes completed 3.00k of 4.00k offered ops/s; no acknowledged write was lost", func(s *result.Summary) { s.Faults, s.OfferedOpsPerSec = nil, 4000 })
+	steady := f.Steady
+	f.Steady.Rate.Low, f.Steady.Rate.High = 1600, 3300
+	check("4 nodes completed 3.00k ops/s of 3.00k offered, unevenly (1.60k to 3.30k from second to second); no acknowledged write was lost", func(s *result.Summary) { s.Faults = nil })
+	f.Steady = steady
 	check("4 nodes held 3.00k ops/s; lost writes were not audited", func(s *result.Summary) { s.Faults, s.Audit.Enabled = nil, false })
 	check("4 nodes held 3.00k ops/s; killing node3 cost 310 ms of service and 12 acknowledged writes; 3 stale reads",
 		func(s *result.Summary) { s.Audit.Lost, s.Audit.StaleReads = 12, 3 })
@@ -157,7 +161,7 @@ func TestHeadingsAreInOrder(t *testing.T) {
 			got = append(got, m[2])
 		}
 	}
-	want := "Verdicts, Headline figures, Over time, Percentiles, Availability, Audit, Redundancy over time, Nodes, Operations, Environment, Workload, Commands"
+	want := "Verdicts, Headline figures, Over time, Percentiles, Availability, Audit, Redundancy over time, Nodes, Operations, Environment, Generator, Workload, Commands"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("sections\n got %s\nwant %s", s, want)
 	}

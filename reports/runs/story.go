@@ -14,6 +14,10 @@ import (
 // held it: the rest is edge effects of the first and last second.
 const heldShare = 0.99
 
+// evenShare is the share of the offered rate that the lower end of the steady
+// rate's interval must reach for a run to have held it.
+const evenShare = 0.9
+
 // Title returns the sentence that sums up the run.
 func Title(f *stats.Facts) string {
 	s := subject(f) + " " + rate(f)
@@ -61,6 +65,8 @@ func rate(f *stats.Facts) string {
 		return fmt.Sprintf("completed %s ops/s for %s", stats.Rate(v), stats.Plural(int64(s.Generator.InFlightMax), "closed-loop client"))
 	case v < heldShare*s.OfferedOpsPerSec:
 		return fmt.Sprintf("completed %s of %s offered ops/s", stats.Rate(v), stats.Rate(s.OfferedOpsPerSec))
+	case f.Steady.Rate.Low < evenShare*s.OfferedOpsPerSec:
+		return fmt.Sprintf("completed %s ops/s of %s offered, unevenly (%s from second to second)", stats.Rate(v), stats.Rate(s.OfferedOpsPerSec), between(f.Steady.Rate.Low, f.Steady.Rate.High, stats.Rate))
 	default:
 		return fmt.Sprintf("held %s ops/s", stats.Rate(v))
 	}

@@ -16,14 +16,24 @@ func faultTable(f *stats.Facts) *page.Table {
 	if len(list) == 0 {
 		return nil
 	}
-	t := &page.Table{Name: "faults", Label: "What each fault cost", Head: []string{"Fault", "at", "longest gap", "failed", "in doubt", "one view after", "full redundancy after"}}
+	t := &page.Table{Name: "faults", Label: "What each fault cost", Head: []string{"Fault", "at", "longest gap", "failed", "in doubt", "one view after", "full redundancy after"},
+		Units: map[int]string{1: "s", 2: "ms", 5: "ms", 6: "s"}}
 	for _, x := range list {
 		row := page.Plain(strings.TrimSpace(x.What+" "+x.Node), stats.Seconds(x.AtSec), optional(x.GapMS, stats.Millis),
 			stats.Count(x.Failed), stats.Count(x.InDoubt), optional(x.OneViewMS, stats.Millis), optional(x.RedundancyRestoredSec, stats.Seconds))
 		row[1].Text = at(x.AtSec)
+		row[1].Raw, row[2].Raw, row[5].Raw, row[6].Raw = rawNumber(&x.AtSec), rawNumber(x.GapMS), rawNumber(x.OneViewMS), rawNumber(x.RedundancyRestoredSec)
+		row[3].Raw, row[4].Raw = strconv.FormatInt(x.Failed, 10), strconv.FormatInt(x.InDoubt, 10)
 		t.Rows = append(t.Rows, row)
 	}
 	return t
+}
+
+func rawNumber(v *float64) string {
+	if v == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*v, 'f', -1, 64)
 }
 
 // at prints a moment of the measured phase, which may lie before its start.
@@ -43,7 +53,7 @@ func auditTable(f *stats.Facts) *page.Table {
 	}
 	t := &page.Table{Name: "audit", Label: "Counts of the audit", Head: []string{"Checked in the same run", "count"}}
 	add := func(label string, n int64, broken bool, note string) {
-		t.Rows = append(t.Rows, []page.Cell{{Text: label, Note: note}, {Text: stats.Count(n), Bad: broken && n > 0}})
+		t.Rows = append(t.Rows, []page.Cell{{Text: label, Note: note}, countCell(n, broken)})
 	}
 	add("Acknowledged writes", a.AcknowledgedWrites, false, "")
 	add("Lost", a.Lost, true, "last acknowledged write gone at the final read-back")
@@ -54,6 +64,46 @@ func auditTable(f *stats.Facts) *page.Table {
 	add("Keys written", a.KeysWritten, false, "")
 	add("Keys read back at the end", a.ReadBack, false, "")
 	add("Keys that could not be read back", a.ReadBackFailed, true, "nothing is claimed of these")
+	if l := a.Linear; l != nil {
+		note := fmt.Sprintf("of %d stretches of the histories of %d sampled keys", l.Windows, l.Keys)
+		if !l.Promised {
+			note += "; the target does not promise it"
+		}
+		add("Not linearizable", int64(l.Violations), l.Promised, note)
+		add("Linearizability undecided", int64(l.Undecided), false, "")
+	}
+	return t
+}
+
+// sloTable says of each term of the SLO whether it was met.
+func sloTable(f *stats.Facts) *page.Table {
+	list := f.Run.Summary.SLO
+	if len(list) == 0 {
+		return nil
+	}
+	t := &page.Table{Name: "slo", Label: "The SLO of the run, term by term", Head: []string{"Target", "beyond it", "may be", "verdict"}, Words: map[int]bool{3: true}}
+	for _, x := range list {
+		of := "all operations"
+		if x.Limit.Op != "" {
+			of = x.Limit.Op
+		}
+		name := fmt.Sprintf("%s of %s within %s", stats.PercentileName(x.Limit.P), of, stats.Micros(x.Limit.LatencyUS))
+		t.Rows = append(t.Rows, []page.Cell{{Text: name}, {Text: stats.Count(x.Beyond), Note: "of " + stats.Count(x.Samples), Raw: fmt.Sprint(x.Beyond)},
+			{Text: stats.Count(int64((1 - x.Limit.P) * float64(x.Samples)))}, {Text: string(x.Outcome), Bad: x.Outcome == result.Fails}})
+	}
+	return t
+}
+
+// conflictTable lists discarded acknowledged versions.
+func conflictTable(f *stats.Facts) *page.Table {
+	list := f.Run.Summary.Conflicts
+	if len(list) == 0 {
+		return nil
+	}
+	t := &page.Table{Name: "conflicts", Label: "Acknowledged versions discarded after a split", Head: []string{"Namespace", "found", "discarded"}, Words: map[int]bool{1: true}}
+	for _, x := range list {
+		t.Rows = append(t.Rows, []page.Cell{{Text: x.Namespace}, {Text: "on " + x.Cause}, {Text: stats.Count(x.Discarded), Raw: fmt.Sprint(x.Discarded), Bad: x.Discarded > 0}})
+	}
 	return t
 }
 
@@ -94,11 +144,10 @@ func operationTable(f *stats.Facts) *page.Table {
 	if len(ops) == 0 {
 		return nil
 	}
-	t := &page.Table{Name: "operations", Label: "Operations of the measured phase, response times", Head: []string{"Operation", "count", "failed", "in doubt", "not found", "p50", "p90", "p99", "p99.9", "max"}}
+	t := &page.Table{Name: "operations", Label: "Operations of the measured phase, response times", Head: []string{"Operation", "count", "failed", "in doubt", "not found", "p50", "p90", "p99", "p99.9", "max"}, Units: map[int]string{5: "us", 6: "us", 7: "us", 8: "us", 9: "us"}}
 	for _, op := range ops {
 		o := f.Run.Summary.Operations[op]
-		row := []page.Cell{{Text: op}, {Text: stats.Count(o.Count)}, {Text: stats.Count(o.Failed), Bad: o.Failed > 0},
-			{Text: stats.Count(o.InDoubt), Bad: o.InDoubt > 0}, {Text: stats.Count(o.NotFound)}}
+		row := []page.Cell{{Text: op}, countCell(o.Count, false), countCell(o.Failed, true), countCell(o.InDoubt, true), countCell(o.NotFound, false)}
 		for _, p := range percentileNames {
 			row = append(row, percentileCell(o.Response, p.field))
 		}
@@ -116,7 +165,7 @@ func kindTable(f *stats.Facts) *page.Table {
 	if len(f.Curves) == 0 {
 		return nil
 	}
-	t := &page.Table{Name: "percentiles", Label: "Percentiles over all operations", Head: []string{"All operations"}}
+	t := &page.Table{Name: "percentiles", Label: "Percentiles over all operations", Head: []string{"All operations"}, Units: map[int]string{1: "us", 2: "us", 3: "us", 4: "us", 5: "us"}}
 	for _, p := range percentileNames {
 		t.Head = append(t.Head, p.head)
 	}
@@ -130,8 +179,16 @@ func kindTable(f *stats.Facts) *page.Table {
 	return t
 }
 
+// countCell is a count; a bad one is red when there is any.
+func countCell(n int64, bad bool) page.Cell {
+	return page.Cell{Text: stats.Count(n), Raw: strconv.FormatInt(n, 10), Bad: bad && n > 0}
+}
+
 func percentileCell(p result.Percentiles, name string) page.Cell {
 	c := page.Cell{Text: percentile(p, name)}
+	if v := (map[string]*float64{"p50": p.P50, "p90": p.P90, "p99": p.P99, "p99_9": p.P999, "max": p.Max})[name]; v != nil {
+		c.Raw = strconv.FormatFloat(*v, 'f', -1, 64)
+	}
 	if ci, ok := p.CI99[name]; ok && ci[0] != nil && ci[1] != nil {
 		c.Note = between(*ci[0], *ci[1], stats.Micros)
 		if c.Note == c.Text {
@@ -140,6 +197,9 @@ func percentileCell(p result.Percentiles, name string) page.Cell {
 	}
 	if head, tail, ok := strings.Cut(c.Text, " ("); ok { // the reason in small print
 		c.Text, c.Note, c.Faint, c.Bad = head, strings.TrimSuffix(tail, ")"), head != "∞", head == "∞"
+		if c.Bad {
+			c.Raw = "inf"
+		}
 	}
 	c.Faint = c.Faint || c.Text == stats.Missing
 	return c
@@ -156,6 +216,18 @@ func generatorTable(f *stats.Facts) *page.Table {
 		add("Offered", stats.Rate(s.OfferedOpsPerSec)+" ops/s")
 	}
 	add("Achieved over the measured phase", stats.Rate(s.AchievedOpsPerSec)+" ops/s")
+	if s.Schedule != "" {
+		add("Schedule", s.Schedule)
+	}
+	if s.GoodputOpsPerSec > 0 {
+		add("Goodput", stats.Rate(s.GoodputOpsPerSec)+" ops/s that succeeded in time")
+	}
+	if g.CouldOverOffered != nil {
+		add("Could have offered", fmt.Sprintf("%.1f times as much, into a null target", *g.CouldOverOffered))
+	}
+	if n := len(s.Merged); n > 0 {
+		add("Merged from", stats.Plural(int64(n), "shard"))
+	}
 	add("Measured", stats.Seconds(s.DurationSec)+" after "+stats.Seconds(g.WarmupSec)+" of warm-up")
 	add("Records loaded", stats.Count(g.LoadedRecs)+" in "+stats.Seconds(g.LoadSec))
 	add("Deadline", stats.Millis(g.DeadlineMS))

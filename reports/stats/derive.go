@@ -29,6 +29,8 @@ func Derive(run *result.Run, problems []string) *Facts {
 	f.Migrations = migrations(f.Redundancy)
 	f.Down = down(run)
 	f.NodeRows = nodeRows(run)
+	f.Extras = extras(run)
+	f.StopWrites = stops(run, f.Extras)
 	f.Nodes = max(run.Summary.Generator.LocalNodes, len(run.Nodes))
 	f.latencies()
 	return f

@@ -52,6 +52,7 @@ type Facts struct {
 	Migrations []Span
 	Down       []Span
 	StopWrites []Span // when a node refused writes because it was full
+	Extras     []Extra
 	NodeRows   []NodeRow
 }
 

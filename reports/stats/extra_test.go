@@ -1,0 +1,90 @@
+package stats
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// widen adds columns to a CSV file of the folder.
+func widen(t *testing.T, dir, node, header string, cell func(i int) string) {
+	t.Helper()
+	path := filepath.Join(dir, "nodes", node+".csv")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	for i := range lines {
+		if i == 0 {
+			lines[i] += "," + header
+			continue
+		}
+		lines[i] += "," + cell(i)
+	}
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFurtherColumnsOfNodesAreShown(t *testing.T) {
+	f := derive(t, nil, func(dir string) {
+		widen(t, dir, "node2", "device_busy_pct,stop_writes", func(i int) string {
+			switch {
+			case i == 7:
+				return ",1"
+			case i > 40 && i <= 60: // samples are a quarter of a second apart
+				return "80.5,1"
+			}
+			return "20,0"
+		})
+	})
+	if len(f.Extras) != 2 || f.Extras[0].Column != "device_busy_pct" || len(f.Extras[0].Nodes["node2"]) != 160 {
+		t.Fatalf("extras = %d, want the busy share of node2", len(f.Extras))
+	}
+	if s := f.Extras[0].Nodes["node2"]; s[45].Value != 80.5 || !math.IsNaN(s[6].Value) {
+		t.Errorf("values = %v and %v, want 80.5 and none", s[45].Value, s[6].Value)
+	}
+	if len(f.StopWrites) != 2 || f.StopWrites[1] != (Span{From: 10, To: 15, Node: "node2"}) {
+		t.Errorf("writes stopped in %+v, want from 10 to 15 s", f.StopWrites)
+	}
+	if len(f.Problems) != 0 {
+		t.Errorf("problems = %q", f.Problems)
+	}
+}
+
+func TestAClockThatStepsBackIsNamed(t *testing.T) {
+	f := derive(t, nil, func(dir string) {
+		path := filepath.Join(dir, "get-response.hlog")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(b), "\n")
+		for i := range lines { // from the 21st interval on, everything is 5 s earlier
+			from, rest, ok := strings.Cut(lines[i], ".")
+			if !ok || i < 24 || !strings.HasPrefix(from, "1") {
+				continue
+			}
+			var sec int64
+			for _, c := range from {
+				sec = sec*10 + int64(c-'0')
+			}
+			lines[i] = strings.Replace(lines[i], from+"."+rest, bare(sec-5)+"."+rest, 1)
+		}
+		if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if text := strings.Join(f.Problems, " "); !strings.Contains(text, "clock stepped back") {
+		t.Errorf("problems = %q, want the step named", f.Problems)
+	}
+	if f.Curves[0].Percentiles.Samples != f.Total.Count {
+		t.Errorf("%d samples remain of %d", f.Curves[0].Percentiles.Samples, f.Total.Count)
+	}
+}
+
+// bare prints a whole number.
+func bare(n int64) string { return strings.ReplaceAll(Count(n), ",", "") }
