@@ -51,6 +51,7 @@ var layers = map[string][]string{
 	"workloads/convert": {"workloads", "workloads/..."},
 
 	"loadgen/linear": {},
+	"loadgen/live":   {"workloads/units"},
 	"loadgen/pace":   {"workloads/units"},
 	"loadgen/result": {},
 	"loadgen/target": {"node/client", "node/cluster", "node/record", "node/wire", "node/transport", "node/transport/certs"},

@@ -35,12 +35,16 @@ type bed struct {
 // tap hands what a watcher sees to the recorder of the run that is going on,
 // and drops it between runs.
 type tap struct {
-	mu sync.Mutex // guards to; held while it is called, so that a run's recorder is left alone after its end
-	to *recorder
+	out *progress  // sees everything
+	mu  sync.Mutex // guards to; held while it is called, so that a run's recorder is left alone after its end
+	to  *recorder
 }
 
 // Sample implements local.Observer.
 func (t *tap) Sample(s local.Sample) {
+	if t.out != nil {
+		t.out.nodes.sample(s)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.to != nil {
@@ -50,6 +54,9 @@ func (t *tap) Sample(s local.Sample) {
 
 // Event implements local.Observer.
 func (t *tap) Event(e local.Event) {
+	if t.out != nil {
+		t.out.event(e)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.to != nil {
@@ -102,6 +109,7 @@ func (b *bed) close() {
 }
 
 func (b *bed) connect(ctx context.Context) error {
+	b.tap.out = b.out // before a watcher starts
 	o := b.o
 	cfg := target.HeadroomConfig{Credentials: o.credentials, Insecure: o.insecure, Namespace: o.namespace,
 		Set: o.recordSet()}
@@ -117,6 +125,7 @@ func (b *bed) connect(ctx context.Context) error {
 	if b.target, err = o.spec.Open(dial, cfg); err != nil {
 		return fmt.Errorf("connect to %s: %w", o.target, err)
 	}
+	b.out.nodes.follow(b.target)
 	if err := b.watchRemote(cfg); err != nil {
 		return err
 	}

@@ -22,7 +22,9 @@ func runMain(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	return runCommandLine(ctx, o, stdout, newProgress(stderr))
+	out := newProgress(stderr).panel()
+	defer out.stop()
+	return runCommandLine(ctx, o, stdout, out)
 }
 
 func kneeMain(ctx context.Context, args []string, stdout, stderr io.Writer) error {

@@ -52,6 +52,7 @@ func runCommandLine(ctx context.Context, o *options, stdout io.Writer, out *prog
 	if report == nil {
 		return runErr
 	}
+	out.stop() // before anything goes to stdout, which may be the same terminal
 	if err := s.print(); err != nil {
 		return errors.Join(runErr, err)
 	}

@@ -40,6 +40,7 @@ type Headroom struct {
 	namespace uint8
 	name, set string
 	count     []byte // body of an operate: add one, read
+	answers   answers
 }
 
 // DialHeadroom connects to a cluster; it waits as long as ctx lets it.
@@ -210,6 +211,9 @@ func (c *headroomCall) done(*client.Call) {
 	// Given back first, so that who is told of the free place finds it; what r
 	// points to is the connection's and outlives this callback only.
 	l := c.lane
+	if r.Outcome == OK || r.Outcome == NotFound {
+		l.h.answers.add(c.Node)
+	}
 	l.give(c)
 	l.complete(&r)
 	l.ended()
