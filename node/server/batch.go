@@ -1,7 +1,6 @@
 package server
 
 import (
-	"slices"
 	"sync"
 
 	"headroom/node/record"
@@ -153,7 +152,9 @@ func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []b
 	case int(q.Namespace) >= len(n.namespaces):
 		r.Status = wire.StatusNamespace
 	default:
-		n.scanPage(n.namespaces[q.Namespace], q, &r)
+		r.Items, st.bodies = st.items[:0], st.bodies[:0]
+		n.scanPage(n.namespaces[q.Namespace], st, &r)
+		st.items = r.Items
 	}
 	_ = c.Put(func(b []byte) []byte {
 		at := len(b)
@@ -164,7 +165,10 @@ func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []b
 	})
 }
 
-func (n *Node) scanPage(ns *namespace, q *wire.Scan, r *wire.ScanReply) {
+// scanPage fills r; bodies are copied into the connection's memory, because the
+// engine's are valid under its lock only.
+func (n *Node) scanPage(ns *namespace, st *connState, r *wire.ScanReply) {
+	q := &st.scan
 	before := ns.Route(int(q.Partition))
 	if before&1 == 0 {
 		r.Status = wire.StatusNotMaster
@@ -181,7 +185,9 @@ func (n *Node) scanPage(ns *namespace, q *wire.Scan, r *wire.ScanReply) {
 				return
 			}
 			bytes += len(body)
-			r.Items = append(r.Items, wire.ScanItem{Digest: *d, Generation: m.Generation, Expiry: m.Expiry, Body: slices.Clone(body)})
+			at := len(st.bodies)
+			st.bodies = append(st.bodies, body...) // earlier bodies stay where they are when it moves
+			r.Items = append(r.Items, wire.ScanItem{Digest: *d, Generation: m.Generation, Expiry: m.Expiry, Body: st.bodies[at:len(st.bodies):len(st.bodies)]})
 		})
 		r.Done = done
 	}

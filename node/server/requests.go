@@ -19,6 +19,8 @@ type connState struct {
 	body    []byte // scratch for a record read
 	batch   wire.Batch
 	scan    wire.Scan
+	items   []wire.ScanItem // of the last scan reply, and their bodies: memory for the next
+	bodies  []byte
 	out     []byte
 	migrate wire.Migrate
 	pace    plane.QueueClock
