@@ -43,6 +43,12 @@ func printJSON(w io.Writer, v any) error {
 
 func (s *session) printOperations() {
 	m := &s.summary
+	for _, v := range m.Verdicts { // on top of the figures that it concerns
+		if v.Level == result.Fail {
+			fmt.Fprintf(s.stdout, "\nDO NOT USE THESE FIGURES as the target's: %s", v.Rule)
+			break
+		}
+	}
 	fmt.Fprintf(s.stdout, "\n%s loop, %v offered, %v achieved over %.1f s; response time from the intended start\n", m.Loop,
 		units.Rate(math.Round(m.OfferedOpsPerSec)), units.Rate(math.Round(m.AchievedOpsPerSec)), m.DurationSec)
 	t := plainTable()

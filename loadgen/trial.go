@@ -22,6 +22,7 @@ type trial struct {
 	summary result.Summary
 	faults  []injected
 	before  result.Audit // of the bed, when the trial began
+	env     result.Environment
 
 	ended string // why it was stopped on purpose before its end, or empty
 
@@ -47,6 +48,7 @@ func newTrial(b *bed, dir string) (*trial, error) {
 	env := local.Machine()
 	env.Flags = o.nodeFlags
 	w.Workload(o.workload.YAML())
+	t.env = env
 	w.Environment(&env)
 	b.tap.turn(t.rec)
 	return t, nil
@@ -130,6 +132,7 @@ func (t *trial) finish(report *drive.Report) error {
 		t.steady(report)
 		m.Use = t.rec.use(zero, report.Duration, m)
 		m.Verdicts = append(t.notInjected, drive.Verdicts(m, t.driver.Errors())...)
+		t.rules(&t.env)
 		t.noteShard()
 		if t.ended != "" {
 			m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "EARLY", Level: result.Info, Text: t.ended})

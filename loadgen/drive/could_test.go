@@ -13,3 +13,16 @@ func TestCouldTellsMoreThanAnyRunNeeds(t *testing.T) {
 		t.Errorf("Could = %v, %v", rate, err)
 	}
 }
+
+// BenchmarkNullSink is the figure of `make bench`: scheduled operations per
+// second into a target that takes no time, one lane per core.
+func BenchmarkNullSink(b *testing.B) {
+	w := mixOf(b, "get:95,update:5")
+	for b.Loop() {
+		rate, err := Could(Config{Workload: w, Target: target.Null{}, Rate: 1}, 300*time.Millisecond)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(rate), "ops/s")
+	}
+}

@@ -130,7 +130,7 @@ func TestAStallShowsInResponseAsArithmeticSays(t *testing.T) {
 	}
 }
 
-// starved is a target whose first lane gets no CPU for 1 ms at every
+// starved is a target whose first lane gets no CPU for 3 ms at every
 // submission, as on a core that something else holds.
 type starved struct {
 	*target.Fake
@@ -148,13 +148,14 @@ func (s *starved) NewLane(n int, complete func(*target.Result)) (target.Lane, er
 }
 
 func (l *starvedLane) Submit(op *target.Op) error {
-	for end := time.Now().Add(time.Millisecond); time.Now().Before(end); {
+	for end := time.Now().Add(3 * time.Millisecond); time.Now().Before(end); {
 	}
 	return l.Lane.Submit(op)
 }
 
 func TestAStarvedLaneIsCaught(t *testing.T) {
-	d := start(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Rate: 1200, Duration: 1500 * time.Millisecond, Lanes: 2, Seed: 1})
+	d := start(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Rate: 1600, Duration: 900 * time.Millisecond, Lanes: 2, Seed: 1,
+		Deadline: 300 * time.Millisecond})
 	d.cfg.Target = &starved{Fake: d.cfg.Target.(*target.Fake)}
 	r, err := d.Run(context.Background(), nil, nil)
 	if err != nil {

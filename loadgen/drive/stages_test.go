@@ -34,3 +34,37 @@ stages:
 		}
 	}
 }
+
+func TestClosedClientsThinkBetweenOperations(t *testing.T) {
+	const clients, think = 8, 20 * time.Millisecond
+	r, _ := run(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Closed: clients, Think: think, Duration: 500 * time.Millisecond}, nil)
+	get := r.Operations["get"]
+	most := int64(clients * (500/20 + 1))
+	if get.Count > most || get.Count < most/10 || get.Count != r.Offered || get.Failed != 0 {
+		t.Errorf("%d clients that rest %v did %d operations in 500 ms (%d offered), want at most %d", clients, think, get.Count, r.Offered, most)
+	}
+	// An operation is intended for the end of the rest: what the lane is late by
+	// is part of its response.
+	if value(get.Lateness.P50) > value(get.Response.P50) {
+		t.Errorf("lateness p50 %v us, response p50 %v us", value(get.Lateness.P50), value(get.Response.P50))
+	}
+}
+
+func TestPreciseLanesOfferTheSameLoad(t *testing.T) {
+	r, a := run(t, Config{Workload: mixOf(t, "get:50,read-modify-write:50"), Target: target.NewFake(), Rate: 2000, Arrivals: ArriveConstant,
+		Precise: true, Lanes: 1, Duration: 300 * time.Millisecond}, nil)
+	if r.Offered != 600 || r.Achieved != 600 || a.Lost+a.StaleReads+a.Corrupt+a.FalseNotFound != 0 {
+		t.Errorf("%d offered, %d achieved of 600; audit %+v", r.Offered, r.Achieved, a)
+	}
+}
+
+func TestATraceIsDrivenAsRecorded(t *testing.T) {
+	var times []time.Duration
+	for i := range 100 {
+		times = append(times, time.Duration(i)*3*time.Millisecond)
+	}
+	r, _ := run(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Trace: times, Warmup: 99 * time.Millisecond, Duration: 300 * time.Millisecond}, nil)
+	if r.Offered != 67 || r.Achieved != 67 { // those from 99 ms to 297 ms
+		t.Errorf("%d offered, %d achieved, want 67 each", r.Offered, r.Achieved)
+	}
+}

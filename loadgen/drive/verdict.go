@@ -255,9 +255,13 @@ func (v *verdicts) linear(l *result.Linearity) {
 // the nodes both compete for the same CPU, so that it warns only.
 func (v *verdicts) generator(procs int) {
 	null := v.s.Target == "null"
+	deadline := 1000 * v.s.Generator.DeadlineMS
 	for _, name := range v.operations() {
 		op := v.s.Operations[name]
 		late, resp := op.Lateness.P99, op.Response.P99
+		if resp == nil && slices.Contains(op.Response.Infinite, "p99") {
+			resp = &deadline // the least that an infinite one waited
+		}
 		switch {
 		case late == nil || resp == nil || v.s.Loop == "closed":
 		case null && *late > nullLateness:
@@ -285,6 +289,9 @@ func (v *verdicts) generator(procs int) {
 		v.add("GENERATOR-LIMITED", result.Fail, "sent %.0f of %.0f operations/s to a null target", achieved, offered)
 	} else if v.s.Loop == "open" && achieved < achievedShare*offered {
 		v.add("R4", result.Warn, "achieved %.0f of %.0f offered operations/s (%.1f %%)", achieved, offered, 100*achieved/offered)
+	}
+	if g := &v.s.Generator; g.Shed > 0 && g.Queued == 0 && v.s.Loop == "open" {
+		v.add("GENERATOR-LIMITED", v.level(), "%d arrivals were never sent although nothing held them back: the lanes did not get the CPU", g.Shed)
 	}
 	if q := v.s.Generator.Queued; q > 0 && v.s.Loop == "open" {
 		v.add("IN-FLIGHT", result.Info, "the limit of %d operations in flight, or a key with a write in flight, delayed arrivals %d times; "+

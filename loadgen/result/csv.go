@@ -49,9 +49,6 @@ func readCSV(path string, header []string, f func(*cells)) error {
 	r := csv.NewReader(file)
 	r.ReuseRecord = true
 	first, err := r.Read()
-	if err == io.EOF {
-		return nil // a disk that was full from the beginning: no line
-	}
 	if err != nil {
 		return fmt.Errorf("%s: header: %w", path, err)
 	}
