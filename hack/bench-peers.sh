@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Headroom beside Redis and memcached, interleaved in one run on this machine:
-# ours, theirs, ours, theirs, …; medians and ratios. Under three minutes.
+# ours, theirs, ours, theirs, …; medians and ratios. About four minutes.
 #
 #   apt-get install redis-server redis-tools memcached     (Debian, Ubuntu)
 #
@@ -166,6 +166,54 @@ reads() {
 	verdict "server CPU per get, us" "$c" max 8
 }
 
+# ---- the same generator, workload and audit on each
+
+# figures: "rate p50 p99" (us, of gets) of the run.json on stdin
+figures() {
+	awk -F'[:,]' '
+		/"achieved_ops_per_s"/ && !rate {rate = $2}
+		/"get": \{/ {get = 1}
+		get && /"response_us"/ {get = 2}
+		get == 2 && /"p50"/ {p50 = $2}
+		get == 2 && /"p99"/ {p99 = $2; get = 0}
+		END {printf "%.0f %.0f %.0f\n", rate, p50, p99}'
+}
+
+same() { # same TARGET FLAG…: one run of ycsb-b; exit 3 is a verdict, shown by its own text elsewhere
+	local target=$1 out code=0
+	shift
+	rm -rf "$tmp/run"
+	out=$(timeout 120 bin/headroom-loadgen run ycsb-b --target "$target" --credentials "$tmp/certs" "$@" --duration "${each}s" \
+		--warmup 1s --read-back 0s --set records=$records --set value-size=${value}B --out "$tmp/run" --json 2>>"$tmp/loadgen.log") || code=$?
+	[ "$code" = 0 ] || [ "$code" = 3 ] || { tail -5 "$tmp/loadgen.log" >&2; die "headroom-loadgen on $target: exit $code"; }
+	printf '%s\n' "$out" | figures
+}
+
+alike() {
+	echo "YCSB B, $value-byte records, audited, the same generator on each: closed loop of $in_flight, then 10k/s open (median of $repeats)"
+	local -A at=(["headroom, one DRAM node"]="quic://$one")
+	if [ -n "$redis_on" ]; then
+		at["redis, pipelined"]=redis://127.0.0.1:$redis_port
+		at["redis, a connection each"]="redis://127.0.0.1:$redis_port?connections=$((in_flight / $(nproc)))"
+	fi
+	[ -z "$memcached_on" ] || at["memcached, pipelined"]=memcached://127.0.0.1:$memcached_port
+	local name i=0
+	local -A file
+	for name in "${!at[@]}"; do file[$name]=$tmp/alike.$((i++)); done
+	for _ in $(seq "$repeats"); do
+		for name in "${!at[@]}"; do
+			same "${at[$name]}" --closed $in_flight >>"${file[$name]}.closed"
+			same "${at[$name]}" --rate 10k/s >>"${file[$name]}.open"
+		done
+	done
+	for name in "${!at[@]}"; do
+		local f=${file[$name]}
+		printf '  %-28s closed %9.0f /s, p99 %6.0f us   open p50 %6.0f us, p99 %6.0f us\n' "$name" \
+			"$(awk '{print $1}' "$f.closed" | median)" "$(awk '{print $3}' "$f.closed" | median)" \
+			"$(awk '{print $2}' "$f.open" | median)" "$(awk '{print $3}' "$f.open" | median)"
+	done | sort
+}
+
 batches() {
 	echo "Batches of 64 records, one DRAM node, 8 goroutines (median of $repeats)"
 	local r c
@@ -198,6 +246,7 @@ writes() {
 	fi
 }
 
+[ -x bin/headroom-loadgen ] || die "bin/headroom-loadgen is missing: run make build"
 [ -x bin/headroom-node ] || die "bin/headroom-node is missing: run make build"
 CGO_ENABLED=0 go build -trimpath -o "$tmp/batchbench" ./hack/batchbench
 redis_on='' memcached_on=''
@@ -209,6 +258,7 @@ one=127.0.0.1:$port
 node 1 "$port" 1 "$(nproc)" ''
 one_pid=$pid
 reads
+alike
 batches
 end "$one_pid"
 
