@@ -14,6 +14,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"merge":     mergeMain,
 	"calibrate": calibrateMain,
 	"convert":   convertMain,
+	"workloads": workloadsMain,
 	"device":    deviceMain,
 }
 

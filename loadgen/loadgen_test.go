@@ -117,6 +117,20 @@ func TestWrongUsageSaysWhatIsRight(t *testing.T) {
 	f("poisson or constant", null("--arrivals", "bursts")...)
 }
 
+func TestWorkloadsAreListedAndDescribed(t *testing.T) {
+	code, list, _ := runProgram(t.Context(), "workloads")
+	if code != exitDone || !strings.Contains(list, "pull-a-plug") || !strings.Contains(list, "get:95,update:5") {
+		t.Errorf("exit %d:\n%s", code, list)
+	}
+	code, one, _ := runProgram(t.Context(), "workloads", "ycsb-b")
+	if _, err := workloads.Parse("printed", []byte(one)); code != exitDone || err != nil || !strings.Contains(one, "the hottest 20 % get") {
+		t.Errorf("exit %d, %v:\n%s", code, err, one)
+	}
+	if code, _, _ := runProgram(t.Context(), "workloads", "nope"); code != exitUsage {
+		t.Errorf("an unknown workload exits with %d", code)
+	}
+}
+
 func TestAFaultMayBeAtAShareOfTheRun(t *testing.T) {
 	for in, want := range map[string]string{"kill node3 @25%": "kill node3 @15s", "stop all @ 0%": "stop all @0s", "kill node1 @7s": "kill node1 @7s"} {
 		if got, err := atShare(in, time.Minute); got != want || err != nil {

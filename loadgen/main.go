@@ -53,6 +53,7 @@ commands ('COMMAND --help' lists the flags):
   matrix     one run or knee for each of workload x device x nodes x copies x value size
   merge      join the run folders of the shards of one load, exactly
   calibrate  what this generator can do on this machine
+  workloads  list the shipped workloads, or print one with the skew of its keys
   convert    make a workload of a file of YCSB or asbench
   device     PATH: qualify a device, or import what fio or ACT measured
 

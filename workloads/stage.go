@@ -148,6 +148,9 @@ func checkMix(mix [Ops]float64) error {
 	return nil
 }
 
+// MixText prints the mix of the workload: "get:95,update:5".
+func (w *Workload) MixText() string { return mixText(w.Mix) }
+
 // mixText prints the shares that are not zero: "get:95,update:5".
 func mixText(mix [Ops]float64) string {
 	var parts []string

@@ -26,7 +26,7 @@ type Chooser interface {
 	Next(r *rand.Rand, n uint64) uint64
 }
 
-// The distributions. The comments are those of `headroom-loadgen workloads`.
+// The distributions.
 const (
 	Uniform      = "uniform"       // every record alike
 	Zipfian      = "zipfian"       // exact, any exponent above zero, hot keys spread
