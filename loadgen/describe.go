@@ -11,7 +11,7 @@ import (
 )
 
 // skewRecords bounds the records over which the skew of a workload is drawn.
-const skewRecords = 500_000
+const skewRecords = 100_000
 
 // workloadsMain is `workloads [NAME|FILE]`: the shipped workloads, or one of
 // them as it runs, with the skew that its keys really have.

@@ -17,7 +17,7 @@ func TestSkewIsThatOfTheDistribution(t *testing.T) {
 		}
 		r := rand.New(rand.NewPCG(5, 6))
 		var got [3]float64
-		const rounds = 20
+		const rounds = 4
 		for range rounds {
 			a, b, c := Skew(c, n, r)
 			got[0], got[1], got[2] = got[0]+a/rounds, got[1]+b/rounds, got[2]+c/rounds
