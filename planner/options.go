@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -26,8 +27,11 @@ type options struct {
 	kind    string
 	racks   int
 	copies  int
-	devices []string
-	name    string
+
+	metrics  []string
+	interval time.Duration
+	devices  []string
+	name     string
 }
 
 // parseOptions reads the flags of a verb.
@@ -36,7 +40,7 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 	f := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.BoolVar(&o.json, "json", false, "print JSON for machines")
-	if v.name != "diff" && v.name != "example" {
+	if v.name != "diff" && v.name != "drift" && v.name != "example" {
 		f.StringArrayVar(&o.catalog, "catalog", nil, "`FILE` with machine types, or a shipped catalog by name; beside the default ones, whose rows it overrides; repeatable")
 	}
 	switch v.name {
@@ -53,6 +57,9 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 		f.StringArrayVar(&o.devices, "device", nil, "device `PROFILE`, shipped or a file; repeatable")
 		f.StringVar(&o.kind, "type", "", "catalog `TYPE` of the machine that the runs were made on")
 		f.StringVar(&o.name, "name", "", "of the model")
+	case "drift":
+		f.StringSliceVar(&o.metrics, "metrics", nil, "`URL` of a node's metrics, such as http://127.0.0.1:9310/metrics; every node's, repeated or with commas")
+		f.DurationVar(&o.interval, "interval", 10*time.Second, "time between the two readings that rates are computed from")
 	case "reverse", "fleet":
 		f.IntSliceVar(&o.nodes, "nodes", nil, "number of nodes; for fleet several, with commas")
 		f.StringVar(&o.kind, "type", "", "machine `TYPE` of the catalog")

@@ -110,12 +110,25 @@ func beyond(per, n float64) float64 {
 	return math.Erfc((n+0.5-per)/math.Sqrt(2*per)) / 2
 }
 
-// The flash engine's layout. A record is its header, its body and its
-// checksum, rounded up; see FlashBytes.
+// The flash engine's layout (node/storage, format.go): a record is a header
+// and its body, rounded up; records fill write blocks between a header and a
+// trailer.
 const (
 	flashHeader = 64
 	flashUnit   = 16
+	writeBlock  = 1 << 20 // the default
+	blockFrame  = 128
 )
 
-// FlashBytes is what a body of n bytes takes on a device.
+// FlashBytes is what a body of n bytes takes in a write block.
 func FlashBytes(n int) int { return (flashHeader + n + flashUnit - 1) / flashUnit * flashUnit }
+
+// BlockShare is the device bytes per byte of FlashBytes(n): no record spans
+// two blocks, so large ones leave a part of theirs empty.
+func BlockShare(n int) float64 {
+	span := FlashBytes(n)
+	if span > writeBlock-blockFrame {
+		return 1 + float64(blockFrame)/float64(span) // a larger block must be configured; taken as full
+	}
+	return writeBlock / float64((writeBlock-blockFrame)/span*span)
+}

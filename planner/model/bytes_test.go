@@ -110,3 +110,10 @@ func TestIndexOfAClusterIsTheSumOfItsPartitions(t *testing.T) {
 		t.Errorf("no records take %g bytes", v)
 	}
 }
+
+func TestLargeRecordsLeaveBlocksEmpty(t *testing.T) {
+	if v := BlockShare(100); v > 1.001 || v < 1 {
+		t.Errorf("a small record takes %g of its bytes", v)
+	}
+	near(t, "two of 400 KB in a block of 1 MiB", BlockShare(400_000), 1<<20/float64(2*FlashBytes(400_000)), 1e-9)
+}

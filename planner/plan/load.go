@@ -84,7 +84,7 @@ func (d *demand) add(n *Namespace, at pick, months float64) (ops, top float64) {
 		}
 		body += s.Share * float64(b)
 		slot += s.Share * float64(model.SlotBytes(b))
-		flash += s.Share * float64(model.FlashBytes(b))
+		flash += s.Share * float64(model.FlashBytes(b)) * model.BlockShare(b)
 		units += s.Share * math.Ceil(float64(model.FlashBytes(b))/ioUnit)
 	}
 	d.records += records + tombs

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"headroom/planner/catalog"
 	"headroom/planner/model"
 )
@@ -33,7 +35,21 @@ unpriced,8,64,1,1000,200000,100000,10,10,,published,test,undated
 	return list
 }
 
+// answers remembers plans by their overrides: many tests begin from one.
+var answers = map[string]*Plan{}
+
 func answer(t testing.TB, text string, sets ...string) *Plan {
+	t.Helper()
+	key := text + strings.Join(sets, " ")
+	if p := answers[key]; p != nil {
+		return p
+	}
+	p := makePlan(t, text, sets...)
+	answers[key] = p
+	return p
+}
+
+func makePlan(t testing.TB, text string, sets ...string) *Plan {
 	t.Helper()
 	r := parse(t, text)
 	for _, s := range sets {
@@ -73,7 +89,7 @@ namespaces:
     value-size: 200B
     reads: 50k/s
 targets: {rebuild: 1h}
-draws: 200
+draws: 100
 max-nodes: 64
 `
 
@@ -263,8 +279,8 @@ func TestScalingEverythingScalesTheNodes(t *testing.T) {
 }
 
 func TestSameSeedSamePlan(t *testing.T) {
-	a, _ := json.Marshal(answer(t, flashy, "a.records=300M,400M,600M"))
-	b, _ := json.Marshal(answer(t, flashy, "a.records=300M,400M,600M"))
+	a, _ := json.Marshal(makePlan(t, flashy, "a.records=300M,400M,600M"))
+	b, _ := json.Marshal(makePlan(t, flashy, "a.records=300M,400M,600M"))
 	if string(a) != string(b) {
 		t.Error("two plans of the same requirements differ")
 	}
@@ -403,6 +419,28 @@ func TestPapersAreMarked(t *testing.T) {
 		if !strings.Contains(s, "not verifiable by this cluster") {
 			t.Errorf("%q is not marked", s)
 		}
+	}
+}
+
+func TestDriftNamesWhatIsBeyondThePlan(t *testing.T) {
+	p := answer(t, strings.ReplaceAll(small, "name: a", "name: default"))
+	best := p.Best()
+	seen := Seen{Records: 2e6, ReadsPerSec: 9_000, WritesPerS: 1_500, MostBytes: best.BytesPerNode}
+	lines, err := p.Drift(Observed{Nodes: best.Nodes, Members: best.Nodes, Namespaces: map[string]Seen{"default": seen}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := map[string]bool{}
+	for _, l := range lines {
+		over[l.What] = l.Over
+	}
+	want := map[string]bool{"nodes": false, "default records": false, "default reads": false, "default writes": true, "bytes per node": false}
+	if d := cmp.Diff(want, over); d != "" {
+		t.Errorf("beyond the plan:\n%s", d)
+	}
+	lines, err = p.Drift(Observed{Nodes: 1, Members: best.Nodes - 1, Namespaces: map[string]Seen{"other": {Records: 1}}})
+	if err != nil || len(lines) < 3 || !lines[0].Over || !lines[1].Over {
+		t.Errorf("a node and the namespace are missing: %+v, %v", lines, err)
 	}
 }
 

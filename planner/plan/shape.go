@@ -196,6 +196,7 @@ func (s *Shape) compare(old, now *partition.Table, gone map[cluster.NodeID]bool,
 	fill, send := make([]int, n), make([]int, n)
 	l := loss{alive: n}
 	held := make([]bool, n)
+	leaving := 0 // partitions that those who leave send
 	for p := range cluster.Partitions {
 		clear(held)
 		for _, m := range old.Replicas(p) {
@@ -212,6 +213,7 @@ func (s *Shape) compare(old, now *partition.Table, gone map[cluster.NodeID]bool,
 				fill[m]++
 			}
 			masters[now.Row(p)[0]]++
+			leaving++
 			continue
 		}
 		if at < 0 {
@@ -230,7 +232,7 @@ func (s *Shape) compare(old, now *partition.Table, gone map[cluster.NodeID]bool,
 	}
 	b := now.Balance()
 	l.masters, l.final, l.before, l.after = share(masters), share(b.Masters), share(before), share(b.Copies)
-	l.both, l.fill, l.send = share(both), share(fill), share(send)
+	l.both, l.fill, l.send = share(both), share(fill), share(append(send, leaving/max(len(gone), 1)))
 	return l
 }
 
@@ -271,15 +273,21 @@ func (s *Shape) Survives() []float64 {
 	return s.survives
 }
 
-// fluid is the spread of a perfect placement: no real one is better in any
-// state, so a layout that fails with it need not be computed.
+// fluid is the spread of a perfect placement, every partition whole: no real
+// one is better in any state, so a layout that fails with it need not be
+// computed.
 func fluid(l Layout) *Shape {
 	s := &Shape{Layout: l}
+	// The node that has most has at least the mean, rounded up.
+	most := func(partitions, alive int) float64 {
+		return float64((partitions+alive-1)/alive) / cluster.Partitions
+	}
 	even := func(alive, lost int) Spread {
-		a, rf := float64(alive), float64(min(l.Copies, alive))
-		f := Spread{Used: true, Alive: alive, Masters: 1 / a, Writes: rf / a, Stored: rf / a}
+		copies := cluster.Partitions * min(l.Copies, alive)
+		f := Spread{Used: true, Alive: alive, Masters: most(cluster.Partitions, alive), Writes: most(copies, alive), Stored: most(copies, alive)}
 		if lost > 0 {
-			f.Fill = max(rf/a-float64(l.Copies)/float64(l.Nodes), 0)
+			left := cluster.Partitions*l.Copies - lost*(cluster.Partitions*l.Copies/l.Nodes)
+			f.Fill = most(max(copies-left, 0), alive)
 			f.Send = f.Fill
 		}
 		return f
@@ -287,7 +295,7 @@ func fluid(l Layout) *Shape {
 	s.States[Healthy] = even(l.Nodes, 0)
 	if f := min(l.FailNodes, l.Nodes-1); f > 0 {
 		s.States[NodesLost], s.States[NodesLostMigrating], s.States[Restored] = even(l.Nodes-f, 0), even(l.Nodes-f, f), even(l.Nodes-f, 0)
-		s.States[NodesLost].Stored = float64(l.Copies) / float64(l.Nodes)
+		s.States[NodesLost].Stored = 0 // no more than when healthy
 	}
 	if gone := l.FailRacks * (l.Nodes / l.Racks); l.FailRacks > 0 && gone < l.Nodes {
 		s.States[RackLost] = even(l.Nodes-gone, gone)

@@ -80,7 +80,7 @@ func checkLoss(t *testing.T, l Layout, dead []int, gone map[cluster.NodeID]bool,
 }
 
 func TestFluidIsNeverWorseThanReal(t *testing.T) {
-	for _, l := range []Layout{{Nodes: 5, Copies: 2, Racks: 1, FailNodes: 1}, {Nodes: 9, Copies: 3, Racks: 3, FailNodes: 2, FailRacks: 1}, {Nodes: 12, Copies: 2, Racks: 2, FailNodes: 1, FailRacks: 1}} {
+	for _, l := range []Layout{{Nodes: 5, Copies: 2, Racks: 1, FailNodes: 1}, {Nodes: 9, Copies: 3, Racks: 3, FailNodes: 2, FailRacks: 1}, {Nodes: 12, Copies: 2, Racks: 2, FailNodes: 1, FailRacks: 1}, {Nodes: 97, Copies: 2, Racks: 1, FailNodes: 1}, {Nodes: 4, Copies: 1, Racks: 1}} {
 		low, real := fluid(l), newShape(l)
 		for i := range real.States {
 			a, b := low.States[i], real.States[i]

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// run calls the program and returns its exit code and output.
+func run(t *testing.T, args ...string) (int, string, string) {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	code := command(t.Context(), args, &out, &errOut)
+	return code, out.String(), errOut.String()
+}
+
+func TestPlanPrintsTableAndParagraph(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "plan.json")
+	code, out, errOut := run(t, "plan", "local", "-o", file, "--set", "catalog.types=i4i.*")
+	if code != exitDone {
+		t.Fatalf("exit code %d: %s", code, errOut)
+	}
+	for _, want := range []string{"No measured model", "why not", "rolling restart", "replication-factor: 2", "When a server dies", file} {
+		if !strings.Contains(out, want) {
+			t.Errorf("output lacks %q:\n%s", want, out)
+		}
+	}
+	if code, out, _ = run(t, "diff", file, file); code != exitDone || !strings.Contains(out, "no difference") {
+		t.Errorf("diff of a plan with itself: %d, %s", code, out)
+	}
+}
+
+func TestJSONIsThePlanFile(t *testing.T) {
+	code, out, _ := run(t, "plan", "local", "--json", "--set", "catalog.types=i4i.xlarge")
+	var v map[string]any
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != exitDone {
+		t.Fatalf("exit code %d, %v", code, err)
+	}
+	if v["format"] != "headroom-plan/1" || v["answer"] != 0.0 || v["candidates"] == nil || v["requirements"] == nil {
+		t.Errorf("%v", v)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	f := func(code int, says string, args ...string) {
+		t.Helper()
+		got, out, errOut := run(t, args...)
+		if got != code || !strings.Contains(errOut+out, says) {
+			t.Errorf("%v: exit code %d, want %d, and %q in:\n%s%s", args, got, code, says, errOut, out)
+		}
+	}
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte("version: 1\nnamespaces:\n  - name: a\n    recrods: 5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	only := []string{"--set", "catalog.types=i4i.xlarge"}
+	f(exitUsage, "no command")
+	f(exitUsage, "unknown command", "plam")
+	f(exitUsage, "one requirements file", "plan")
+	f(exitUsage, "unknown flag", "plan", "local", "--quick")
+	f(exitUsage, `did you mean "reads"`, "plan", "local", "--set", "raeds=1/s")
+	f(exitUsage, "KEY=VALUE", "plan", "local", "--set", "reads")
+	f(exitFailed, "neither a file nor one of fraud, local", "plan", "nothing")
+	f(exitFailed, `bad.yaml:4:5: unknown key "recrods", did you mean "records"?`, "plan", bad)
+	f(exitFailed, "no catalog", "plan", "local", "--catalog", "nowhere.csv")
+	f(exitFailed, "no type matches", "plan", "local", "--set", "catalog.types=z9")
+	f(exitFailed, "no such file", append([]string{"plan", "local", "--model", "nowhere.json"}, only...)...)
+	f(exitFailed, "not a model", append([]string{"plan", "local", "--model", bad}, only...)...)
+	f(exitMissed, "nothing meets", append([]string{"plan", "local", "--set", "budget-usd-per-hour=0.01"}, only...)...)
+	f(exitUsage, "--set", "whatif", "local")
+	f(exitDone, "before", append([]string{"whatif", "local", "--set", "records=90M"}, only...)...)
+	f(exitUsage, "--nodes", "reverse", "local", "--type", "i4i.xlarge")
+	f(exitUsage, "--type", "reverse", "local", "--nodes", "4")
+	f(exitFailed, "want 3 to", "reverse", "local", "--nodes", "2", "--type", "i4i.xlarge")
+	f(exitDone, "no limit", "reverse", "local", "--nodes", "4", "--type", "i4i.xlarge", "--set", "reads=0/s", "--set", "writes=0/s")
+	f(exitDone, "on paper", "fleet", "local", "--type", "i4i.xlarge", "--nodes", "3,300")
+	f(exitDone, "i4i.xlarge", "catalog")
+	f(exitDone, "web sessions", "example", "sessions")
+	f(exitUsage, "no example", "example", "nothing")
+	f(exitUsage, "two plan files", "diff", "a")
+	f(exitFailed, "not a plan", "diff", bad, bad)
+	f(exitUsage, "--metrics", "drift", bad)
+	f(exitDone, "usage", "plan", "--help")
+	f(exitDone, "commands", "--help")
+}
+
+const metricsText = `# TYPE headroom_view_members gauge
+headroom_view_members 2
+# TYPE headroom_partitions_mastered gauge
+headroom_partitions_mastered{namespace="a"} 2048
+# TYPE headroom_records gauge
+headroom_records{kind="live",namespace="a"} 900
+headroom_records{kind="tombstone",namespace="a"} 100
+# TYPE headroom_operations_total counter
+headroom_operations_total{kind="read",namespace="a"} READS
+headroom_operations_total{kind="write",namespace="a"} 10
+headroom_operations_total{kind="replica_write",namespace="a"} 500
+# TYPE headroom_memory_used_bytes gauge
+headroom_memory_used_bytes{namespace="a"} 5e+06
+`
+
+func TestMetricsOfAllNodesAreAddedUp(t *testing.T) {
+	reads := "100"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics":
+			io.WriteString(w, strings.ReplaceAll(metricsText, "READS", reads))
+		case "/other":
+			io.WriteString(w, "up 1\n")
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	urls := []string{server.URL + "/metrics", server.URL + "/metrics"}
+	first, err := scrapeAll(t.Context(), urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads = "300"
+	second, err := scrapeAll(t.Context(), urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := observe(first, second, 10)
+	a := o.Namespaces["a"]
+	if o.Nodes != 2 || o.Members != 2 || a.Records != 2000 || a.ReadsPerSec != 40 || a.WritesPerS != 0 || a.MostBytes != 5e6 {
+		t.Errorf("%+v", o)
+	}
+	for path, want := range map[string]string{"/other": "not the metrics of a Headroom node", "/none": "404"} {
+		if _, err := scrapeAll(t.Context(), []string{server.URL + path}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
