@@ -160,9 +160,20 @@ func (n *Node) identity() error {
 	case n.id != 0 && m.Node != n.id:
 		return fmt.Errorf("data-dir %s belongs to %v, and --node-id says %v: use another directory, or leave the id out", n.cfg.DataDir, m.Node, n.id)
 	}
-	m.Inc++
+	m.Inc = nextIncarnation(m.Inc)
 	n.id, n.inc, n.ctl.meta = m.Node, m.Inc, *m
 	return storeMeta(n.cfg.DataDir, m)
+}
+
+// nextIncarnation is greater than the last, and by its low 16 bits, which are
+// random, another than that of a second process which was started with a copy
+// of the same data directory: ballots and Views are named by incarnations, and
+// two processes must not make one name. The younger is stopped once the two
+// hear of each other.
+func nextIncarnation(last cluster.Incarnation) cluster.Incarnation {
+	var b [2]byte
+	crand.Read(b[:]) // never fails
+	return (last>>16+1)<<16 | cluster.Incarnation(binary.LittleEndian.Uint16(b[:]))
 }
 
 func randomID() cluster.NodeID {
