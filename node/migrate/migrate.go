@@ -23,6 +23,7 @@ package migrate
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"headroom/node/cluster"
@@ -236,6 +237,11 @@ func (c *Core) commitCopy(pid int) {
 		c.progress.Unavailable++
 	}
 	before := c.report.Copies[pid]
+	if slices.Contains(part.Forget, c.self) {
+		c.store.Drop(pid)
+		before = partition.Copy{}
+		c.progress.Forgotten++
+	}
 	c.report.Copies[pid] = c.plan.CopyAfter(pid, c.self, before)
 	if !part.Available && c.plan.Revive && part.Heir == c.self {
 		c.inherit(pid, before)

@@ -20,6 +20,7 @@ type Progress struct {
 	RecordsReceived    uint64 // applied or older than ours
 	ConflictsDiscarded uint64 // acknowledged versions that lost against the other side of a split
 	Revived            uint64 // partitions that start from this node's copy because the rest was given up
+	Forgotten          uint64 // copies dropped because this node was away for longer than partition.MaxAbsence
 	Repeats            uint64 // questions and batches sent again
 	Stale              uint64 // messages of an older View
 	Refused            uint64 // messages that sender or state did not allow

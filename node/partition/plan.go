@@ -52,6 +52,10 @@ type Part struct {
 	// Represented are holders of the same Full version as one of Duplicates:
 	// absorbed with it, never asked.
 	Represented []uint16
+	// Forget are members that were apart from the working master for longer
+	// than MaxAbsence and hold something else than it: they drop their copy at
+	// once and count as having had none.
+	Forget []uint16
 	// Fill are the Replicas that are not Full yet.
 	Fill []uint16
 	// Spares are the holders outside Replicas and other than Master, whatever
@@ -79,7 +83,12 @@ func (p *Part) InSync(c Copy) bool { return p.Available && c.State == Full && c 
 // same View, from the reports by member index; a missing or nil report means
 // that the member holds and knows nothing.
 func NewPlan(v *cluster.View, t *Table, reports []*Report) *Plan {
-	b := planner{key: v.Key, table: t, reports: reports, copies: make([]Copy, len(v.Members))}
+	return NewPlanAfter(nil, v, t, reports)
+}
+
+// NewPlanAfter is NewPlan where members may have been apart for too long.
+func NewPlanAfter(absence *Absence, v *cluster.View, t *Table, reports []*Report) *Plan {
+	b := planner{key: v.Key, table: t, reports: reports, absence: absence, copies: make([]Copy, len(v.Members))}
 	p := &Plan{Key: v.Key}
 	for pid := range p.Parts {
 		b.plan(pid, &p.Parts[pid])
@@ -93,6 +102,7 @@ type planner struct {
 	key     cluster.ViewKey
 	table   *Table
 	reports []*Report
+	absence *Absence
 	copies  []Copy // of the partition at hand, by member
 	arena   []uint16
 }
@@ -140,6 +150,9 @@ func (b *planner) plan(pid int, part *Part) {
 		return
 	}
 	part.Available, part.Master, part.Established, part.best = true, s.master, b.key, s.best
+	if b.absence != nil {
+		b.forget(row, part, &s)
+	}
 	b.writeSet(row, part)
 	b.fill(part)
 	if s.inSync == s.copies {
@@ -149,6 +162,23 @@ func (b *planner) plan(pid int, part *Part) {
 	b.duplicates(row, part)
 	b.represented(row, part)
 	b.spares(row, part)
+}
+
+// forget leaves out the copies of those who were away for too long.
+func (b *planner) forget(row []uint16, part *Part, s *survey) {
+	mark := len(b.arena)
+	for _, m := range row {
+		c := b.copies[m]
+		if c.State == None || part.InSync(c) || !b.absence.of(part.Master, m) {
+			continue
+		}
+		if c.State == Full || c.State == Subset {
+			s.copies--
+		}
+		b.copies[m] = Copy{}
+		b.arena = append(b.arena, m)
+	}
+	part.Forget = b.cut(mark)
 }
 
 // survey is what the reports say about one partition.
@@ -307,6 +337,9 @@ func (b *planner) spares(row []uint16, part *Part) {
 func (p *Plan) CopyAfter(pid int, member uint16, before Copy) Copy {
 	part := &p.Parts[pid]
 	replica := slices.Contains(part.Replicas, member)
+	if slices.Contains(part.Forget, member) {
+		before = Copy{}
+	}
 	switch {
 	case !part.Available:
 		return before

@@ -3,6 +3,7 @@ package partition
 import (
 	"bytes"
 	"fmt"
+	"math"
 
 	"headroom/node/cluster"
 	"headroom/node/wire"
@@ -24,6 +25,7 @@ const (
 // View.
 type MemberReport struct {
 	History    []cluster.ViewKey // Views it committed, newest first; beyond MaxHistory nothing is sent
+	Ages       []uint32          // seconds since it left each of them, 0 if it has not; may be shorter: 0
 	Namespaces []NamespaceReport // at most MaxNamespaces
 }
 
@@ -47,8 +49,13 @@ type NamespaceReport struct {
 func (r *MemberReport) Append(b []byte) []byte {
 	history := r.History[:min(len(r.History), MaxHistory)]
 	b = wire.AppendUvarint(b, uint64(len(history)))
-	for _, k := range history {
+	for i, k := range history {
 		b = appendKey(b, k)
+		age := uint32(0)
+		if i < len(r.Ages) {
+			age = r.Ages[i]
+		}
+		b = wire.AppendUvarint(b, uint64(age))
 	}
 	b = wire.AppendUvarint(b, uint64(len(r.Namespaces)))
 	for i := range r.Namespaces {
@@ -70,8 +77,13 @@ func (r *MemberReport) Append(b []byte) []byte {
 func ParseMemberReport(b []byte) (*MemberReport, error) {
 	in := wire.NewReader(b)
 	r, sparse := &MemberReport{}, false
-	for range in.Count(MaxHistory, 3) {
+	for range in.Count(MaxHistory, 4) {
 		r.History = append(r.History, readKey(&in))
+		age := in.Uvarint()
+		if age > math.MaxUint32 {
+			in.Fail("age out of range")
+		}
+		r.Ages = append(r.Ages, uint32(age))
 	}
 	for range in.Count(MaxNamespaces, 8) {
 		n := NamespaceReport{Name: in.String(MaxName), RF: int(in.Uvarint()), Report: new(Report)}

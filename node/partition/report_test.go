@@ -35,6 +35,7 @@ func settledReport(n int) *MemberReport {
 func randomReport(rng *rand.Rand) *MemberReport {
 	r := &MemberReport{}
 	for range rng.IntN(MaxHistory) {
+		r.Ages = append(r.Ages, rng.Uint32()>>rng.IntN(32))
 		r.History = append(r.History, cluster.ViewKey{Counter: rng.Uint64() >> rng.IntN(64), Proposer: cluster.NodeID(rng.Uint64()), Inc: cluster.Incarnation(rng.Uint32())})
 	}
 	for i := range rng.IntN(3) {
@@ -61,6 +62,9 @@ func TestMemberReportRoundTrips(t *testing.T) {
 		}
 		if diff := cmp.Diff(want.History, got.History); diff != "" {
 			t.Fatalf("report %d: history differs:\n%s", i, diff)
+		}
+		if diff := cmp.Diff(want.Ages, got.Ages); diff != "" {
+			t.Fatalf("report %d: ages differ:\n%s", i, diff)
 		}
 		for j, n := range want.Namespaces {
 			if g := got.Namespaces[j]; g.Name != n.Name || g.RF != n.RF || *g.Report != *n.Report {

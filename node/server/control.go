@@ -27,6 +27,7 @@ type control struct {
 	ms        *membership.Core
 	meta      meta
 	suspended suspension
+	left      absences
 	linksAt   cluster.Instant // when broken links are to be looked at next
 }
 
@@ -279,6 +280,7 @@ func (n *Node) Freeze(ballot cluster.ViewKey, _ []cluster.Member) []byte {
 	n.lease.Store(0)
 	n.ctl.hb.Freeze() // the fences that go with the report hold only if no pulse grants a lease from here on
 	r := partition.MemberReport{History: n.ctl.ms.History()}
+	r.Ages = n.ctl.left.ages(r.History)
 	for _, ns := range n.namespaces {
 		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor,
 			Fresh: ns.cfg.MissingFresh, Revive: ns.reviving(n.mono()), Report: ns.Plane.Freeze()})
@@ -310,7 +312,7 @@ func (n *Node) commit(c *wire.Commit) {
 		}
 		reports[i], histories[i] = r, r.History
 	}
-	n.view.Store(&v)
+	n.ctl.left.leave(n.view.Swap(&v), n.ctl.ms.History())
 	n.committedMS.Store(time.Now().UnixMilli())
 	for _, ns := range n.namespaces {
 		n.commitNamespace(ns, &v, reports, histories)
@@ -336,9 +338,13 @@ func (n *Node) commitNamespace(ns *namespace, v *cluster.View, members []*partit
 	}
 	policy := partition.PolicyOf(members, ns.cfg.Name)
 	table := partition.NewTable(v, policy.RF)
-	plan := partition.NewPlan(v, table, reports)
+	plan := partition.NewPlanAfter(partition.AbsenceOf(members, partition.MaxAbsence), v, table, reports)
 	plan.Revive = policy.Revive
+	before := ns.Progress().Forgotten
 	ns.Commit(n.mono(), &plane.Committed{View: v, Table: table, Plan: plan, Histories: histories})
+	if dropped := ns.Progress().Forgotten - before; dropped > 0 {
+		n.log.Warn("copies dropped: this node was away for too long to merge them", "namespace", ns.cfg.Name, "partitions", dropped, "limit", partition.MaxAbsence)
+	}
 	n.revived(ns, plan)
 }
 

@@ -5,15 +5,17 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/partition"
 	"headroom/node/plane"
 	"headroom/node/record"
 	"headroom/node/storage"
 )
 
 const (
-	// tombstoneHorizon is how long a delete is remembered. A node that was
-	// away longer could bring deleted records back.
-	tombstoneHorizon = 24 * time.Hour
+	// tombstoneHorizon is how long a delete is remembered: longer than two
+	// nodes may be apart and still merge what they hold, by an hour for clocks
+	// that differ.
+	tombstoneHorizon = partition.MaxAbsence + time.Hour
 	// reapLap is how long one look at all partitions takes: expired records
 	// are invisible at once, their memory comes back within a lap.
 	reapLap   = 60 * time.Second

@@ -39,8 +39,9 @@ type app struct {
 	pushed   *clientMap
 	pushes   uint64
 	leaving  bool
-	revive   bool // an operator gave up missing data
-	moved    bool // a mastership changed since the last look at who masters what
+	revive   bool                                // an operator gave up missing data
+	moved    bool                                // a mastership changed since the last look at who masters what
+	left     map[cluster.ViewKey]cluster.Instant // when it left its Views
 }
 
 const (
@@ -56,7 +57,8 @@ func newApp(d *Data, n *Node) *app {
 		d.retire(old)
 	}
 	a := &app{d: d, n: n, inc: n.Inc, migAt: cluster.Never, sweepAt: cluster.Never, pushAt: cluster.Never,
-		pace: map[peer]*plane.QueueClock{}, progress: map[cluster.NodeID]wire.Progress{}}
+		pace: map[peer]*plane.QueueClock{}, progress: map[cluster.NodeID]wire.Progress{},
+		left: map[cluster.ViewKey]cluster.Instant{}}
 	a.wall.StartMS = n.wallMS()
 	for i := range d.cfg.Spaces {
 		a.spaces = append(a.spaces, newSpace(a, i))
@@ -74,6 +76,13 @@ func (a *app) now() txn.Now {
 func (a *app) Freeze(_ cluster.Instant, _ cluster.ViewKey, _ []cluster.Member) []byte {
 	a.lease = 0
 	r := partition.MemberReport{History: a.n.Membership.History()}
+	for _, k := range r.History {
+		age := uint32(0)
+		if at, ok := a.left[k]; ok {
+			age = uint32(a.n.Now().Sub(at) / time.Second)
+		}
+		r.Ages = append(r.Ages, age)
+	}
 	for i, s := range a.spaces {
 		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: spaceName(i), RF: a.d.cfg.Spaces[i].RF, Fresh: a.d.cfg.Fresh, Revive: a.revive, Report: s.Plane.Freeze()})
 	}
@@ -85,6 +94,9 @@ func (a *app) Commit(_ cluster.Instant, m *wire.Commit) {
 	all := a.d.committed(m)
 	if all == nil {
 		return
+	}
+	if a.view != nil {
+		a.left[a.view.Key] = a.n.Now()
 	}
 	a.d.descend(a.view, m.View.Key)
 	a.view = all[0].View

@@ -36,6 +36,8 @@ type DataConfig struct {
 	// and some time passes before lease and route are looked at.
 	Torn  float64
 	Fresh bool // missing copies start from what is left
+	// MaxAbsence is how long nodes may be apart and still merge [partition.MaxAbsence].
+	MaxAbsence time.Duration
 }
 
 func (c DataConfig) withDefaults() DataConfig {
@@ -43,6 +45,9 @@ func (c DataConfig) withDefaults() DataConfig {
 		if *v == 0 {
 			*v = d
 		}
+	}
+	if c.MaxAbsence == 0 {
+		c.MaxAbsence = partition.MaxAbsence
 	}
 	if len(c.Spaces) == 0 {
 		c.Spaces = []SpaceConfig{{RF: 2}}
@@ -188,7 +193,7 @@ func (d *Data) committed(m *wire.Commit) []*plane.Committed {
 			reports[j] = r.Namespaces[i].Report
 		}
 		table := d.table(&v, d.cfg.Spaces[i].RF)
-		plan := partition.NewPlan(&v, table, reports)
+		plan := partition.NewPlanAfter(partition.AbsenceOf(members, d.cfg.MaxAbsence), &v, table, reports)
 		plan.Revive = partition.PolicyOf(members, spaceName(i)).Revive
 		all = append(all, &plane.Committed{View: &v, Table: table, Plan: plan, Histories: histories})
 	}

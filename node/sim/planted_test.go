@@ -56,6 +56,7 @@ var plantedData = []bug{
 	{"a master's commit establishes its copies", "migrate/migrate.go", "		if part.Master == uint16(i) && c.report", "		if false && c.report"},
 	{"an older copy does not serve", "partition/plan.go", "if c.State != Full || c.Key.Less(s.established) {", "if c.State != Full {"},
 	{"only what never had data starts fresh", "partition/plan.go", "case s.master == Nobody && (!s.established.IsZero() || s.records):", "case s.master == Nobody && s.records:"},
+	{"a node that was away for too long brings nothing back", "partition/plan.go", "	if b.absence != nil {\n", "	if false {\n"},
 	{"a copy that lacks records is not full", "partition/plan.go", "	case replica:\n		return Copy{State: Subset,", "	case replica:\n		return Copy{State: Full,"},
 }
 
@@ -68,7 +69,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			dir := t.TempDir()
 			copySources(t, dir, b)
 			if i >= len(planted) {
-				demandFailure(t, dir, b, [][]string{{"./node/sim", "-run", "LoseNothing|OfASplit|EndInEqual", "-data-seeds", "40"}})
+				demandFailure(t, dir, b, [][]string{{"./node/sim", "-run", "LoseNothing|OfASplit|EndInEqual|AwayForTooLong", "-data-seeds", "40"}})
 				return
 			}
 			demandFailure(t, dir, b, [][]string{
