@@ -88,6 +88,8 @@ var (
 	descMembers     = prometheus.NewDesc("headroom_view_members", "Members of the committed View.", nil, nil)
 	descViewCounter = prometheus.NewDesc("headroom_view_counter", "Counter of the committed View's key.", nil, nil)
 	descServing     = prometheus.NewDesc("headroom_serving", "1 if this node serves.", nil, nil)
+	descLinks       = prometheus.NewDesc("headroom_link_faults", "Directions in which two live nodes do not hear each other, as far as this node knows.", nil, nil)
+	descQuiesced    = prometheus.NewDesc("headroom_quiesced", "1 if an operator quiesced this node.", nil, nil)
 	descOps         = prometheus.NewDesc("headroom_operations_total", "Operations executed.", []string{"namespace", "kind"}, nil)
 	descRecords     = prometheus.NewDesc("headroom_records", "Records held, tombstones apart.", []string{"namespace", "kind"}, nil)
 	descMigrate     = prometheus.NewDesc("headroom_migrate_partitions_left", "Partitions this node has still to migrate.", []string{"namespace"}, nil)
@@ -122,6 +124,12 @@ func (m collector) Collect(ch chan<- prometheus.Metric) {
 		serving = 1
 	}
 	gauge(descServing, serving)
+	gauge(descLinks, float64(len(s.LinkFaults)))
+	quiesced := 0.0
+	if s.Quiesced {
+		quiesced = 1
+	}
+	gauge(descQuiesced, quiesced)
 	for i, ns := range s.Namespaces {
 		count(descOps, ns.Reads, ns.Name, "read")
 		count(descOps, ns.Writes, ns.Name, "write")
