@@ -17,7 +17,8 @@ func TestIncarnationsGrowAndDifferBetweenCopiesOfADirectory(t *testing.T) {
 	}
 	same := 0
 	for range 100 {
-		if nextIncarnation(last) == nextIncarnation(last) {
+		one, other := nextIncarnation(last), nextIncarnation(last)
+		if one == other {
 			same++
 		}
 	}
