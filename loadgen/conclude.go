@@ -98,6 +98,8 @@ func (n *knee) judge() {
 		add("AUDIT", result.Fail, "INVALID: %d lost writes, %d stale reads, %d corrupt values, %d false not-founds", a.Lost, a.StaleReads, a.Corrupt, a.FalseNotFound)
 	}
 	switch {
+	case len(d.Probes) == 0:
+		add("BUDGET", result.Fail, "the budget of %v was gone before the first probe", n.k.budget)
 	case d.AnswerOpsPerSec == nil:
 		add("SLO", result.Fail, "no rate held the SLO")
 	case n.search.Ceiling() && d.Limiting.Resource == "generator":

@@ -8,6 +8,7 @@ import (
 
 	"headroom/loadgen/pace"
 	"headroom/loadgen/target"
+	"headroom/workloads/keys"
 	"headroom/workloads/units"
 )
 
@@ -22,6 +23,9 @@ const couldRecords = 1 << 20
 func Could(cfg Config, length time.Duration) (units.Rate, error) {
 	w := *cfg.Workload
 	w.Records = min(w.Records, couldRecords)
+	if w.Keys.Placed() { // a null target has no places; the choice costs as much
+		w.Keys.Distribution = keys.Hotspot
+	}
 	cfg.Workload, cfg.Target, cfg.NoAudit, cfg.Faults, cfg.SLO = &w, target.Null{}, true, nil, nil
 	cfg.Profile, cfg.Trace, cfg.Closed, cfg.Think, cfg.Rate, cfg.Precise = pace.Steady(1e9), nil, 0, 0, 0, false
 	d, err := New(cfg)

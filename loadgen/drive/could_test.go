@@ -14,6 +14,17 @@ func TestCouldTellsMoreThanAnyRunNeeds(t *testing.T) {
 	}
 }
 
+func TestCouldNeedsNoPlacesAndTakesBatches(t *testing.T) {
+	w := mixOf(t, "get:50,batch-get:25,batch-put:25")
+	w.Keys.Distribution, w.Keys.HotShare, w.Keys.HotNode = "hot-node", 0.8, 2
+	if rate, err := Could(Config{Workload: w, Target: placed{target.NewFake()}, Rate: 10, Lanes: 1}, 20*time.Millisecond); err != nil || rate < 100 {
+		t.Errorf("Could = %v, %v", rate, err)
+	}
+	if w.Keys.Distribution != "hot-node" {
+		t.Error("the run's own workload was changed")
+	}
+}
+
 // BenchmarkNullSink is the figure of `make bench`: scheduled operations per
 // second into a target that takes no time, one lane per core.
 func BenchmarkNullSink(b *testing.B) {
