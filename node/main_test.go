@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -36,11 +37,11 @@ namespaces:
 		t.Errorf("configured %+v", cfg)
 	}
 	want := server.NamespaceConfig{Name: "users", ReplicationFactor: 3, CommitMaster: true, DefaultTTL: 3600, MemoryLimit: 2 << 30, MissingFresh: true}
-	if cfg.Namespaces[0] != want {
+	if !reflect.DeepEqual(cfg.Namespaces[0], want) {
 		t.Errorf("namespace %+v, want %+v", cfg.Namespaces[0], want)
 	}
 	cfg, _, err = configure([]string{"--namespace", "users", "--replication-factor", "3", "--commit", "master", "--default-ttl", "1h", "--memory-limit", "2GiB", "--missing-copies", "fresh"})
-	if err != nil || len(cfg.Namespaces) != 1 || cfg.Namespaces[0] != want {
+	if err != nil || len(cfg.Namespaces) != 1 || !reflect.DeepEqual(cfg.Namespaces[0], want) {
 		t.Errorf("by flags: %+v, %v; want %+v", cfg.Namespaces, err, want)
 	}
 }

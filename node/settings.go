@@ -103,6 +103,30 @@ var namespaceSettings = []namespaceSetting{
 		n.DefaultTTL = uint32(d.Seconds())
 		return err
 	}},
+	{"device", "file or block device that the records live on; several separated by commas (default: memory)", "PATH,…", func(n *server.NamespaceConfig, v string) error {
+		n.Devices = append(n.Devices, strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })...)
+		return nil
+	}},
+	{"device-size", "size of each device's file (default 1GiB for a new one)", "SIZE", func(n *server.NamespaceConfig, v string) error {
+		b, err := units.ParseBytes(v)
+		n.DeviceSize = int64(b)
+		return err
+	}},
+	{"write-block-size", "unit in which devices are written and defragmented; a record must fit (default 1MiB)", "SIZE", func(n *server.NamespaceConfig, v string) error {
+		b, err := units.ParseBytes(v)
+		n.WriteBlock = int(b)
+		return err
+	}},
+	{"commit-to-device", "acknowledge a write when it survives a crash of every copy's machine (default false: a second of writes may go with a crash)", "true|false", func(n *server.NamespaceConfig, v string) (err error) {
+		n.CommitToDevice, err = boolean(v)
+		return err
+	}},
+	{"defrag-lwm", "blocks with fewer live bytes than this percentage are defragmented (default 50)", "PERCENT", percent(func(n *server.NamespaceConfig) *int { return &n.LowWater })},
+	{"stop-writes-used", "writes stop when more than this percentage of a device is in use (default 70)", "PERCENT", percent(func(n *server.NamespaceConfig) *int { return &n.StopWritesUsed })},
+	{"data-in-memory", "keep records in memory too, and read the devices at the start only (default false)", "true|false", func(n *server.NamespaceConfig, v string) (err error) {
+		n.InMemory, err = boolean(v)
+		return err
+	}},
 	{"memory-limit", "index and data; writes stop at 90 % of it (default: none)", "SIZE", func(n *server.NamespaceConfig, v string) error {
 		b, err := units.ParseBytes(v)
 		n.MemoryLimit = int64(b)
@@ -114,6 +138,17 @@ func text(at func(c *server.Config) *string) func(*server.Config, string) error 
 	return func(c *server.Config, v string) error {
 		*at(c) = v
 		return nil
+	}
+}
+
+func percent(at func(n *server.NamespaceConfig) *int) func(*server.NamespaceConfig, string) error {
+	return func(n *server.NamespaceConfig, v string) error {
+		k, err := units.ParseCount(strings.TrimSuffix(v, "%"))
+		if err == nil && (k < 1 || k > 100) {
+			err = fmt.Errorf("%s: want 1 to 100", v)
+		}
+		*at(n) = int(k)
+		return err
 	}
 }
 

@@ -160,6 +160,22 @@ func New(cfg Config) *Core {
 // and whose records are in the Store. Call it before the first Freeze.
 func (c *Core) Load(r *partition.Report) { c.report = *r }
 
+// Lose records that this node's copies of partitions are gone, or, if doubtful,
+// that records may be missing in them. The next Freeze reports it: call it
+// just before, and want a new View.
+func (c *Core) Lose(pids []int, doubtful bool) {
+	for _, pid := range pids {
+		k := partition.Copy{}
+		if doubtful {
+			if k = c.report.Copies[pid]; k.State != partition.Full {
+				continue
+			}
+			k.State = partition.Subset
+		}
+		c.setCopy(pid, k)
+	}
+}
+
 // Copies returns the current copy states, for persisting and for status; it
 // is valid until the next call and read-only. Empty flags may be out of date.
 func (c *Core) Copies() *partition.Report { return &c.report }

@@ -165,6 +165,13 @@ func (p *Plane) Copies(f func(r *partition.Report)) {
 	f(p.mig.core.Copies())
 }
 
+// Lose is migrate.Core's.
+func (p *Plane) Lose(pids []int, doubtful bool) {
+	p.mig.mu.Lock()
+	defer p.mig.mu.Unlock()
+	p.mig.core.Lose(pids, doubtful)
+}
+
 // Load takes over the copies that an earlier process left; see migrate.Core.
 func (p *Plane) Load(r *partition.Report) {
 	p.mig.mu.Lock()

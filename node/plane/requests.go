@@ -39,6 +39,9 @@ func (p *Plane) Valid(r *Read, d *record.Digest, now txn.Now) bool {
 
 // Reply is the answer to a get of what was read.
 func (r *Read) Reply(now txn.Now, withBins bool) wire.Reply {
+	if r.Found && r.Meta.Unreadable {
+		return wire.Reply{Status: wire.StatusUnavailable}
+	}
 	if !r.Found || !r.Meta.Live(uint32(now.WallMS/1000)) {
 		return wire.Reply{Status: wire.StatusNotFound}
 	}

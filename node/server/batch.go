@@ -106,7 +106,9 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 		m, body, ok := ns.store.Get(d, st.body[:0])
 		st.body = body[:0]
 		r := wire.Reply{Status: wire.StatusNotFound}
-		if ok && m.Live(sec) {
+		if ok && m.Unreadable {
+			r.Status = wire.StatusUnavailable
+		} else if ok && m.Live(sec) {
 			r = wire.Reply{Generation: m.Generation, Expiry: m.Expiry, Bins: record.Body(body).RawBins()}
 		}
 		out = wire.AppendUvarint(out, uint64(7+len(r.Bins)))
@@ -123,7 +125,7 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 		return false
 	}
 	ns.fastReads.Add(uint64(len(routes)))
-	_ = c.Put(func(b []byte) []byte {
+	_ = c.Append(func(b []byte) []byte {
 		at := len(b)
 		b = wire.AppendHeader(b, wire.Header{Kind: wire.KindBatchReply, ID: id})
 		b = append(b, out...)
@@ -156,7 +158,7 @@ func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []b
 		n.scanPage(n.namespaces[q.Namespace], st, &r)
 		st.items = r.Items
 	}
-	_ = c.Put(func(b []byte) []byte {
+	_ = c.Append(func(b []byte) []byte {
 		at := len(b)
 		b = wire.AppendHeader(b, wire.Header{Kind: wire.KindScanReply, ID: h.ID})
 		b = r.Append(b)

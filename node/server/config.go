@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/disk"
 	"headroom/node/record"
 	"headroom/node/transport"
 	"headroom/node/wire"
@@ -55,7 +56,21 @@ type NamespaceConfig struct {
 	// holds a full copy, as an operator's revive does, instead of answering
 	// unavailable until a holder returns.
 	MissingFresh bool
+
+	// Devices are files or raw block devices that the records live on; none
+	// keeps them in memory. All below needs them.
+	Devices        []string
+	DeviceSize     int64  // bytes to make each file of, at least; zero: 1 GiB if it is not there
+	WriteBlock     int    // bytes; zero: 1 MiB
+	CommitToDevice bool   // acknowledge when the write survives a crash
+	LowWater       int    // percent of live bytes below which a block is defragmented; zero: 50
+	StopWritesUsed int    // percent of a device in use above which writes stop; zero: 70
+	InMemory       bool   // records are kept in memory too; the devices are read at the start only
+	OpenDevice     Opener // nil: disk.Open
 }
+
+// Opener opens a device, creating a file of size bytes if there is none.
+type Opener func(path string, size int64) (disk.Device, error)
 
 // Defaults that users see.
 const (
@@ -136,6 +151,9 @@ func (c *Config) Validate() error {
 		if err := ns.validate(); err != nil {
 			return err
 		}
+		if len(ns.Devices) > 0 && c.DataDir == "" {
+			return fmt.Errorf("namespace %q is on a device, and there is no data-dir to keep its identity and copies in: set one", ns.Name)
+		}
 		if i > 0 && ns.Name == c.Namespaces[i-1].Name {
 			return fmt.Errorf("namespace %q is configured twice", ns.Name)
 		}
@@ -152,6 +170,12 @@ func (n *NamespaceConfig) validate() error {
 		return fmt.Errorf("namespace %q: %w", n.Name, record.ErrNamespace)
 	case n.ReplicationFactor < 1 || n.ReplicationFactor > maxRF:
 		return fmt.Errorf("namespace %q: replication-factor %d, want 1 to %d", n.Name, n.ReplicationFactor, maxRF)
+	case len(n.Devices) == 0 && (n.DeviceSize != 0 || n.WriteBlock != 0 || n.CommitToDevice || n.LowWater != 0 || n.StopWritesUsed != 0 || n.InMemory):
+		return fmt.Errorf("namespace %q: device-size, write-block-size, commit-to-device, defrag-lwm, stop-writes-used and data-in-memory need a device: add device: PATH", n.Name)
+	case n.LowWater < 0 || n.LowWater > 90 || n.StopWritesUsed < 0 || n.StopWritesUsed > 95:
+		return fmt.Errorf("namespace %q: defrag-lwm is 1 to 90 percent, stop-writes-used 1 to 95", n.Name)
+	case n.WriteBlock != 0 && (n.WriteBlock < 128<<10 || n.WriteBlock > 8<<20 || n.WriteBlock&(n.WriteBlock-1) != 0):
+		return fmt.Errorf("namespace %q: write-block-size is a power of two from 128KiB to 8MiB", n.Name)
 	case n.MemoryLimit < 0:
 		return fmt.Errorf("namespace %q: memory-limit cannot be negative", n.Name)
 	}

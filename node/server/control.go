@@ -282,6 +282,7 @@ func (n *Node) Freeze(ballot cluster.ViewKey, _ []cluster.Member) []byte {
 	r := partition.MemberReport{History: n.ctl.ms.History()}
 	r.Ages = n.ctl.left.ages(r.History)
 	for _, ns := range n.namespaces {
+		ns.noteLost()
 		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor,
 			Fresh: ns.cfg.MissingFresh, Revive: ns.reviving(n.mono()), Report: ns.Plane.Freeze()})
 	}

@@ -69,9 +69,13 @@ func (n *Node) clientFrame(c *transport.Conn, st *connState, f wire.Header, payl
 	case wire.KindGet, wire.KindGetHeader, wire.KindPut, wire.KindDelete, wire.KindTouch, wire.KindOperate:
 		n.request(c, st, f, payload)
 	case wire.KindBatchGet, wire.KindBatchPut:
-		n.batch(c, st, f, payload)
+		if !n.batchLater(c, f, payload, n.batch) {
+			n.batch(c, st, f, payload)
+		}
 	case wire.KindScan:
-		n.scan(c, st, f, payload)
+		if !n.batchLater(c, f, payload, n.scan) {
+			n.scan(c, st, f, payload)
+		}
 	default:
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"headroom/node/cluster"
+	"headroom/node/disk"
 	"headroom/node/migrate"
 	"headroom/node/plane"
 	"headroom/node/storage"
@@ -22,6 +23,17 @@ type namespace struct {
 	store *storage.Engine
 	wake  chan struct{} // capacity 1: the migration loop has something to do
 
+	gate      gate
+	readers   chan func() // capacity readQueue
+	overloads atomic.Uint64
+
+	// All of these are the control goroutine's.
+	dir          disk.Dir // nil: no devices
+	copiesStored string   // but this, which is keepCopies', then Close's
+	lostSlots    []int
+	doubtful     []int
+	damageSeen   cluster.Instant
+
 	fastReads   atomic.Uint64
 	reviveUntil atomic.Int64 // cluster.Instant until when an operator's word to give up missing data stands
 }
@@ -30,7 +42,13 @@ type namespace struct {
 func (ns *namespace) Now() txn.Now { return ns.n.now() }
 
 // Reply implements plane.Host.
-func (ns *namespace) Reply(to txn.Origin, r *wire.Reply) { ns.n.reply(to, r) }
+func (ns *namespace) Reply(to txn.Origin, r *wire.Reply) {
+	if ns.cfg.CommitToDevice && r.Status == wire.StatusOK {
+		ns.replyDurable(to, r)
+		return
+	}
+	ns.n.reply(to, r)
+}
 
 // Forward implements plane.Host.
 func (ns *namespace) Forward(to cluster.NodeID, q *txn.Request) { ns.n.forward(to, q) }
@@ -64,6 +82,14 @@ func (ns *namespace) SendTxn(frame uint64, s *txn.Send) {
 
 // Answer implements plane.Host.
 func (ns *namespace) Answer(a *txn.Answer) {
+	if ns.cfg.CommitToDevice && a.Kind == wire.KindReplicated && a.Status == wire.StatusOK {
+		ns.answerDurable(a)
+		return
+	}
+	answerTxn(a)
+}
+
+func answerTxn(a *txn.Answer) {
 	c, ok := a.To.Conn.(*transport.Conn)
 	if !ok {
 		return

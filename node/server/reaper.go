@@ -78,7 +78,7 @@ func (ns *namespace) reap(pid int, wallMS int64) {
 	var cursor storage.Cursor
 	for done := false; !done; {
 		dead = dead[:0]
-		cursor, done = ns.store.Scan(pid, cursor, reapBatch, func(d *record.Digest, m *record.Meta, _ []byte) {
+		cursor, done = ns.store.Each(pid, cursor, reapBatch, func(d *record.Digest, m *record.Meta) {
 			if m.Expired(sec) || m.Tombstone && m.Version.Stamp.Millis() < horizon {
 				dead = append(dead, record.DigestVersion{Digest: *d, Version: m.Version})
 			}

@@ -50,6 +50,9 @@ func (n *Node) request(c *transport.Conn, st *connState, h wire.Header, payload 
 		return
 	}
 	ns := n.namespaces[q.Namespace]
+	if n.readLater(st, ns, q) {
+		return
+	}
 	if (h.Kind == wire.KindGet || h.Kind == wire.KindGetHeader) && n.fastGet(c, st, ns, q) {
 		return
 	}

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -33,12 +34,12 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/disk"
 	"headroom/node/heartbeat"
 	"headroom/node/membership"
 	"headroom/node/migrate"
 	"headroom/node/partition"
 	"headroom/node/plane"
-	"headroom/node/storage"
 	"headroom/node/transport"
 	"headroom/node/transport/certs"
 	"headroom/node/wire"
@@ -184,15 +185,19 @@ func randomID() cluster.NodeID {
 
 func (n *Node) openNamespaces() error {
 	for i, c := range n.cfg.Namespaces {
-		store, err := storage.Open(storage.Config{MemoryLimit: c.MemoryLimit})
-		if err != nil {
+		ns := &namespace{n: n, id: uint8(i), cfg: c, wake: make(chan struct{}, 1), readers: make(chan func(), readQueue)}
+		ns.gate.wake = make(chan struct{}, 1)
+		if err := n.openStore(ns); err != nil {
+			n.closeStores()
+			return err
+		}
+		ns.Plane = plane.New(plane.Config{Self: n.id, Namespace: ns.id, Store: leavingStore{ns.store, n}, Host: ns, Rand: seeded(), CommitMaster: c.CommitMaster,
+			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
+		n.namespaces = append(n.namespaces, ns)
+		if err := n.loadCopies(ns); err != nil {
 			n.closeStores()
 			return fmt.Errorf("namespace %s: %w", c.Name, err)
 		}
-		ns := &namespace{n: n, id: uint8(i), cfg: c, store: store, wake: make(chan struct{}, 1)}
-		ns.Plane = plane.New(plane.Config{Self: n.id, Namespace: ns.id, Store: store, Host: ns, Rand: seeded(), CommitMaster: c.CommitMaster,
-			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
-		n.namespaces = append(n.namespaces, ns)
 	}
 	return nil
 }
@@ -282,6 +287,9 @@ func (n *Node) startCores() {
 	n.wg.Go(func() { n.govern(ctx) })
 	for _, ns := range n.namespaces {
 		n.wg.Go(func() { n.migration(ctx, ns) })
+		if ns.dir != nil {
+			n.startDevices(ctx, ns)
+		}
 	}
 }
 
@@ -389,9 +397,31 @@ func (n *Node) Close() error {
 		n.closeWeb()
 		err = n.ep.Close()
 		n.wg.Wait()
-		n.closeStores()
+		n.shutStores()
 	})
 	return err
+}
+
+// shutStores closes the engines so that the next process finds everything as
+// it is now.
+func (n *Node) shutStores() {
+	for _, ns := range n.namespaces {
+		if ns.dir == nil {
+			ns.store.Close()
+			continue
+		}
+		copies := ns.encodeCopies(true)
+		err := ns.store.Shutdown()
+		if err == nil {
+			err = disk.Replace(ns.dir, ns.copiesName(), func(w io.Writer) error {
+				_, err := w.Write(copies)
+				return err
+			})
+		}
+		if err != nil {
+			n.log.Error("not closed properly: the next start reads all devices and compares with the other nodes", "namespace", ns.cfg.Name, "err", err)
+		}
+	}
 }
 
 func (n *Node) closeStores() {

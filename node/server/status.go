@@ -97,11 +97,41 @@ type StatusMigrations struct {
 
 // StatusDevice is one device; a DRAM namespace is one of class dram.
 type StatusDevice struct {
-	Path      string `json:"path"`
-	Class     string `json:"class"`
-	State     string `json:"state"`
-	UsedBytes int64  `json:"used_bytes"`
-	SizeBytes int64  `json:"size_bytes"` // 0: bounded by the machine's memory only
+	Path         string `json:"path"`
+	Class        string `json:"class"`
+	State        string `json:"state"`
+	UsedBytes    int64  `json:"used_bytes"`
+	SizeBytes    int64  `json:"size_bytes"` // 0: bounded by the machine's memory only
+	Error        string `json:"error,omitempty"`
+	Corrupt      uint64 `json:"corrupt"` // records and places found damaged since the start
+	WrittenBytes uint64 `json:"written_bytes"`
+	UserBytes    uint64 `json:"user_bytes"`
+	MovedBytes   uint64 `json:"moved_bytes"` // by defragmentation
+	Queued       int    `json:"queued_blocks"`
+	Overloads    uint64 `json:"overloads"`
+	FreeBlocks   int    `json:"free_blocks"`
+	Blocks       int    `json:"blocks"`
+}
+
+// statusDevices describes a namespace's devices; memory is one of class dram.
+func (ns *namespace) statusDevices() []StatusDevice {
+	var list []StatusDevice
+	for _, d := range ns.store.Devices() {
+		s := StatusDevice{Path: ns.cfg.Devices[d.Slot], Class: "unknown", State: "ok", UsedBytes: d.UsedBytes, SizeBytes: d.SizeBytes, Corrupt: d.Corrupt,
+			WrittenBytes: d.Written, UserBytes: d.UserBytes, MovedBytes: d.MovedBytes, Queued: d.Queued, Overloads: d.Overloads, FreeBlocks: d.FreeBlocks, Blocks: d.Blocks}
+		switch {
+		case d.Err != nil:
+			s.State, s.Error = "failed", d.Err.Error()
+		case d.StopWrites:
+			s.State = "stop-writes"
+		}
+		list = append(list, s)
+	}
+	if list == nil {
+		st := ns.store.Stats()
+		list = []StatusDevice{{Path: "memory:" + ns.cfg.Name, Class: "dram", State: "ok", UsedBytes: st.IndexBytes + st.DataBytes, SizeBytes: ns.cfg.MemoryLimit}}
+	}
+	return list
 }
 
 // StatusProcess is the node process itself.
@@ -133,9 +163,7 @@ func (n *Node) Status() *Status {
 	}
 	for _, ns := range n.namespaces {
 		s.Namespaces = append(s.Namespaces, n.statusNamespace(ns))
-		st := ns.store.Stats()
-		s.Devices = append(s.Devices, StatusDevice{Path: "memory:" + ns.cfg.Name, Class: "dram", State: "ok",
-			UsedBytes: int64(st.IndexBytes) + int64(st.DataBytes), SizeBytes: ns.cfg.MemoryLimit})
+		s.Devices = append(s.Devices, ns.statusDevices()...)
 	}
 	s.Process = StatusProcess{PID: n.pid, UptimeS: time.Duration(n.now().Mono).Seconds(), GOMAXPROCS: runtime.GOMAXPROCS(0),
 		Goroutines: runtime.NumGoroutine(), HeapBytes: heapBytes()}
@@ -163,7 +191,7 @@ func (n *Node) statusMembers(s *Status, v *cluster.View) {
 func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 	st := ns.store.Stats()
 	s := StatusNamespace{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Mode: "ap", Commit: "all",
-		Masters: map[string]int{}, Copies: map[string]int{}, Records: uint64(st.Records), Tombstones: uint64(st.Tombstones)}
+		Masters: map[string]int{}, Copies: map[string]int{}, Records: uint64(st.Records), Tombstones: uint64(st.Tombstones), StopWrites: st.StopWrites}
 	if ns.cfg.CommitMaster {
 		s.Commit = "master"
 	}

@@ -21,6 +21,9 @@ func (e *Engine) GetNow(d *record.Digest, dst []byte) (m record.Meta, body []byt
 	return e.getLogged(d, dst, false)
 }
 
+// OnDevices reports whether the engine has devices.
+func (e *Engine) OnDevices() bool { return e.log != nil }
+
 // Waits reports whether Get may wait for a device.
 func (e *Engine) Waits() bool { return e.log != nil && !e.log.cfg.InMemory }
 
@@ -90,8 +93,10 @@ func (e *Engine) damaged(d *record.Digest, l located) record.Meta {
 	sh.mu.Lock()
 	_, en := e.find(sh, d)
 	first := en != nil && en.loc == l.loc && en.flags&flagDamaged == 0
-	if first {
+	if first { // the summary misses it from here on, so that a comparison brings it back
+		e.countLocked(d.Partition(), en, -1)
 		en.flags |= flagDamaged
+		e.countLocked(d.Partition(), en, 1)
 	}
 	sh.mu.Unlock()
 	if first {
@@ -137,6 +142,40 @@ func (e *Engine) Durable(d *record.Digest) bool {
 	}
 	slot, _, _ := splitLoc(e.device(en.loc))
 	return e.log.volumes[slot].isDurable(e.device(en.loc))
+}
+
+// Mark counts what was put on devices so far. All that was put before a call
+// of Mark survives a crash once DurableMark has reached its result.
+func (e *Engine) Mark() uint64 {
+	if e.log == nil {
+		return 0
+	}
+	return e.log.appended.Load()
+}
+
+// DurableMark is how far Mark is durable on all devices that are well.
+func (e *Engine) DurableMark() uint64 {
+	if e.log == nil {
+		return ^uint64(0)
+	}
+	mark := e.log.appended.Load()
+	for _, v := range e.log.volumes {
+		if v == nil {
+			continue
+		}
+		v.mu.Lock()
+		if !v.lost && v.durable < v.ticket { // nothing is acknowledged past a failure before Lost
+			mark = min(mark, v.mark)
+		}
+		v.mu.Unlock()
+	}
+	return mark
+}
+
+// Each calls fn for about max records of partition p from c on, like Scan,
+// without their bodies and without reading devices.
+func (e *Engine) Each(p int, c Cursor, max int, fn func(d *record.Digest, m *record.Meta)) (next Cursor, done bool) {
+	return e.visit(p, c, max, func(en *entry, m *record.Meta) { fn((*record.Digest)(&en.digest), m) })
 }
 
 // stopWrites reports whether the device of a partition takes no more from
@@ -196,6 +235,11 @@ var errMissing = errors.New("storage: the device was not there at the start")
 // partitions to the other devices and returns them: this node has no copy of
 // them any more.
 func (e *Engine) Lost(slot int) []int {
+	if v := e.log.volumes[slot]; v != nil {
+		v.mu.Lock()
+		v.lost = true
+		v.mu.Unlock()
+	}
 	var list []int
 	for p := range cluster.Partitions {
 		if uint8(e.log.homes[p].Load()) == uint8(slot) {

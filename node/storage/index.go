@@ -201,7 +201,9 @@ func (e *Engine) countLocked(p int, en *entry, sign int64) {
 	if en.flags&flagTombstone != 0 {
 		sh.tombstones += uint32(sign)
 	}
-	e.sums[p][subBucket(&en.digest)] ^= Fingerprint((*record.Digest)(&en.digest), en.version())
+	if en.flags&flagDamaged == 0 {
+		e.sums[p][subBucket(&en.digest)] ^= Fingerprint((*record.Digest)(&en.digest), en.version())
+	}
 }
 
 // resizeLocked moves the partition to a table of 2^bits buckets. It takes

@@ -17,10 +17,10 @@ import (
 
 // Errors of an engine with devices, beside those of memory.
 var (
-	ErrOverload   = errors.New("storage: device overload: more waits to be written than its queue holds; slow down, or add devices")
-	ErrDeviceFull = errors.New("storage: stop writes: the device has no room; delete, add nodes, or use larger devices")
-	errDamaged    = errors.New("storage: record is damaged")
-	errState      = errors.New("storage: state file")
+	ErrOverload   error = overload{}
+	ErrDeviceFull       = errors.New("storage: stop writes: the device has no room; delete, add nodes, or use larger devices")
+	errDamaged          = errors.New("storage: record is damaged")
+	errState            = errors.New("storage: state file")
 )
 
 // LogConfig describes the devices of an engine.
@@ -40,6 +40,18 @@ type LogConfig struct {
 	Damaged     func(d record.Digest)     // a record was found damaged; must not block
 	MadeDurable func()                    // more is durable; must not block
 }
+
+// overload is the error of a write that may succeed a moment later.
+type overload struct{}
+
+// Error implements error.
+func (overload) Error() string {
+	return "storage: device overload: more waits to be written than its queue holds; slow down, or add devices"
+}
+
+// Retryable tells those who do not know this package that nothing was done
+// and that trying again makes sense.
+func (overload) Retryable() bool { return true }
 
 const (
 	defaultWriteBlock = 1 << 20
@@ -71,7 +83,8 @@ type log struct {
 	set      uint64
 	epoch    uint64
 	seq      atomic.Uint64
-	volumes  []*volume // nil: not there
+	appended atomic.Uint64 // records appended to any device
+	volumes  []*volume     // nil: not there
 	// homes holds, for each partition, how often it was dropped << 8 | slot.
 	// It changes under the shard's lock; saveState reads it without.
 	homes [cluster.Partitions]atomic.Uint64

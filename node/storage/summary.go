@@ -65,7 +65,9 @@ func (e *Engine) ListBucket(p, bucket int, dst []DigestVersion) []DigestVersion 
 	for _, h := range e.buckets(sh)[bucket*n : (bucket+1)*n] {
 		for h != 0 {
 			en := e.entries.at(h)
-			dst = append(dst, DigestVersion{Digest: en.digest, Version: en.version()})
+			if en.flags&flagDamaged == 0 {
+				dst = append(dst, DigestVersion{Digest: en.digest, Version: en.version()})
+			}
 			h = en.next
 		}
 	}

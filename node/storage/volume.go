@@ -109,6 +109,7 @@ type volume struct {
 	pool     [][]byte
 	ticket   uint64 // counts appends
 	durable  uint64 // all appends up to here survive a crash
+	mark     uint64 // log.appended when the last sync that ended began
 	live     int64
 	last     uint32 // block begun last, and its seq
 	lastSeq  uint64
@@ -116,6 +117,7 @@ type volume struct {
 	flushing bool
 	full     bool  // the file system below has no room
 	failed   error // why the device was given up; nil: it is well
+	lost     bool  // and its records are out of the index
 	errors   int   // failed reads in a row
 	flushedC *sync.Cond
 	wake     chan struct{} // capacity 1: there is something to flush or to defragment
@@ -172,6 +174,7 @@ func (v *volume) append(r *stored, why purpose) (loc uint64, err error) {
 	v.blocks[b.block].live += uint32(need)
 	v.live += int64(need)
 	v.ticket++
+	v.log.appended.Add(1)
 	if v.eager {
 		v.log.kick(v)
 	}
@@ -309,6 +312,7 @@ func (v *volume) flush(all bool) (did bool, err error) {
 		return false, v.failed
 	}
 	pieces, ticket := v.piecesLocked(all)
+	mark := v.log.appended.Load()
 	pending := ticket > v.durable || len(v.unsynced) > 0
 	v.flushing = true
 	v.mu.Unlock()
@@ -330,6 +334,7 @@ func (v *volume) flush(all bool) (did bool, err error) {
 		v.writtenLocked(pieces)
 		if synced {
 			v.syncedLocked(pieces, ticket)
+			v.mark = mark
 		}
 	} else if errors.Is(err, syscall.ENOSPC) {
 		v.full, err = true, nil
@@ -526,6 +531,9 @@ type DeviceError struct {
 
 // Error implements error.
 func (e *DeviceError) Error() string { return fmt.Sprintf("storage: device %s: %v", e.Path, e.Err) }
+
+// Retryable tells that another node may answer.
+func (e *DeviceError) Retryable() bool { return true }
 
 // Unwrap returns the device's own error.
 func (e *DeviceError) Unwrap() error { return e.Err }

@@ -192,6 +192,10 @@ func (c *Core) read(now Now, q *Request) {
 	c.stats.Reads++
 	m, body, ok := c.cfg.Store.Get(&q.Digest, c.body[:0])
 	c.body = body[:0]
+	if ok && m.Unreadable {
+		c.reply(q.From, wire.StatusUnavailable)
+		return
+	}
 	if !ok || !m.Live(now.sec()) {
 		c.reply(q.From, wire.StatusNotFound)
 		return
@@ -224,6 +228,9 @@ func (c *Core) change(now Now, q *Request) (m record.Meta, body []byte, bins []b
 	} else {
 		old, oldBody, exists = c.cfg.Store.Get(&q.Digest, c.body[:0])
 		c.body = oldBody[:0]
+		if exists && old.Unreadable {
+			return old, nil, nil, false, wire.StatusUnavailable
+		}
 	}
 	live := exists && old.Live(now.sec())
 	m = record.Meta{Generation: 1, Expiry: c.expiry(now, q.TTL, 0)}

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"errors"
 	"slices"
 
 	"headroom/node/cluster"
@@ -130,7 +131,7 @@ func (c *Core) execute(now Now, p *part, o *op) {
 		return
 	}
 	if err := c.cfg.Store.Put(&o.req.Digest, m, body); err != nil {
-		o.reply = wire.Reply{Status: wire.StatusStopWrites}
+		o.reply = wire.Reply{Status: refused(err)}
 		c.finish(now, o)
 		return
 	}
@@ -157,12 +158,21 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	o.reply = wire.Reply{Status: wire.StatusOK}
 	o.meta.Version = c.stamp(now, o.meta.Version)
 	if err := c.cfg.Store.Put(&o.req.Digest, o.meta, o.req.Body); err != nil {
-		o.reply.Status = wire.StatusStopWrites
+		o.reply.Status = refused(err)
 		c.finish(now, o)
 		return
 	}
 	o.body = append(o.body[:0], o.req.Body...)
 	c.replicate(now, p, o)
+}
+
+// refused is the status of a write that the store did not take.
+func refused(err error) wire.Status {
+	var r interface{ Retryable() bool }
+	if errors.As(err, &r) && r.Retryable() {
+		return wire.StatusBusy
+	}
+	return wire.StatusStopWrites
 }
 
 // superseded ends an applied write whose record has moved on without it.
@@ -291,7 +301,7 @@ func (c *Core) apply(now Now, from Origin, m *wire.Replicate) {
 	} else if p == nil || !p.Replica {
 		a.Status = wire.StatusStaleView
 	} else if _, _, _, err := c.cfg.Store.PutNewer(&m.Digest, m.Meta, m.Body); err != nil {
-		a.Status = wire.StatusStopWrites
+		a.Status = refused(err)
 	} else {
 		c.stats.Replicas++
 		_ = c.clock.Receive(m.Meta.Version.Stamp, now.WallMS) // too far ahead: stamp steps over it
@@ -329,7 +339,9 @@ func (c *Core) answerResolve(from Origin, m *wire.Resolve) {
 	meta, body, ok := c.cfg.Store.Get(&m.Digest, c.body[:0])
 	c.body = body[:0]
 	a.Resolved = wire.Resolved{Status: wire.StatusNotFound}
-	if ok {
+	if ok && meta.Unreadable {
+		a.Resolved.Status = wire.StatusStaleView // asked again until it can be read, or the View changes
+	} else if ok {
 		a.Resolved = wire.Resolved{Meta: meta, Body: c.keep(body)}
 	}
 	c.out.Answers = append(c.out.Answers, a)
@@ -339,8 +351,8 @@ func (c *Core) answerResolve(from Origin, m *wire.Resolve) {
 // with the given id.
 func (c *Core) Replicated(now Now, from cluster.NodeID, id uint64, s wire.Status) {
 	o := c.ops[id]
-	if o == nil || c.frozen || o.phase == resolving || s == wire.StatusStaleView {
-		return // of an older try, or the View is changing: Commit or Tick runs it again
+	if o == nil || c.frozen || o.phase == resolving || s == wire.StatusStaleView || s == wire.StatusBusy {
+		return // a device's queue is full there, of an older try, or the View is changing: Commit or Tick runs it again
 	}
 	i := slices.Index(o.await, from)
 	if i < 0 {

@@ -1,0 +1,223 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"headroom/node/record"
+	"headroom/node/transport"
+	"headroom/node/txn"
+	"headroom/node/wire"
+)
+
+type digest = record.Digest
+
+// maxGated bounds the answers that wait for a device; beyond it a write is in
+// doubt at once.
+const maxGated = 1 << 16
+
+// gate holds back what acknowledges writes until they are durable. All that
+// was put before an answer is durable when the engine's mark of that moment
+// is, so answers leave in the order they came.
+type gate struct {
+	mu   sync.Mutex // guards list
+	list []gated
+	wake chan struct{} // capacity 1
+}
+
+type gated struct {
+	mark uint64
+	send func(durable bool)
+}
+
+func (g *gate) kick() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// hold keeps send until all that was put so far is durable. It reports false
+// if it already is, or if too much waits: then full says so.
+func (ns *namespace) hold(send func(durable bool)) (held, full bool) {
+	g := &ns.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	mark := ns.store.Mark()
+	if mark <= ns.store.DurableMark() {
+		return false, false
+	}
+	if len(g.list) >= maxGated {
+		return false, true
+	}
+	g.list = append(g.list, gated{mark, send})
+	return true, false
+}
+
+// release lets go what is durable by now, until ctx ends.
+func (ns *namespace) release(ctx context.Context) {
+	g := &ns.gate
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.wake:
+		}
+		g.mu.Lock()
+		durable := ns.store.DurableMark()
+		i := 0
+		for i < len(g.list) && g.list[i].mark <= durable {
+			i++
+		}
+		ready := slices.Clone(g.list[:i])
+		g.list = slices.Delete(g.list, 0, i)
+		g.mu.Unlock()
+		for _, x := range ready {
+			x.send(true)
+		}
+	}
+}
+
+// failed tells all that wait that it will not be known whether they lasted.
+func (g *gate) failed() {
+	g.mu.Lock()
+	list := g.list
+	g.list = nil
+	g.mu.Unlock()
+	for _, x := range list {
+		x.send(false)
+	}
+}
+
+// replyDurable sends the reply to a write when the write is durable.
+func (ns *namespace) replyDurable(to txn.Origin, r *wire.Reply) {
+	kept := *r
+	kept.Bins = slices.Clone(r.Bins)
+	held, full := ns.hold(func(durable bool) {
+		if !durable {
+			kept = wire.Reply{Status: wire.StatusInDoubt}
+		}
+		ns.n.reply(to, &kept)
+	})
+	if full {
+		r = &wire.Reply{Status: wire.StatusInDoubt}
+	}
+	if !held {
+		ns.n.reply(to, r)
+	}
+}
+
+// answerDurable answers a replica write when it is durable; one that is not is
+// left unanswered, and asked again.
+func (ns *namespace) answerDurable(a *txn.Answer) {
+	kept := *a
+	held, full := ns.hold(func(durable bool) {
+		if durable {
+			answerTxn(&kept)
+		}
+	})
+	if !held && !full {
+		answerTxn(a)
+	}
+}
+
+// later runs f on one of the namespace's readers, or reports that too many
+// wait for its devices already.
+func (ns *namespace) later(f func()) bool {
+	select {
+	case ns.readers <- f:
+		return true
+	default:
+		ns.overloads.Add(1)
+		return false
+	}
+}
+
+// read runs what waits for devices, until ctx ends.
+func (ns *namespace) read(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-ns.readers:
+			f()
+		}
+	}
+}
+
+// readLater hands a request whose record has to be read from a device to a
+// reader, so that the connection's other requests do not wait. It reports
+// whether it took care of the request.
+func (n *Node) readLater(st *connState, ns *namespace, q *txn.Request) bool {
+	if q.Kind == wire.KindPut || q.Kind == wire.KindDelete || !ns.store.Waits() {
+		return false
+	}
+	_, body, _, ready := ns.store.GetNow(&q.Digest, st.body[:0])
+	st.body = body[:0]
+	if ready {
+		return false
+	}
+	deadline, ok := st.due(n, n.mono(), q.SentMS, q.DeadlineMS)
+	if !ok {
+		n.overdue.Add(1)
+		n.reply(q.From, &wire.Reply{Status: wire.StatusTimeout})
+		return true
+	}
+	own := *q
+	own.Deadline, own.Body = deadline, slices.Clone(q.Body)
+	if !ns.later(func() { n.readNow(ns, &own) }) {
+		n.reply(q.From, &wire.Reply{Status: wire.StatusBusy})
+	}
+	return true
+}
+
+// readNow serves a request on a reader.
+func (n *Node) readNow(ns *namespace, q *txn.Request) {
+	if q.Kind == wire.KindGet || q.Kind == wire.KindGetHeader {
+		read, ok := ns.Begin(&q.Digest, nil)
+		now := n.now()
+		if ok && ns.Valid(&read, &q.Digest, now) {
+			r := read.Reply(now, q.Kind == wire.KindGet)
+			ns.fastReads.Add(1)
+			n.reply(q.From, &r)
+			return
+		}
+	}
+	ns.Request(q)
+}
+
+// batchLater hands a batch or a scan to a reader.
+func (n *Node) batchLater(c *transport.Conn, h wire.Header, payload []byte, serve func(*transport.Conn, *connState, wire.Header, []byte)) bool {
+	if len(payload) == 0 || int(payload[0]) >= len(n.namespaces) || !n.namespaces[payload[0]].store.Waits() {
+		return false
+	}
+	ns, own := n.namespaces[payload[0]], slices.Clone(payload)
+	if !ns.later(func() { serve(c, &connState{}, h, own) }) {
+		return false // on the connection's own time then: slow, and no more is taken from it
+	}
+	return true
+}
+
+// storeEvery is how often changed copy states are kept.
+const storeEvery = time.Second
+
+// keepCopies stores the states of copies as they change, until ctx ends.
+func (n *Node) keepCopies(ctx context.Context, ns *namespace) {
+	t := time.NewTicker(storeEvery)
+	defer t.Stop()
+	said := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		err := ns.storeCopies(false)
+		if err != nil && !said {
+			n.log.Error("copy states not stored: a restart may move more than the difference", "namespace", ns.cfg.Name, "err", err)
+		}
+		said = err != nil
+	}
+}
