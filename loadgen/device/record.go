@@ -57,8 +57,15 @@ type Report struct {
 	Passed     bool   // every slice within every limit, and nothing fell behind
 	Why        string // why not
 	Stopped    bool   // ended before its duration
+	// LateSelf says that the generator itself was late: its lateness p99 is
+	// above 50 us and a tenth of the reads' p99, so that a failure may be its
+	// own.
+	LateSelf   bool
 	FirstError error
 }
+
+// lateFloor is the lateness that a good timer has anyway.
+const lateFloor = 50 * time.Microsecond
 
 // counts is one kind over some time.
 type counts struct {
@@ -235,6 +242,10 @@ func (r *recorder) report(cause error) *Report {
 		}
 		rep.Operations[name] = result.Operation{Count: t.offered, OK: t.ok, Failed: t.failed, Response: result.Summarize(t.response, t.failed),
 			Service: result.Summarize(t.service, t.failed), Lateness: result.Summarize(t.lateness, 0)}
+	}
+	if late, ok := result.Quantile(r.total[0].lateness, 0, 0.99); ok {
+		p99, _ := result.Quantile(r.total[0].response, r.total[0].failed, 0.99)
+		rep.LateSelf = late > float64(lateFloor) && late > p99/10
 	}
 	worst := math.Inf(-1)
 	for i := range r.slices {
