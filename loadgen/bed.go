@@ -152,7 +152,8 @@ func (b *bed) start(ctx context.Context) error {
 	b.phase("starting %d nodes", o.nodes)
 	b.out.show("starting %d nodes", o.nodes)
 	var err error
-	if b.cluster, err = local.Start(ctx, local.Config{Nodes: o.nodes, Binary: o.binary, Namespace: o.namespace, Flags: o.nodeFlags}); err != nil {
+	if b.cluster, err = local.Start(ctx, local.Config{Nodes: o.nodes, Binary: o.binary, Namespace: o.namespace, Flags: o.nodeFlags,
+		Device: o.storage.prefix, DeviceDir: o.storage.dir}); err != nil {
 		return fmt.Errorf("start local nodes: %w", err)
 	}
 	b.out.say("%d nodes agree on one view after %v", o.nodes, time.Since(began).Round(10*time.Millisecond))

@@ -32,9 +32,8 @@ const (
 	confirmations = 3
 	fillChunk     = 4 << 20
 	// schedulers is GOMAXPROCS of a qualification. A read that blocks keeps
-	// its scheduler until the runtime takes it away, up to 10 ms later, and
-	// with one a core the dispatcher waits for that: read p90 at 2,000/s on a
-	// busy machine of two cores was 7.6 ms with 2 and 0.5 ms with 32.
+	// its scheduler until the runtime takes it away, 20 us to 10 ms later, and
+	// with one a core the dispatcher may have to wait for that.
 	schedulers  = 32
 	profileFile = "profile.yaml"
 	deviceFile  = "device.json"

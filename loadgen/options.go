@@ -34,6 +34,7 @@ type options struct {
 	nodes       int
 	binary      string // of local nodes
 	nodeFlags   map[string]string
+	storage     storage       // of local nodes
 	profile     *pace.Profile // nil with closed, trace or auto
 	trace       []time.Duration
 	auto        bool
@@ -89,7 +90,7 @@ func addCommon(f *pflag.FlagSet, o *options, r *raw) {
 	f.Uint64Var(&o.seed, "seed", 1, "of arrivals, keys and values")
 	f.StringVar(&o.out, "out", "", "run folder to write (default runs/WORKLOAD-TIME)")
 	f.BoolVar(&o.json, "json", false, "print run.json on stdout instead of the table")
-	f.StringVar(&r.device, "device", "dram", "storage of local nodes; this version has dram")
+	f.StringVar(&r.device, "device", "dram", "storage of local nodes: dram, file[:DIR], or emulated:PROFILE[@DILATION] (nvme, sata-ssd, hdd, cloud-network, FILE.yaml)")
 	f.StringArrayVar(&r.sets, "set", nil, "override `KEY=VALUE` of the workload (records, value-size, mix.get, …) or of local nodes (replication-factor, …); repeatable")
 	f.BoolVar(&o.audit, "audit", true, "count lost writes, stale reads, corrupt values and false not-founds")
 	f.StringVar(&r.readBack, "read-back", "30s", "at most this long for reading all written keys at the end")
@@ -164,13 +165,16 @@ func (o *options) parseTarget(r *raw) error {
 		return fmt.Errorf("give either --target quic://HOST:PORT,… or --local-nodes N")
 	case o.nodes < 0 || o.nodes > local.MaxNodes:
 		return fmt.Errorf("--local-nodes %d: want 1 to %d", o.nodes, local.MaxNodes)
-	case r.device != "dram":
-		return fmt.Errorf("--device %s: this version has dram only", r.device)
 	case o.nodes > 0:
 		o.target = fmt.Sprintf("local:%d", o.nodes)
 		var err error
-		o.binary, err = local.FindNode()
+		if o.binary, err = local.FindNode(); err != nil {
+			return err
+		}
+		o.storage, err = parseStorage(r.device, o.binary)
 		return err
+	case r.device != "dram":
+		return fmt.Errorf("--device %s says what local nodes keep records on: it needs --local-nodes", r.device)
 	}
 	var err error
 	if o.spec, err = target.ParseSpec(o.target); err != nil {

@@ -45,6 +45,9 @@ func newTrial(b *bed, dir string) (*trial, error) {
 	if b.driver != nil {
 		t.before = b.driver.Audit()
 	}
+	if o.nodes > 0 {
+		t.summary.Device = &o.storage.Device
+	}
 	env := local.Machine()
 	env.Flags = o.nodeFlags
 	w.Workload(o.workload.YAML())
@@ -133,6 +136,7 @@ func (t *trial) finish(report *drive.Report) error {
 		m.Use = t.rec.use(zero, report.Duration, m)
 		m.Verdicts = append(t.notInjected, drive.Verdicts(m, t.driver.Errors())...)
 		t.rules(&t.env)
+		m.Verdicts = append(m.Verdicts, t.o.storage.verdict()...)
 		t.noteShard()
 		if t.ended != "" {
 			m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "EARLY", Level: result.Info, Text: t.ended})

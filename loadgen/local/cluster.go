@@ -12,6 +12,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,11 @@ type Config struct {
 	Name string // of the cluster, default "local"
 	// Namespace is the name of the nodes' one namespace, default the node's own default.
 	Namespace string
+	// Device puts the records of each node on a file NODE.device in DeviceDir
+	// (default: Dir), behind this prefix: "", or "emulated:nvme@20:". Nil keeps
+	// them in memory.
+	Device    *string
+	DeviceDir string
 	// Flags are further flags of every node, without dashes: replication-factor.
 	Flags map[string]string
 }
@@ -65,6 +71,7 @@ type node struct {
 	name       string // node1, …
 	addr, http string // host:port
 	args       []string
+	device     string // file of its records, "" for none
 	log        string // path
 
 	mu      sync.Mutex // guards all below
@@ -128,6 +135,9 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.freshDevices(); err != nil {
+		return err
+	}
 	for i := range c.cfg.Nodes {
 		n := &node{name: "node" + strconv.Itoa(i+1), addr: addrs[i], http: https[i]}
 		dir := filepath.Join(c.cfg.Dir, n.name)
@@ -140,6 +150,10 @@ func (c *Cluster) start(ctx context.Context) error {
 		if c.cfg.Namespace != "" {
 			n.args = append(n.args, "--namespace", c.cfg.Namespace)
 		}
+		if c.cfg.Device != nil {
+			n.device = filepath.Join(cmp.Or(c.cfg.DeviceDir, c.cfg.Dir), n.name+".device")
+			n.args = append(n.args, "--device="+*c.cfg.Device+n.device)
+		}
 		for _, key := range sortedKeys(c.cfg.Flags) {
 			n.args = append(n.args, "--"+key+"="+c.cfg.Flags[key])
 		}
@@ -151,6 +165,19 @@ func (c *Cluster) start(ctx context.Context) error {
 		}
 	}
 	return c.awaitView(ctx)
+}
+
+// freshDevices refuses a directory in which a device of a node lies already:
+// it may hold someone's records.
+func (c *Cluster) freshDevices() error {
+	if c.cfg.DeviceDir == "" {
+		return nil
+	}
+	old, err := filepath.Glob(filepath.Join(c.cfg.DeviceDir, "node*.device"))
+	if err == nil && len(old) > 0 {
+		err = fmt.Errorf("%s is there already: remove it, or give another directory", old[0])
+	}
+	return err
 }
 
 // launch starts one process of n, which must be down.
@@ -315,6 +342,11 @@ func (c *Cluster) Close() error {
 		wg.Go(n.end)
 	}
 	wg.Wait()
+	for _, n := range c.nodes {
+		if n.device != "" && c.cfg.DeviceDir != "" {
+			_ = os.Remove(n.device) // ours alone: Start has refused one that was there
+		}
+	}
 	if c.temp {
 		return os.RemoveAll(c.cfg.Dir)
 	}

@@ -122,6 +122,9 @@ type Summary struct {
 	Steady Steady      `json:"steady"`
 	// Use is how busy the resources were, the busiest first.
 	Use []Use `json:"use,omitempty"`
+	// Device is what the local nodes keep their records on; nil for a target
+	// that the run did not start.
+	Device *Device `json:"device,omitempty"`
 	// Shard is set when this run is one of several that load one target.
 	Shard *Shard `json:"shard,omitempty"`
 	// Merged lists the shards that this folder was merged from.
@@ -163,6 +166,17 @@ type Shard struct {
 	ClockOffsetMS *float64 `json:"clock_offset_ms"`
 	ClockErrorMS  *float64 `json:"clock_error_ms"`
 	ClockSource   string   `json:"clock_source"`
+}
+
+// Device is the device of local nodes. Times of an emulated device are Dilation
+// times those of the real one, and rates as many times lower: runs of different
+// dilation share no axis and no ranking.
+type Device struct {
+	Spec     string  `json:"spec"`  // as given: dram, file:PATH, emulated:PROFILE@DILATION
+	Class    string  `json:"class"` // what lies below, or what an emulated one stands for
+	Why      string  `json:"why"`   // on what ground
+	Profile  string  `json:"profile,omitempty"`
+	Dilation float64 `json:"dilation"` // 1: real time
 }
 
 // Workload names what was run. Runs of different SHA256 are not comparable.

@@ -180,6 +180,23 @@ func TestAReportSaysWhenTheHostCouldNotFollow(t *testing.T) {
 	}
 }
 
+func TestOpenPathTakesEmulatedAndPlainDevices(t *testing.T) {
+	dir := t.TempDir()
+	kind := func(path, want string) {
+		t.Helper()
+		d, err := OpenPath(path, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if got := d.Info().Kind; got != want || d.Size() != 1<<20 {
+			t.Errorf("%s is %s of %d bytes, want %s", path, got, d.Size(), want)
+		}
+	}
+	kind(dir+"/plain", "file")
+	kind("emulated:hdd@1:"+dir+"/slow", "emulated")
+}
+
 func TestSpecsRoundTripAndNonsenseIsRefused(t *testing.T) {
 	for _, text := range []string{"emulated:nvme:/d", "emulated:nvme@20:/d", "emulated:./x.yaml@2.5:memory:1MiB"} {
 		s, err := ParseSpec(text)

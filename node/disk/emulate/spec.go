@@ -2,6 +2,7 @@ package emulate
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,18 @@ func Open(text string, o disk.Options, seed uint64) (*Device, error) {
 		return nil, err
 	}
 	return New(backing, Config{Profile: p, Dilation: s.Dilation, Seed: seed})
+}
+
+// OpenPath opens what a node's configuration calls a device: an emulated one by
+// its prefix, anything else as disk.Open does. size is that of disk.Options.
+// The service times of a path are the same each time it is opened.
+func OpenPath(path string, size int64) (disk.Device, error) {
+	if !strings.HasPrefix(path, Prefix) {
+		return disk.Open(path, disk.Options{Size: size})
+	}
+	h := fnv.New64a()
+	h.Write([]byte(path))
+	return Open(path, disk.Options{Size: size}, h.Sum64())
 }
 
 func openBacking(path string, o disk.Options) (disk.Device, error) {
