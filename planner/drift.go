@@ -57,7 +57,7 @@ func runDrift(ctx context.Context, o *options, out io.Writer) error {
 }
 
 // errDrift ends a comparison in which the cluster is beyond the plan.
-var errDrift = fmt.Errorf("%w: the cluster is beyond its plan", errMissed)
+var errDrift = errors.New("the cluster is beyond its plan")
 
 func printDrift(o *options, out io.Writer, lines []plan.DriftLine) error {
 	over := false

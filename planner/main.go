@@ -55,7 +55,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &u):
 		fmt.Fprintf(stderr, "headroom-planner: %v\n", err)
 		return exitUsage
-	case errors.Is(err, errMissed):
+	case errors.Is(err, errMissed), errors.Is(err, errDrift):
 		fmt.Fprintf(stderr, "headroom-planner: %v\n", err)
 		return exitMissed
 	}

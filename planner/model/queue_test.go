@@ -64,14 +64,14 @@ func responses(t *testing.T, s Station, n int) (waits []float64, r Percentiles) 
 
 func TestSimulatorMeetsTheory(t *testing.T) {
 	const n = 300_000
-	_, r := responses(t, Station{1, Exponential(1), .7}, n)
+	_, r := responses(t, Station{Servers: 1, Service: Exponential(1), Rate: .7}, n)
 	near(t, "M/M/1 mean", r.Mean, 1/.3, .05)
 	near(t, "M/M/1 p99", r.P99, math.Log(100)/.3, .05)
-	_, r = responses(t, Station{8, Exponential(1), 6.4}, n)
+	_, r = responses(t, Station{Servers: 8, Mean: 1, Service: Exponential(1), Rate: 6.4}, n)
 	near(t, "M/M/8 p99", r.P99, 5.1522, .05)
-	waits, _ := responses(t, Station{1, Dist{[]float64{0, 1}, []float64{1, 1}}, .7}, n)
+	waits, _ := responses(t, Station{Servers: 1, Service: Dist{q: []float64{0, 1}, v: []float64{1, 1}}, Rate: .7}, n)
 	near(t, "M/D/1 mean wait", Summarise(waits).Mean, 1.1667, .05)
-	waits, _ = responses(t, Station{1, Lognormal(1, 4), .5}, 6*n)
+	waits, _ = responses(t, Station{Servers: 1, Service: Lognormal(1, 4), Rate: .5}, 6*n)
 	near(t, "M/G/1 log-normal cs2 4 mean wait", Summarise(waits).Mean, 2.5, .05) // rho/(1-rho) * (1+cs2)/2
 }
 

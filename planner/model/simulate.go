@@ -13,6 +13,7 @@ import (
 // tail. The zero Dist is zero always.
 type Dist struct {
 	q, v []float64 // ascending; q in [0, 1]
+	step *steps    // what draws use; nil: Quantile
 }
 
 // maxQuantiles bounds a table read from a file.
@@ -36,7 +37,9 @@ func NewDist(q, v []float64) (Dist, error) {
 	if q[0] >= 0.5 || q[len(q)-1] < 0.99 {
 		return Dist{}, fmt.Errorf("model: quantiles from %g to %g, want from below 0.5 to 0.99 at least", q[0], q[len(q)-1])
 	}
-	return Dist{slices.Clone(q), slices.Clone(v)}, nil
+	d := Dist{q: slices.Clone(q), v: slices.Clone(v)}
+	d.makeSteps()
+	return d, nil
 }
 
 // IsZero reports whether the Dist is the zero Dist.
@@ -74,7 +77,14 @@ func (d Dist) Scale(k float64) Dist {
 	for i := range v {
 		v[i] *= k
 	}
-	return Dist{d.q, v}
+	scaled := Dist{q: d.q, v: v}
+	if d.step != nil {
+		scaled.step = new(steps)
+		for i, t := range d.step {
+			scaled.step[i] = t * k
+		}
+	}
+	return scaled
 }
 
 // Exponential is the exponential distribution of that mean, in 0.1 % steps.
@@ -105,6 +115,7 @@ func tabulate(f func(p float64) float64) Dist {
 	for _, p := range []float64{0.9995, 0.9998, 0.9999, 0.99995, 0.99998, 0.99999, 0.999995, 0.999998, 0.999999, 0.9999999} {
 		add(p)
 	}
+	d.makeSteps()
 	return d
 }
 
@@ -141,12 +152,20 @@ func (d *Dist) UnmarshalJSON(b []byte) error {
 type Station struct {
 	Servers int
 	Service Dist
+	// Mean, if above 0, makes service exponential with that mean instead.
+	Mean float64
 	// Rate is arrivals per unit of time of Service.
 	Rate float64
 }
 
 // Utilisation is the share of time that a server is busy.
-func (s Station) Utilisation() float64 { return s.Rate * s.Service.Mean() / float64(s.Servers) }
+func (s Station) Utilisation() float64 {
+	mean := s.Mean
+	if mean <= 0 {
+		mean = s.Service.Mean()
+	}
+	return s.Rate * mean / float64(s.Servers)
+}
 
 // Waits simulates n arrivals and returns how long each waited for a server,
 // in order of arrival. It is an error if the station cannot carry its load.
@@ -157,7 +176,6 @@ func (s Station) Waits(n int, rng *rand.Rand) ([]float64, error) {
 		return nil, err
 	}
 	free := make(freeHeap, s.Servers)
-	draw := newSampler(s.Service)
 	waits := make([]float64, 0, n)
 	now := 0.0
 	for i := -n / 10; i < n; i++ {
@@ -166,47 +184,47 @@ func (s Station) Waits(n int, rng *rand.Rand) ([]float64, error) {
 		if i >= 0 {
 			waits = append(waits, start-now)
 		}
-		free.replaceFirst(start + draw.at(rng.Float64()))
+		if s.Mean > 0 {
+			free.replaceFirst(start + s.Mean*rng.ExpFloat64())
+		} else {
+			free.replaceFirst(start + s.Service.draw(rng.Float64()))
+		}
 	}
 	return waits, nil
 }
 
-// sampler draws from a Dist by a table of steps: some 5 ns a draw where the
-// search and the power of Quantile take 100. The highest steps, which bend
-// most, are left to Quantile.
-type sampler struct {
-	d    Dist
-	step [samplerSteps + 1]float64
-}
+// steps is a Dist at equal steps of probability, for draws: some 5 ns each
+// where the search and the power of Quantile take 100. The highest steps,
+// which bend most, are left to Quantile.
+type steps [stepCount + 1]float64
 
 const (
-	samplerSteps = 4096
-	samplerExact = samplerSteps - 8
+	stepCount = 4096
+	stepExact = stepCount - 8
 )
 
-func newSampler(d Dist) *sampler {
-	s := &sampler{d: d}
-	for i := range s.step {
-		s.step[i] = d.Quantile(float64(i) / samplerSteps)
+func (d *Dist) makeSteps() {
+	d.step = new(steps)
+	for i := range d.step {
+		d.step[i] = d.Quantile(float64(i) / stepCount)
 	}
-	return s
 }
 
-// at returns the quantile of p in [0, 1).
-func (s *sampler) at(p float64) float64 {
-	x := p * samplerSteps
+// draw returns the quantile of p in [0, 1).
+func (d *Dist) draw(p float64) float64 {
+	x := p * stepCount
 	i := int(x)
-	if i >= samplerExact {
-		return s.d.Quantile(p)
+	if i >= stepExact || d.step == nil {
+		return d.Quantile(p)
 	}
-	return s.step[i] + (s.step[i+1]-s.step[i])*(x-float64(i))
+	return d.step[i] + (d.step[i+1]-d.step[i])*(x-float64(i))
 }
 
 // Draw returns n independent draws from d.
 func (d Dist) Draw(n int, rng *rand.Rand) []float64 {
-	s, out := newSampler(d), make([]float64, n)
+	out := make([]float64, n)
 	for i := range out {
-		out[i] = s.at(rng.Float64())
+		out[i] = d.draw(rng.Float64())
 	}
 	return out
 }

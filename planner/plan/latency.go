@@ -3,7 +3,6 @@ package plan
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 
 	"headroom/planner/catalog"
 	"headroom/planner/model"
@@ -100,7 +99,7 @@ func (m *maker) simulate(s *Shape, state int, t *catalog.Type, d *demand, k *mac
 			return make([]float64, samples), true
 		}
 		mean := cpuUse * k.vcpu / ops // seconds of CPU per operation
-		st := model.Station{Servers: int(max(k.vcpu, 1)), Service: model.Exponential(mean), Rate: ops}
+		st := model.Station{Servers: int(max(k.vcpu, 1)), Mean: mean, Rate: ops}
 		w, err := st.Waits(samples, rng)
 		return w, err == nil
 	}
@@ -155,7 +154,7 @@ func (m *maker) deviceTimes(sp *Spread, t *catalog.Type, d *demand, k *machine, 
 		return nil, true
 	}
 	channels := max(math.Round(float64(dev.Channels)*t.ReadIOPS/dev.ReadIOPS), 1)
-	st := model.Station{Servers: int(min(channels, 1<<16)), Service: mixture(dev.Read, dev.Write, small/(small+blocks), rng), Rate: (small + blocks) * 1e-6}
+	st := model.Station{Servers: int(min(channels, 1<<16)), Service: mixture(dev.Read, dev.Write, small/(small+blocks)), Rate: (small + blocks) * 1e-6}
 	waits, err := st.Waits(samples, rng)
 	if err != nil {
 		return nil, false
@@ -166,19 +165,39 @@ func (m *maker) deviceTimes(sp *Spread, t *catalog.Type, d *demand, k *machine, 
 	return waits, true
 }
 
-// mixture is the distribution that draws from a with that share, else from b.
-func mixture(a, b model.Dist, share float64, rng *rand.Rand) model.Dist {
-	const n = 20_000
-	first := int(share * n)
-	list := append(a.Draw(first, rng), b.Draw(n-first, rng)...)
-	slices.Sort(list)
+// mixture is the distribution that draws from a with that share, else from b:
+// both cut into equal slices of probability and merged.
+func mixture(a, b model.Dist, share float64) model.Dist {
+	const n = 2000
+	if share >= 1 {
+		return a
+	}
+	if share <= 0 {
+		return b
+	}
 	var q, v []float64
-	for i := 0; i < n; i += 20 {
-		q, v = append(q, (float64(i)+0.5)/n), append(v, list[i])
+	sum := 0.0
+	for i, j := 0, 0; i < n || j < n; {
+		x, y := math.Inf(1), math.Inf(1)
+		if i < n {
+			x = a.Quantile((float64(i) + 0.5) / n)
+		}
+		if j < n {
+			y = b.Quantile((float64(j) + 0.5) / n)
+		}
+		weight := (1 - share) / n
+		if x <= y {
+			weight = share / n
+			i++
+		} else {
+			j++
+		}
+		q, v = append(q, sum+weight/2), append(v, min(x, y))
+		sum += weight
 	}
-	dist, err := model.NewDist(append(q, 1), append(v, list[n-1]))
+	d, err := model.NewDist(q, v)
 	if err != nil {
-		return a // unreachable: sorted draws of positive times
+		panic("plan: merged quantiles are not ascending: " + err.Error())
 	}
-	return dist
+	return d
 }

@@ -396,6 +396,21 @@ func TestMeasuredModelPredictsPercentiles(t *testing.T) {
 	}
 }
 
+func TestMixtureKeepsMeanAndTail(t *testing.T) {
+	a, b := model.Lognormal(80, 0.3), model.Lognormal(400, 0.5)
+	for _, share := range []float64{0, 0.001, 0.3, 0.9, 1} {
+		m := mixture(a, b, share)
+		want := share*a.Mean() + (1-share)*b.Mean()
+		if math.Abs(m.Mean()-want) > 0.02*want {
+			t.Errorf("share %g: mean %g, want %g", share, m.Mean(), want)
+		}
+	}
+	// Of one tenth large ones, the slowest hundredth are the slowest tenth of those.
+	if got, want := mixture(a, b, 0.9).Quantile(0.99), b.Quantile(0.9); math.Abs(got-want) > 0.03*want {
+		t.Errorf("p99 %g, want %g", got, want)
+	}
+}
+
 func TestTighterSLONeverNeedsFewer(t *testing.T) {
 	last := 0
 	for _, slo := range []string{"10ms", "2ms", "900us", "800us", "700us"} {

@@ -344,7 +344,9 @@ func (m *maker) explainFewer(c *choice, kinds []machine, n, first int, rule stri
 	k := m.in.machine(c.kind, m.in.median())
 	var at loads
 	judge(s, 1, &m.base, &k, &at)
-	m.judgeLatency(s, c.kind, &k, &at)
+	if at.feasible() {
+		m.judgeLatency(s, c.kind, &k, &at)
+	}
 	state, resource, use := at.worst()
 	if use > 1+tolerance {
 		p, _ := probability(s, 1, m.draws, kinds, 0)
