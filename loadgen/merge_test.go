@@ -156,8 +156,9 @@ func TestOnlyShardsOfOneLoadMerge(t *testing.T) {
 }
 
 func TestShardsRunAndMerge(t *testing.T) {
+	t.Parallel() // it mostly waits for its start
 	root := t.TempDir()
-	at := time.Now().Add(2500 * time.Millisecond).UTC().Format(time.RFC3339Nano)
+	at := time.Now().Add(4 * time.Second).UTC().Format(time.RFC3339Nano)
 	done := make(chan string, 2)
 	var dirs []string
 	for i := range 2 {
