@@ -166,6 +166,9 @@ func printStatus(w io.Writer, s *server.Status) {
 	if s.Problem != "" {
 		fmt.Fprintln(w, "problem:", s.Problem)
 	}
+	if s.State == "waiting" {
+		fmt.Fprintln(w, "waiting: the other members have not confirmed this node, so it answers nothing; look for broken links below, and whether the others count it still")
+	}
 	if s.ClusterKey == "" {
 		fmt.Fprintln(w, "no View yet: looking for other nodes")
 		return

@@ -38,7 +38,10 @@ const waitPoll = 200 * time.Millisecond
 // quiesce takes a node out of service without stopping it, or back in.
 func quiesce(command string, args []string, stdout io.Writer) error {
 	fs, a := askSet(command)
-	wait := fs.Duration("wait", 0, "how long to wait until the node has nothing left to hand over (exit 3 if it has); 0: not at all")
+	wait := new(time.Duration)
+	if command == server.AdminQuiesce {
+		wait = fs.Duration("wait", 0, "how long to wait until the node may be stopped (exit 3 if it may not by then); 0: not at all")
+	}
 	if err := parse(fs, args); err != nil {
 		return err
 	}

@@ -41,10 +41,11 @@ func TestCommandsAgainstARunningNode(t *testing.T) {
 	if err := json.Unmarshal([]byte(f(0, `"quiesced": true`, "status", "--json")), &s); err != nil || !s.Quiesced {
 		t.Errorf("status --json: %v, quiesced %v", err, s.Quiesced)
 	}
-	f(0, "no longer quiesced", "unquiesce", "--wait", "1s")
+	f(0, "no longer quiesced", "unquiesce")
 	f(0, `"done":"was not quiesced"`, "unquiesce", "--json")
 	f(2, "is not a flag", "quiesce", "node3")
 	f(1, `"orders" is unknown here; there is default`, "revive", "--namespace", "orders")
 	f(2, "name the --namespace", "revive")
 	f(2, "want a duration", "quiesce", "--wait", "-1s")
+	f(2, "unknown flag", "unquiesce", "--wait", "1s")
 }
