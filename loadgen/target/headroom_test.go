@@ -1,0 +1,56 @@
+package target
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"headroom/node/server"
+)
+
+// one starts a node in this process, on loopback.
+func one(t *testing.T) *Headroom {
+	t.Helper()
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	n, err := server.Start(ctx, server.Config{Node: 1, Listen: "127.0.0.1:0", DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	h, err := DialHeadroom(ctx, HeadroomConfig{Seeds: []string{n.Addr()}, Credentials: dir + "/certs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+func TestEveryKindWorksOnANode(t *testing.T) {
+	h := one(t)
+	everyKind(t, h)
+	d := newDoor(t, h, 16)
+	for i := range uint64(400) {
+		if r := d.do(t, Op{Kind: Write, Key: 1000 + i, Value: []byte("v"), Token: i}); r.Outcome != OK {
+			t.Fatal(r.Err)
+		}
+	}
+	if r := d.do(t, Op{Kind: Scan, Key: 1000, ScanLen: 20, Token: 5000}); r.Outcome != OK {
+		t.Errorf("scan: %d %v", r.Outcome, r.Err)
+	}
+	// A counter that outlives its record's value is no value.
+	if r := d.do(t, Op{Kind: Operate, Key: 9999, Token: 5001}); r.Outcome != OK {
+		t.Errorf("operate on a missing record: %d %v", r.Outcome, r.Err)
+	}
+	if r := d.do(t, Op{Kind: Read, Key: 9999, Token: 5002}); r.Outcome != NotFound {
+		t.Errorf("a record with a counter only reads as %d %q", r.Outcome, r.Value)
+	}
+	view, nodes := h.NodeStates()
+	if view == "" || len(nodes) != 1 || nodes[0].Name != "node1" || nodes[0].Answers < 400 || nodes[0].Masters != h.Partitions() {
+		t.Errorf("node states %q %+v", view, nodes)
+	}
+	if p := h.Partition(17); p < 0 || p >= h.Partitions() || h.Nodes() != 1 || h.Node(17) != 0 {
+		t.Errorf("key 17 lies in partition %d on node %d of %d", p, h.Node(17), h.Nodes())
+	}
+}
