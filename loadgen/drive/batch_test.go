@@ -96,3 +96,12 @@ func TestAHotNodeGetsItsShare(t *testing.T) {
 		t.Errorf("%d of %d reads hit the hot node, want 90 %%", hot, all)
 	}
 }
+
+func TestWhatAGeneratorCouldDoIsMeasuredForPlacedKeysToo(t *testing.T) {
+	w := mixOf(t, "get:90,batch-get:5,batch-put:5")
+	w.Keys.Distribution = "hot-node"
+	rate, err := Could(Config{Workload: w, Target: placed{target.NewFake()}, Rate: 1000}, 50*time.Millisecond)
+	if err != nil || rate < 1000 {
+		t.Errorf("Could = %v, %v", rate, err)
+	}
+}

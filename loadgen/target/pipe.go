@@ -391,8 +391,12 @@ func (p *pipe) read(in *bufio.Reader) {
 
 // note keeps why the connection ended.
 func (p *pipe) note(err error) {
-	if errors.Is(err, io.EOF) {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, io.EOF):
 		err = errors.New("the connection was closed by the other side")
+	case errors.As(err, &op): // without addresses: errors are counted by their text
+		err = fmt.Errorf("%s: %w", op.Op, op.Err)
 	}
 	p.mu.Lock()
 	p.lastErr = err
