@@ -253,11 +253,6 @@ func noLatency(p *Plan) string {
 	return "The plan gives no percentile for any state."
 }
 
-// verification is the card of predicted beside measured figures.
-func verification(p *Plan) []page.Block {
-	return []page.Block{page.Absent("This plan was not verified on a running cluster. headroom-planner verify starts that many emulated nodes and one fewer, and loses the planned number of them.")}
-}
-
 // growth says when the plan is full.
 func growth(p *Plan) []page.Block {
 	if p.Full == nil {

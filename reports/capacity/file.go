@@ -40,6 +40,7 @@ type Plan struct {
 	NodeConfig  string       `json:"node_config"`
 	Assumptions []Assumption `json:"assumptions"`
 	OnPaper     []string     `json:"on_paper"`
+	Card        *Card        `json:"verification"`
 }
 
 // Candidate is a machine type in a layout with its fewest nodes.
