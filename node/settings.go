@@ -103,7 +103,7 @@ var namespaceSettings = []namespaceSetting{
 		n.DefaultTTL = uint32(d.Seconds())
 		return err
 	}},
-	{"device", "file or block device that the records live on; several separated by commas (default: memory)", "PATH,…", func(n *server.NamespaceConfig, v string) error {
+	{"device", "file, block device or emulated:PROFILE:PATH that the records live on; several separated by commas (default: memory)", "PATH,…", func(n *server.NamespaceConfig, v string) error {
 		n.Devices = append(n.Devices, strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })...)
 		return nil
 	}},

@@ -57,7 +57,8 @@ type NamespaceConfig struct {
 	// unavailable until a holder returns.
 	MissingFresh bool
 
-	// Devices are files or raw block devices that the records live on; none
+	// Devices are files, raw block devices or emulated ones
+	// (emulated:PROFILE[@DILATION]:PATH) that the records live on; none
 	// keeps them in memory. All below needs them.
 	Devices        []string
 	DeviceSize     int64  // bytes to make each file of, at least; zero: 1 GiB if it is not there
@@ -66,7 +67,7 @@ type NamespaceConfig struct {
 	LowWater       int    // percent of live bytes below which a block is defragmented; zero: 50
 	StopWritesUsed int    // percent of a device in use above which writes stop; zero: 70
 	InMemory       bool   // records are kept in memory too; the devices are read at the start only
-	OpenDevice     Opener // nil: disk.Open
+	OpenDevice     Opener // nil: emulate.OpenPath
 }
 
 // Opener opens a device, creating a file of size bytes if there is none.

@@ -10,10 +10,13 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"headroom/node/cluster"
 	"headroom/node/disk"
+	"headroom/node/disk/class"
+	"headroom/node/disk/emulate"
 	"headroom/node/partition"
 	"headroom/node/storage"
 )
@@ -44,6 +47,7 @@ func (n *Node) openStore(ns *namespace) error {
 			return fmt.Errorf("namespace %s: %w", c.Name, err)
 		}
 		l.Devices, cfg.Log = devices, l
+		ns.devices, ns.classes = devices, make([]atomic.Pointer[deviceClass], len(devices))
 	}
 	store, err := storage.Open(cfg)
 	if err != nil {
@@ -85,16 +89,42 @@ func (n *Node) openDevices(c *NamespaceConfig) ([]disk.Device, error) {
 }
 
 func openDevice(path string, size int64) (disk.Device, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && size == 0 {
+	file := path
+	if s, err := emulate.ParseSpec(path); err == nil {
+		file = s.Backing
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && size == 0 {
 		size = defaultDeviceSize
 	}
-	return disk.Open(path, disk.Options{Size: size})
+	return emulate.OpenPath(path, size)
 }
+
+// classify finds out what kind of device each one is, for status. It takes up
+// to class.ProbeTime a device and goes on beside the node's work.
+func (n *Node) classify(ctx context.Context, ns *namespace) {
+	for i, path := range ns.cfg.Devices {
+		if e, ok := ns.devices[i].(*emulate.Device); ok {
+			ns.classes[i].Store(&deviceClass{e.Report().Class, "as its profile says; emulated"})
+			continue
+		}
+		_, c, why, err := class.Detect(ctx, path)
+		if err != nil {
+			why = err.Error()
+		}
+		ns.classes[i].Store(&deviceClass{string(c), why})
+	}
+}
+
+// deviceClass is what kind of device one is, and on what ground.
+type deviceClass struct{ class, why string }
 
 // startDevices starts the work of a namespace's devices.
 func (n *Node) startDevices(ctx context.Context, ns *namespace) {
 	n.wg.Go(func() { ns.store.Run(ctx, ns.cfg.CommitToDevice) })
 	n.wg.Go(func() { ns.release(ctx) })
+	if ns.cfg.OpenDevice == nil {
+		n.wg.Go(func() { n.classify(ctx, ns) })
+	}
 	n.wg.Go(func() { n.keepCopies(ctx, ns) })
 	if ns.store.Waits() {
 		for range readersPerDevice * len(ns.cfg.Devices) {

@@ -23,6 +23,9 @@ type namespace struct {
 	store *storage.Engine
 	wake  chan struct{} // capacity 1: the migration loop has something to do
 
+	devices []disk.Device // as opened; the engine closes them
+	classes []atomic.Pointer[deviceClass]
+
 	gate      gate
 	readers   chan func() // capacity readQueue
 	overloads atomic.Uint64

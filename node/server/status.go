@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/disk/emulate"
 	"headroom/node/heartbeat"
 	"headroom/node/plane"
 	"headroom/node/txn"
@@ -97,20 +98,23 @@ type StatusMigrations struct {
 
 // StatusDevice is one device; a DRAM namespace is one of class dram.
 type StatusDevice struct {
-	Path         string `json:"path"`
-	Class        string `json:"class"`
-	State        string `json:"state"`
-	UsedBytes    int64  `json:"used_bytes"`
-	SizeBytes    int64  `json:"size_bytes"` // 0: bounded by the machine's memory only
-	Error        string `json:"error,omitempty"`
-	Corrupt      uint64 `json:"corrupt"` // records and places found damaged since the start
-	WrittenBytes uint64 `json:"written_bytes"`
-	UserBytes    uint64 `json:"user_bytes"`
-	MovedBytes   uint64 `json:"moved_bytes"` // by defragmentation
-	Queued       int    `json:"queued_blocks"`
-	Overloads    uint64 `json:"overloads"`
-	FreeBlocks   int    `json:"free_blocks"`
-	Blocks       int    `json:"blocks"`
+	Path     string `json:"path"`
+	Class    string `json:"class"`
+	ClassWhy string `json:"class_why,omitempty"`
+	// Emulation is how an emulated device did, in real and dilated figures.
+	Emulation    *emulate.Report `json:"emulation,omitempty"`
+	State        string          `json:"state"`
+	UsedBytes    int64           `json:"used_bytes"`
+	SizeBytes    int64           `json:"size_bytes"` // 0: bounded by the machine's memory only
+	Error        string          `json:"error,omitempty"`
+	Corrupt      uint64          `json:"corrupt"` // records and places found damaged since the start
+	WrittenBytes uint64          `json:"written_bytes"`
+	UserBytes    uint64          `json:"user_bytes"`
+	MovedBytes   uint64          `json:"moved_bytes"` // by defragmentation
+	Queued       int             `json:"queued_blocks"`
+	Overloads    uint64          `json:"overloads"`
+	FreeBlocks   int             `json:"free_blocks"`
+	Blocks       int             `json:"blocks"`
 }
 
 // statusDevices describes a namespace's devices; memory is one of class dram.
@@ -119,6 +123,13 @@ func (ns *namespace) statusDevices() []StatusDevice {
 	for _, d := range ns.store.Devices() {
 		s := StatusDevice{Path: ns.cfg.Devices[d.Slot], Class: "unknown", State: "ok", UsedBytes: d.UsedBytes, SizeBytes: d.SizeBytes, Corrupt: d.Corrupt,
 			WrittenBytes: d.Written, UserBytes: d.UserBytes, MovedBytes: d.MovedBytes, Queued: d.Queued, Overloads: d.Overloads, FreeBlocks: d.FreeBlocks, Blocks: d.Blocks}
+		if c := ns.classes[d.Slot].Load(); c != nil {
+			s.Class, s.ClassWhy = c.class, c.why
+		}
+		if e, ok := ns.devices[d.Slot].(*emulate.Device); ok {
+			r := e.Report()
+			s.Emulation = &r
+		}
 		switch {
 		case d.Err != nil:
 			s.State, s.Error = "failed", d.Err.Error()
