@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -88,6 +90,28 @@ func (s *storage) emulated(text string) error {
 	s.Why = "as the profile says; emulated"
 	s.Spec = strings.TrimSuffix(prefix, ":")
 	return nil
+}
+
+// unfaithful returns a verdict for each emulated device on which the host was
+// off the schedule, from the nodes' last status.
+func unfaithful(status map[string][]byte) []result.Verdict {
+	var list []result.Verdict
+	for _, node := range slices.Sorted(maps.Keys(status)) {
+		var s struct {
+			Devices []struct {
+				Emulation *emulate.Report `json:"emulation"`
+			} `json:"devices"`
+		}
+		if json.Unmarshal(status[node], &s) != nil {
+			continue // a node that was down has none
+		}
+		for _, d := range s.Devices {
+			if e := d.Emulation; e != nil && !e.Faithful() {
+				list = append(list, result.Verdict{Rule: "EMULATED", Level: result.Warn, Text: node + ": " + e.String()})
+			}
+		}
+	}
+	return list
 }
 
 // verdict says that times are dilated; nil in real time.

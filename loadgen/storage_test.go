@@ -56,3 +56,14 @@ func TestNonsenseStorageIsRefused(t *testing.T) {
 	fails("file:/no/such/dir", node, "not a directory")
 	fails("emulated:nvme", nodeWith(t, "  --rack NUMBER"), "in memory only")
 }
+
+func TestARunSaysWhenAnEmulationWasOffItsSchedule(t *testing.T) {
+	status := map[string][]byte{
+		"node1": []byte(`{"devices":[{"emulation":{"profile":"nvme","dilation":20,"operations":[{"op":"read","judged":true,"p99_error":0.3}]}}]}`),
+		"node2": []byte(`{"devices":[{"emulation":{"profile":"nvme","dilation":20,"operations":[{"op":"read","judged":true,"p99_error":0.05}]}}]}`),
+		"node3": []byte(`{"devices":[{"path":"memory:default"}]}`), "node4": nil,
+	}
+	if v := unfaithful(status); len(v) != 1 || !strings.Contains(v[0].Text, "node1: emulated nvme") {
+		t.Errorf("verdicts %+v, want one of node1", v)
+	}
+}

@@ -147,6 +147,7 @@ func (t *trial) finish(report *drive.Report) error {
 	}
 	if t.watcher != nil {
 		m.Conflicts = t.watcher.Conflicts()
+		m.Verdicts = append(m.Verdicts, unfaithful(t.watcher.Raw())...)
 		for name, text := range t.watcher.Raw() {
 			t.rec.w.Status(name, text)
 		}
