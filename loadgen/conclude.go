@@ -99,7 +99,7 @@ func (n *knee) judge() {
 	}
 	switch {
 	case len(d.Probes) == 0:
-		add("BUDGET", result.Fail, "the budget of %v was gone before the first probe", n.k.budget)
+		add("BUDGET", result.Fail, "the budget of %v left no time for a probe", n.k.budget)
 	case d.AnswerOpsPerSec == nil:
 		add("SLO", result.Fail, "no rate held the SLO")
 	case n.search.Ceiling() && d.Limiting.Resource == "generator":

@@ -20,6 +20,8 @@ const (
 	// drillLead is the healthy time before a drill, drillTail that after it.
 	drillLead = 2 * time.Second
 	drillTail = time.Second
+	// drillGuess is what they are taken for before the first was seen.
+	drillGuess = 5 * time.Second
 	// drillEach bounds how long one node's consequences are waited for.
 	drillEach = 45 * time.Second
 )

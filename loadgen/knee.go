@@ -190,6 +190,7 @@ func (n *knee) run(ctx context.Context) error {
 	if n.k.during != "" {
 		cfg.Probe = max(cfg.Probe, n.drillLength())
 		cfg.Elastic, cfg.Confirm = true, cfg.Probe // a second fault at the answer confirms
+		cfg.Guess = drillLead + time.Duration(len(n.victims()))*(n.k.down+drillGuess) + drillTail
 	}
 	n.search = seek.New(cfg)
 	for {

@@ -46,8 +46,10 @@ type Config struct {
 	Overhead   time.Duration // of a try beside its length: warm-up, drain
 	Hysteresis bool
 	// Elastic says that tries end by themselves, usually long before their
-	// Length: then the budget is planned with what the longest so far took.
+	// Length: then the budget is planned with what the longest so far took, and
+	// before the first with Guess.
 	Elastic bool
+	Guess   time.Duration
 }
 
 // Step is a try.
@@ -80,7 +82,7 @@ func New(cfg Config) *Search {
 	if cfg.Max > 0 {
 		cfg.Start = min(cfg.Start, cfg.Max)
 	}
-	return &Search{cfg: cfg, phase: result.PhaseProbe, rate: cfg.Start}
+	return &Search{cfg: cfg, phase: result.PhaseProbe, rate: cfg.Start, longest: cfg.Guess}
 }
 
 // Next returns the next try when spent of the budget is gone, false at the end.
