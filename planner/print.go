@@ -37,11 +37,11 @@ func printPlan(out io.Writer, p *plan.Plan, all bool) {
 func printCandidates(out io.Writer, p *plan.Plan, all bool, mark string) {
 	t := plainTable()
 	t.AppendHeader(table.Row{"type", "nodes", "rf", "racks", "$/h", "P", "binds", "at", "bytes/node", "rebuild", "a partition lost", "row", ""})
-	shown, out1 := 0, 0
+	shown, unfit := 0, 0
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
 		if !c.Feasible {
-			out1++
+			unfit++
 		}
 		if !all && (!c.Feasible || shown == rowsMost) {
 			continue
@@ -51,15 +51,19 @@ func printCandidates(out io.Writer, p *plan.Plan, all bool, mark string) {
 			t.AppendRow(table.Row{c.Type, "-", c.Copies, c.Racks, "", "", c.Reason})
 			continue
 		}
+		rests := strings.TrimSpace(mark)
+		if rests == "" && c.Transferred {
+			rests = "transferred"
+		}
 		t.AppendRow(table.Row{c.Type, c.Nodes, c.Copies, c.Racks, number(c.USDPerHour, "%.2f"), fmt.Sprintf("%.2f", c.PFeasible),
 			words(c.Binding.Resource) + ", " + words(c.Binding.State), number(c.Binding.Utilisation, "%.2f"), units.Bytes(c.BytesPerNode).Human(),
-			seconds(c.RebuildSec), every(c.MTTDLYears), c.Confidence, strings.TrimSpace(mark)})
+			seconds(c.RebuildSec), every(c.MTTDLYears), c.Confidence, rests})
 	}
 	if shown > 0 {
 		fmt.Fprintln(out, t.Render())
 	}
 	if !all {
-		fmt.Fprintf(out, "%d of %d combinations of type, copies and racks are feasible (--all lists them)\n", len(p.Candidates)-out1, len(p.Candidates))
+		fmt.Fprintf(out, "%d of %d combinations of type, copies and racks are feasible (--all lists them)\n", len(p.Candidates)-unfit, len(p.Candidates))
 	}
 	fmt.Fprintln(out)
 }
@@ -78,7 +82,7 @@ func printStates(out io.Writer, c *plan.Candidate, mark string) {
 	}
 	slices.Sort(resources)
 	for _, r := range resources {
-		head = append(head, words(r))
+		head = append(head, strings.Replace(words(r), "p99", "p99/target", 1))
 	}
 	measured := len(c.States) > 0 && c.States[0].P99 != nil
 	if measured {
@@ -108,7 +112,7 @@ func printLevers(out io.Writer, p *plan.Plan) {
 		fmt.Fprintf(out, "why not %d: %s\n", f.Nodes, f.Text)
 	}
 	for _, s := range p.Shadow {
-		fmt.Fprintf(out, "shadow price: %s more %s (%s) saves %d node, $%.2f an hour\n", percent(s.More), words(s.Resource), s.Amount, s.Saves, s.USD)
+		fmt.Fprintf(out, "shadow price: %s more %s (%s) saves %d, $%.2f an hour\n", percent(s.More), words(s.Resource), s.Amount, s.Saves, s.USD)
 	}
 	if len(p.Curve) > 0 {
 		var parts []string

@@ -90,7 +90,7 @@ func (m *maker) summary(p *Plan, c *choice) string {
 	}
 	say("%d nodes of type %s%s, with %s, %s: the cheapest that passes every state, with probability %.2f%s.", best.Nodes, best.Type, inRacks(best.Racks),
 		copies(best.Copies), price, best.PFeasible, prior(m.in.model.Prior))
-	say("What binds is %s in state %s, at %s of its limit.", wordsOf(best.Binding.Resource), wordsOf(best.Binding.State), percent(*best.Binding.Utilisation))
+	say("What binds is %s in state %s, at %s of its limit with every input at its median.", wordsOf(best.Binding.Resource), wordsOf(best.Binding.State), percent(*best.Binding.Utilisation))
 	say("Why not fewer: %s.", best.WhyNotFewer.Text)
 	m.sayLoss(say, c, best)
 	if e := p.expected(); e != "" {
