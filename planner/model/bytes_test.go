@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"headroom/node/disk"
 	"headroom/node/hlc"
 	"headroom/node/record"
 	"headroom/node/storage"
@@ -93,6 +94,40 @@ func TestMemoryIsWhatTheEngineUses(t *testing.T) {
 		s := e.Stats()
 		if int64(index) != s.IndexBytes || int64(n*SlotBytes(size)) != s.DataBytes {
 			t.Errorf("value %d: computed index %d and data %d, the engine uses %d and %d", value, index, n*SlotBytes(size), s.IndexBytes, s.DataBytes)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDeviceBytesAreWhatTheEngineUses(t *testing.T) {
+	for _, value := range []int{1, 100, 5000} {
+		e, err := storage.Open(storage.Config{Log: &storage.LogConfig{Name: "test", Node: 1, Serial: true, NewID: func() uint64 { return 7 },
+			Devices: []disk.Device{disk.NewMemory("device", 64<<20, 4096)}, Dir: disk.NewMemoryDir()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := encode(Record{Value: value, BinName: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 500
+		for i := range int64(n) {
+			d, err := record.NewDigest("", record.Int(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := record.Meta{Version: record.Version{Regime: 1, Stamp: hlc.Stamp(i + 1), Node: 1}, Generation: 1}
+			if err := e.Put(&d, m, body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := e.Devices()[0].UsedBytes, int64(n*FlashBytes(len(body))); got != want {
+			t.Errorf("value %d: the engine uses %d bytes, computed %d", value, got, want)
+		}
+		if s := e.Stats(); s.DataBytes != 0 {
+			t.Errorf("value %d: %d bytes of bodies in memory beside the device", value, s.DataBytes)
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)

@@ -120,6 +120,11 @@ func TestAnswerIsMinimalAndSaysWhy(t *testing.T) {
 	if p.Summary == "" || !strings.Contains(p.Summary, "(prior)") || p.NodeConfig == "" || len(p.Curve) == 0 || p.LeastRegret == nil {
 		t.Errorf("the answer lacks parts: %q", p.Summary)
 	}
+	for _, want := range []string{"device: ", "defrag-lwm: ", "replication-factor: 2", "memory-limit: "} {
+		if !strings.Contains(p.NodeConfig, want) {
+			t.Errorf("the node's configuration lacks %q:\n%s", want, p.NodeConfig)
+		}
+	}
 }
 
 func TestOneNodeFewerFailsWhenAskedDirectly(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"headroom/planner/model"
 	"headroom/workloads/units"
 )
 
@@ -214,8 +215,32 @@ func (m *maker) nodeConfig(c *choice) string {
 		if n.TTL.P50 > 0 {
 			fmt.Fprintf(&b, "    default-ttl: %s\n", time.Duration(n.TTL.P50*1e9))
 		}
+		if n.Flash {
+			m.deviceConfig(&b, c, n)
+		}
 		limit := units.Bytes(room*(own.index+own.memory)/whole) >> 20 << 20
 		fmt.Fprintf(&b, "    memory-limit: %v\n", max(limit, 1<<20))
 	}
 	return b.String()
+}
+
+// stopDefault is the node's stop-writes-used, percent of live bytes.
+const stopDefault = 70
+
+// deviceConfig adds the keys of a namespace on devices. Writes must not stop
+// in the fullest state of the plan.
+func (m *maker) deviceConfig(b *strings.Builder, c *choice, n *Namespace) {
+	fmt.Fprintf(b, "    device: DEVICE              # the %.0f devices of the machine, with commas\n", c.kind.Devices)
+	if n.SyncWrite {
+		b.WriteString("    commit-to-device: true\n")
+	}
+	fmt.Fprintf(b, "    defrag-lwm: %.0f\n", math.Ceil(c.loads.mark*100))
+	fullest := 0.0
+	s := m.shapes.Of(c.layout)
+	for i := range s.States {
+		fullest = max(fullest, s.States[i].Stored*m.base.flash/c.kind.Bytes())
+	}
+	if stop := math.Ceil(fullest * 100 / model.FillReserve); stop > stopDefault {
+		fmt.Fprintf(b, "    stop-writes-used: %.0f\n", min(stop, 95))
+	}
 }
