@@ -37,6 +37,9 @@ func (u usageError) Unwrap() error { return u.err }
 // errMissed ends a command whose target nothing meets.
 var errMissed = errors.New("nothing meets the requirements")
 
+// errRefuted ends a verification that the plan did not stand.
+var errRefuted = errors.New("the plan is refuted")
+
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
@@ -55,7 +58,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &u):
 		fmt.Fprintf(stderr, "headroom-planner: %v\n", err)
 		return exitUsage
-	case errors.Is(err, errMissed), errors.Is(err, errDrift):
+	case errors.Is(err, errMissed), errors.Is(err, errDrift), errors.Is(err, errRefuted):
 		fmt.Fprintf(stderr, "headroom-planner: %v\n", err)
 		return exitMissed
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,9 @@ type options struct {
 	interval time.Duration
 	devices  []string
 	name     string
+	dir      string
+	rate     string
+	phase    time.Duration
 }
 
 // parseOptions reads the flags of a verb.
@@ -40,7 +44,7 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 	f := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.BoolVar(&o.json, "json", false, "print JSON for machines")
-	if v.name != "diff" && v.name != "drift" && v.name != "example" {
+	if !slices.Contains([]string{"diff", "drift", "example", "fit", "verify"}, v.name) {
 		f.StringArrayVar(&o.catalog, "catalog", nil, "`FILE` with machine types, or a shipped catalog by name; beside the default ones, whose rows it overrides; repeatable")
 	}
 	switch v.name {
@@ -52,6 +56,11 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 	case "plan":
 		f.StringVarP(&o.output, "output", "o", "", "`FILE` to write the plan to, as JSON")
 		f.BoolVar(&o.all, "all", false, "list every combination of type, copies and racks")
+	case "verify":
+		f.StringVar(&o.dir, "out", "", "`DIR` for the run folders and the card (default runs/verify-PLAN)")
+		f.StringVar(&o.rate, "rate", "", "`RATE` of the miniature (default 1k/s)")
+		f.DurationVar(&o.phase, "phase", 10*time.Second, "how long each state is watched")
+		f.StringVar(&o.model, "model", "", "model `FILE` whose errors are raised to what is found")
 	case "fit":
 		f.StringVarP(&o.output, "output", "o", "model.json", "`FILE` to write the model to")
 		f.StringArrayVar(&o.devices, "device", nil, "device `PROFILE`, shipped or a file; repeatable")

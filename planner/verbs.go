@@ -19,6 +19,7 @@ type verb struct {
 var verbs = []verb{
 	{"plan", "REQUIREMENTS", "the fewest servers, and why not one fewer", runPlan},
 	{"fit", "RUN...", "a model of run folders and device profiles, and how well it explains them", runFit},
+	{"verify", "PLAN", "run the planned cluster in small, and one with fewer nodes, and kill nodes", runVerify},
 	{"whatif", "REQUIREMENTS --set KEY=VALUE…", "the plan before and after a change", runWhatIf},
 	{"reverse", "REQUIREMENTS --nodes N --type T", "how much of the load such a cluster takes", runReverse},
 	{"fleet", "REQUIREMENTS --type T [--nodes 3,100,1000]", "what clusters of many sizes take, on paper", runFleet},

@@ -39,6 +39,9 @@ type Status struct {
 		Unavailable int64            `json:"unavailable_partitions"`
 		Conflicts   map[string]int64 `json:"conflicts"` // discarded acknowledged versions by cause, since the process started
 	} `json:"namespaces"`
+	Devices []struct {
+		UsedBytes int64 `json:"used_bytes"`
+	} `json:"devices"`
 
 	raw []byte // the answer as it came
 }

@@ -197,6 +197,10 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 			out.Masters += ns.Masters[n.name]
 			out.Copies += ns.Copies[n.name]
 		}
+		out.Unavailable = unavailable
+		for _, d := range s.Devices {
+			out.UsedBytes += d.UsedBytes
+		}
 		w.process(l, pid, &out.NodeSample)
 		if s.ViewKey != l.viewKey {
 			l.calm = 0 // what it said in an earlier View tells nothing of this one

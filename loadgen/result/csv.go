@@ -104,6 +104,14 @@ func (c *cells) number(empty float64) float64 {
 	return v
 }
 
+// more reads a column that older writers did not have: 0 then, and if empty.
+func (c *cells) more() int64 {
+	if c.at == len(c.line) {
+		return 0
+	}
+	return c.whole(0)
+}
+
 func (c *cells) whole(empty int64) int64 {
 	s := c.text()
 	if s == "" {

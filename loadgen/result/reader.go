@@ -115,10 +115,10 @@ func (r *Run) readNodes() error {
 	}
 	for _, f := range files {
 		var list []NodeSample
-		err := readCSV(f, nodeHeader, func(c *cells) {
+		err := readCSV(f, nodeHeader[:nodeColumns], func(c *cells) {
 			list = append(list, NodeSample{TSec: c.number(0), Up: c.whole(0) == 1, ViewKey: c.text(),
 				Members: int(c.whole(0)), PartitionsLeft: c.whole(0), BytesLeft: c.whole(0), Masters: c.whole(0),
-				Copies: c.whole(0), RSSBytes: c.whole(-1), CPUPct: c.number(-1)})
+				Copies: c.whole(0), RSSBytes: c.whole(-1), CPUPct: c.number(-1), Unavailable: c.more(), UsedBytes: c.more()})
 		})
 		if err != nil {
 			return err

@@ -37,7 +37,8 @@
 //
 // nodes/NODE.csv: t_s, up (0 or 1), view_key, members, partitions_left,
 // bytes_left, masters, copies, rss_bytes, cpu_pct (of one core, since the last
-// sample). Cells of a node that is down, and rss and cpu of a remote node, are
+// sample), unavailable (partitions), used_bytes (of index and records; the last
+// two may be missing in old folders). Cells of a node that is down, and rss and cpu of a remote node, are
 // empty.
 //
 // generator.csv: t_s, cpu_pct (own, of one core), gc_cpu_pct (of it, for
@@ -416,4 +417,6 @@ type NodeSample struct {
 	Copies         int64
 	RSSBytes       int64
 	CPUPct         float64
+	Unavailable    int64 // partitions that the node knows to be unavailable
+	UsedBytes      int64 // of its index and records, in memory and on devices
 }

@@ -34,7 +34,7 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 	generator := []GeneratorSample{{TSec: 1, CPUPct: 80.5, GCPauseMaxUS: 120, InFlight: 7, HeapBytes: 1 << 20, WallStepMS: -1}}
 	events := []Event{{-3.25, EventPhase, "", "load"}, {10, EventFault, "node3", "kill, \"hard\""}}
 	nodes := []NodeSample{{TSec: 1, Up: true, ViewKey: "12.node4.3", Members: 4, PartitionsLeft: 7, BytesLeft: 1e6, Masters: 1024,
-		Copies: 2048, RSSBytes: 1 << 20, CPUPct: 12.5}, {TSec: 2}}
+		Copies: 2048, RSSBytes: 1 << 20, CPUPct: 12.5, Unavailable: 3, UsedBytes: 5e6}, {TSec: 2}}
 	w.Workload([]byte("version: 1\n"))
 	w.Environment(&Environment{Kernel: "6.18", Cores: 2})
 	for _, r := range rows {

@@ -34,10 +34,13 @@ var (
 		"response_p90_us", "response_p99_us", "response_max_us", "service_p99_us", "lateness_p99_us"}
 	eventsHeader = []string{"t_s", "kind", "node", "what"}
 	nodeHeader   = []string{"t_s", "up", "view_key", "members", "partitions_left", "bytes_left", "masters", "copies",
-		"rss_bytes", "cpu_pct"}
+		"rss_bytes", "cpu_pct", "unavailable", "used_bytes"}
 	generatorHeader = []string{"t_s", "cpu_pct", "gc_cpu_pct", "gc_pause_max_us", "sched_p99_us", "host_cpu_pct", "steal_pct",
 		"in_flight", "heap_bytes", "wall_step_ms"}
 )
+
+// nodeColumns are the columns of nodes/NODE.csv that every folder has.
+const nodeColumns = 10
 
 // Writer writes a run folder while the run is going on. It belongs to one
 // goroutine. The first error sticks: later calls do what they still can, so
@@ -186,7 +189,7 @@ func (w *Writer) Node(node string, s NodeSample) {
 		w.nodes[node] = f
 	}
 	if !s.Up {
-		w.keep(f.line(seconds(s.TSec), "0", "", "", "", "", "", "", "", ""))
+		w.keep(f.line(seconds(s.TSec), "0", "", "", "", "", "", "", "", "", "", ""))
 		return
 	}
 	rss, cpu := "", ""
@@ -197,7 +200,7 @@ func (w *Writer) Node(node string, s NodeSample) {
 		cpu = strconv.FormatFloat(s.CPUPct, 'f', 1, 64)
 	}
 	w.keep(f.line(seconds(s.TSec), "1", s.ViewKey, strconv.Itoa(s.Members), whole(s.PartitionsLeft),
-		whole(s.BytesLeft), whole(s.Masters), whole(s.Copies), rss, cpu))
+		whole(s.BytesLeft), whole(s.Masters), whole(s.Copies), rss, cpu, whole(s.Unavailable), whole(s.UsedBytes)))
 }
 
 // Interval appends the histogram of [from, to) to the log of op and kind. The

@@ -34,6 +34,8 @@ type Plan struct {
 	// OnPaper lists what the answer needs and this cluster cannot do yet: it
 	// is not verifiable by this cluster.
 	OnPaper []string `json:"on_paper,omitempty"`
+	// Verification is the latest, by headroom-planner verify.
+	Verification *Verification `json:"verification,omitempty"`
 }
 
 // ModelRef says what the plan's figures rest on.

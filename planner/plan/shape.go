@@ -33,6 +33,9 @@ const (
 
 var stateNames = [numStates]string{"healthy", "nodes_lost", "nodes_lost_migrating", "re_replicated", "rack_lost", "rolling_restart"}
 
+// StateIndex returns the index of a state by its name in a plan, -1 for none.
+func StateIndex(name string) int { return slices.Index(stateNames[:], name) }
+
 // Spread is how partitions lie on the nodes in one state. Shares are of the
 // 4096 partitions of one copy, at the node that has most.
 type Spread struct {

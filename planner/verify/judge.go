@@ -1,0 +1,127 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+
+	"headroom/planner/model"
+	"headroom/planner/plan"
+)
+
+// crowded is the share of the machine's CPU beyond which a trial is void: the
+// nodes would be late because of each other.
+const crowded = 0.9
+
+// cannotRunFewer says why the claim about fewer nodes is not run; empty: it
+// is.
+func (m *miniature) cannotRunFewer() string {
+	switch {
+	case m.kind == arithmetic:
+		return m.best.WhyNotFewer.Text
+	case m.kind == shared:
+		return m.card.Emulates
+	case m.best.WhyNotFewer.Nodes < 1:
+		return "there is no smaller cluster"
+	}
+	return ""
+}
+
+// judge writes the verdict into the card. fewer is nil when it was not run.
+func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
+	why := m.best.WhyNotFewer
+	switch {
+	case !enough.Holds && enough.hostUse > crowded:
+		card.Verdict = plan.NotDistinguishable
+		card.Text = fmt.Sprintf("%d nodes failed while the machine itself was %.0f %% busy: lower the load (--rate) or use a larger machine", enough.Nodes, enough.hostUse*100)
+	case !enough.Holds:
+		card.Verdict = plan.Refuted
+		card.Text = fmt.Sprintf("%d nodes, which the plan says are enough, failed: %s", enough.Nodes, enough.Why)
+	case m.kind == arithmetic:
+		card.Verdict, card.ByArithmetic = plan.Confirmed, true
+		card.Text = fmt.Sprintf("%d nodes held. By arithmetic, not run: %s", enough.Nodes, why.Text)
+	case fewer == nil:
+		card.Verdict = plan.NotDistinguishable
+		card.Text = fmt.Sprintf("%d nodes held. Whether %d fail by %s cannot be told here: all nodes of one machine share it", enough.Nodes, why.Nodes, why.Resource)
+	case !fewer.Holds:
+		card.Verdict = plan.Confirmed
+		card.Text = fmt.Sprintf("%d nodes held and %d failed in the state that binds (%s, %s): %s", enough.Nodes, fewer.Nodes, why.State, why.Resource, fewer.Why)
+	case m.insideInterval():
+		card.Verdict = plan.NotDistinguishable
+		card.Text = fmt.Sprintf("%d nodes held, and so did %d; the plan has them at %.0f %% of the limit, inside the model's interval", enough.Nodes, fewer.Nodes, *why.Utilisation*100)
+	default:
+		card.Verdict = plan.Refuted
+		card.Text = fmt.Sprintf("%d nodes held although the plan has them at %.0f %% of the limit: %d are more than are needed", fewer.Nodes, *why.Utilisation*100, enough.Nodes)
+	}
+}
+
+// insideInterval reports that the predicted excess of fewer nodes is less than
+// the model is uncertain by.
+func (m *miniature) insideInterval() bool {
+	w := m.best.WhyNotFewer
+	return w.Utilisation != nil && *w.Utilisation-1 < bytesError
+}
+
+// bytesError is how far a node's pages may exceed the bytes in them, which the
+// plan counts: partly filled pages of some twenty size classes.
+const bytesError = 0.05
+
+// compare sets what was predicted for the miniature beside what was measured.
+func (m *miniature) compare(s *seen) []plan.Compared {
+	healthy, lost := m.bytes(m.best.Nodes, "healthy"), m.bytes(m.best.Nodes, "re_replicated")
+	list := []plan.Compared{compared("bytes of the fullest node, healthy", "bytes", healthy, s.used)}
+	if m.fail > 0 {
+		list = append(list, compared("bytes of the fullest node, re-replicated", "bytes", lost, s.usedAfter),
+			compared("partitions unavailable", "", float64(m.spread(m.best.Nodes, "nodes_lost").Unavailable), float64(s.unavailable)))
+		if v := m.rebuild(); v > 0 {
+			list = append(list, compared("full redundancy after the loss", "s", v, s.rebuild))
+		}
+	}
+	return list
+}
+
+// rebuild is the plan's rebuild time for the miniature's bytes: the failover,
+// and the bytes at the rate that the plan's own rebuild has.
+func (m *miniature) rebuild() float64 {
+	full := m.best.RebuildSec
+	if full == nil || *full <= 0 {
+		return 0
+	}
+	failover := model.Priors().Failover.P50
+	return failover + max(*full-failover, 0)/m.card.Bytes
+}
+
+func compared(name, unit string, predicted, measured float64) plan.Compared {
+	c := plan.Compared{Name: name, Unit: unit, Predicted: finite(predicted), Measured: finite(measured)}
+	switch {
+	case c.Predicted == nil || c.Measured == nil:
+	case measured != 0:
+		c.Error = finite(predicted/measured - 1)
+	case predicted == 0:
+		c.Error = finite(0)
+	}
+	return c
+}
+
+func finite(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}
+
+// Widen raises a model's errors to what a verification found, so that later
+// plans have wider intervals.
+func Widen(m *model.Model, c *plan.Verification) {
+	for _, row := range c.Compared {
+		if row.Error == nil {
+			continue
+		}
+		e := min(math.Abs(*row.Error), 1)
+		switch row.Unit {
+		case "s":
+			m.Errors.Rebuild = max(m.Errors.Rebuild, e)
+		case "bytes":
+			m.Errors.Bytes = max(m.Errors.Bytes, e)
+		}
+	}
+}

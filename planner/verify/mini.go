@@ -1,0 +1,185 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"headroom/planner/model"
+	"headroom/planner/plan"
+)
+
+// miniature is the plan scaled to this machine.
+type miniature struct {
+	cfg  *Config
+	best *plan.Candidate
+	card plan.Miniature
+	kind emulation
+
+	fail     int     // nodes to kill
+	record   float64 // bytes that a record takes on a node, mean, without its index
+	shapes   *plan.Shapes
+	limit    int64 // memory-limit of each node, 0: none
+	workload string
+	yaml     []byte
+}
+
+// emulation is how the resource that binds is made scarce.
+type emulation int
+
+const (
+	arithmetic emulation = iota // a rule binds: nothing to emulate
+	memory                      // the nodes' memory limit
+	shared                      // it cannot be told apart on one machine
+)
+
+// emulationOf tells resources by how this machine can make them scarce.
+func emulationOf(resource string) emulation {
+	switch resource {
+	case "index_memory", "memory":
+		return memory
+	case "cpu", "network", "migration_bandwidth", "device_iops", "device_bandwidth", "device_bytes", "read_p99", "write_p99":
+		return shared
+	}
+	return arithmetic
+}
+
+// shrink scales the answer of a plan.
+func shrink(cfg *Config) (*miniature, error) {
+	c, err := best(cfg.Plan)
+	if err != nil {
+		return nil, err
+	}
+	r := cfg.Plan.Requirements
+	m := &miniature{cfg: cfg, best: c, kind: emulationOf(c.Binding.Resource), fail: r.Redundancy.FailNodes, shapes: plan.NewShapes(),
+		workload: filepath.Join(cfg.Dir, "workload.yaml")}
+	if c.WhyNotFewer.State == "structure" || c.WhyNotFewer.Utilisation == nil {
+		m.kind = arithmetic
+	}
+	load := loadOf(r)
+	if load.reads+load.writes <= 0 || load.records < 1 {
+		return nil, fmt.Errorf("the plan has no operations or no records: nothing to run")
+	}
+	m.record = load.slot
+	stored := m.spread(c.Nodes, "healthy").Stored
+	m.card.Nodes = c.Nodes
+	perRecord := load.slot + model.ClusterIndexBytes(load.records)/load.records
+	m.card.Records = int64(min(cfg.NodeBytes/(stored*perRecord), load.records))
+	m.card.Bytes = load.records / float64(m.card.Records)
+	m.card.OpsPerSec = min(cfg.OpsPerSec, load.reads+load.writes)
+	m.card.Rates = (load.reads + load.writes) / m.card.OpsPerSec
+	m.card.ValueSize = load.sizes
+	m.emulate(load)
+	m.yaml = fmt.Appendf(nil, "# The load of the plan %q, rates divided by %.4g, records by %.4g.\nversion: 1\nname: verify\nrecords: %d\nvalue-size: %q\nmix:\n%s",
+		r.Name, m.card.Rates, m.card.Bytes, m.card.Records, load.sizes, load.mix())
+	return m, nil
+}
+
+// emulate makes scarce what binds.
+func (m *miniature) emulate(l load) {
+	switch m.kind {
+	case memory:
+		// As full in the binding state as planned: the limit is what the node
+		// would use there, over the planned utilisation. A node stops writes at
+		// 90 % of its limit.
+		full := m.bytes(m.best.Nodes, m.best.Binding.State)
+		m.limit = int64(full / *m.best.Binding.Utilisation / stopWrites)
+		m.card.Emulates = fmt.Sprintf("memory: each node may use %d MiB", m.limit>>20)
+	case arithmetic:
+		m.card.Emulates = "nothing: what binds is a rule"
+	case shared:
+		m.card.Emulates = "nothing: " + m.best.Binding.Resource + " is shared by all nodes of one machine"
+	}
+}
+
+// stopWrites is the share of a node's memory limit at which it refuses writes
+// (package storage).
+const stopWrites = 0.9
+
+// spread returns how partitions lie in a state with n nodes.
+func (m *miniature) spread(n int, state string) *plan.Spread {
+	red := &m.cfg.Plan.Requirements.Redundancy
+	s := m.shapes.Of(plan.Layout{Nodes: n, Copies: m.best.Copies, Racks: m.best.Racks, FailNodes: red.FailNodes, FailRacks: red.FailRacks})
+	i := plan.StateIndex(state)
+	if i < 0 {
+		i = plan.Healthy
+	}
+	return &s.States[i]
+}
+
+// bytes is what the fullest node holds in a state: index and records.
+func (m *miniature) bytes(n int, state string) float64 {
+	records := float64(m.card.Records)
+	return m.spread(n, state).Stored * (model.ClusterIndexBytes(records) + records*m.record)
+}
+
+// load is what the namespaces of a plan ask together, at their peak.
+type load struct {
+	records       float64
+	reads, writes float64 // per second
+	slot          float64 // bytes in memory of the mean record
+	sizes         string  // in the form of a workload
+}
+
+// loadOf adds up the namespaces: their records in one, their rates summed,
+// their value sizes in proportion to their records.
+func loadOf(r *plan.Requirements) load {
+	var l load
+	type class struct{ bytes, records float64 }
+	var classes []class
+	for i := range r.Namespaces {
+		n := &r.Namespaces[i]
+		records := n.Records.P50
+		if n.InsertRate.P50 > 0 {
+			records = n.InsertRate.P50 * n.TTL.P50
+		}
+		peak := n.PeakFactor.P50
+		l.records += records
+		l.reads += (n.Reads.P50 + n.Updates.P50) * peak
+		l.writes += (n.Writes.P50 + n.InsertRate.P50 + n.Updates.P50 + n.Deletes.P50) * peak
+		sizes := n.ValueSizes
+		if len(sizes) == 0 {
+			sizes = []plan.SizeShare{{Bytes: n.ValueBytes.P50, Share: 1}}
+		}
+		for _, s := range sizes {
+			classes = append(classes, class{max(s.Bytes, leastValue), s.Share * records})
+		}
+	}
+	slices.SortFunc(classes, func(a, b class) int { return int(math.Copysign(1, a.bytes-b.bytes)) })
+	var words []string
+	for _, c := range classes {
+		body, err := model.Record{Value: int(c.bytes), Bins: 1, BinName: binName}.BodyBytes()
+		if err != nil {
+			body = int(c.bytes)
+		}
+		l.slot += float64(model.SlotBytes(body)) * c.records / max(l.records, 1)
+		words = append(words, fmt.Sprintf("%.0fB:%.4g", c.bytes, 100*c.records/max(l.records, 1)))
+	}
+	l.sizes = "histogram(" + strings.Join(words, ",") + ")"
+	if len(classes) == 1 {
+		l.sizes = fmt.Sprintf("%.0fB", classes[0].bytes)
+	}
+	return l
+}
+
+const (
+	// leastValue is the least size of an audited value: its header.
+	leastValue = 40
+	// binName is the length of the name of the load generator's one bin.
+	binName = 1
+)
+
+// mix prints the shares of a workload.
+func (l load) mix() string {
+	read := 100 * l.reads / (l.reads + l.writes)
+	var b strings.Builder
+	if read > 0 {
+		fmt.Fprintf(&b, "  get: %.6g\n", read)
+	}
+	if read < 100 {
+		fmt.Fprintf(&b, "  update: %.6g\n", 100-read)
+	}
+	return b.String()
+}
