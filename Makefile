@@ -25,7 +25,7 @@ race: ## the packages with goroutines under the race detector (needs a C compile
 	CGO_ENABLED=1 $(GO) test -race ./node/transport/... ./node/disk ./node/storage ./node/client ./node/server ./loadgen/...
 
 sim: ## simulation seeds: make sim SEEDS=2000
-	$(GO) test ./node/sim -run TestSeeds -seeds $(SEEDS) -v | tail -n 12
+	$(GO) test ./node/sim -run 'TestSeeds|SameTrace' -count 1 -seeds $(SEEDS) -twice $(or $(TWICE),3) -timeout 0 -v
 
 sim-figures: ## agreement, detection, cost per node, balance: virtual time (minutes)
 	nice $(GO) test ./node/sim -run 'Within300ms|GrowsGently|MovesLittle|KilledProcess|SilentNode|Merge' -figures -v
@@ -36,9 +36,10 @@ sim-verdicts: ## healthy nodes given up in bad weather: make sim-verdicts NODE_H
 crash: ## the storage engine crashed at 10,000 points of 2,000 operations
 	$(GO) test ./node/storage -run "TestCrash|TestFault" -crash-ops 2000 -v -timeout 10m
 
-soak: ## simulation seeds until told to stop; failing seeds are printed
+soak: ## healthy nodes for 10,000 hours, then seeds until told to stop; out/soak.txt keeps those that fail
+	@mkdir -p out
 	$(MAKE) sim-verdicts NODE_HOURS=10000
-	$(GO) test ./node/sim -run TestSeeds -seeds 1000000 -timeout 0 -v
+	$(GO) test ./node/sim -run TestSeeds -first $$(date +%s)000 -soak $(CURDIR)/out/soak.txt -timeout 0 -v
 
 bench: ## benchmarks of the hot paths, ready for benchstat
 	$(GO) test -run '^$$' -bench . -benchtime 1s -count $(or $(COUNT),3) ./node/storage ./node/transport ./node/partition ./node/record ./loadgen/...

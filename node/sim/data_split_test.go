@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"testing"
 	"time"
 
 	"headroom/node/cluster"
@@ -18,12 +17,14 @@ func splits(seed uint64, log func(string)) (*Data, int, error) {
 		return d, 0, err
 	}
 	d.OneSided = true
-	plan := Plan{Pause: 2, OneWay: 2, Isolate: 2, Flap: 1, Split: 2, Every: time.Duration(300+r.IntN(2000)) * time.Millisecond}
-	d.W.Schedule(plan, 10*time.Second)
+	plan := Plan{Pause: 2, OneWay: 2, Isolate: 2, Flap: 1, Split: 2, Bridge: 1, Ring: 1, Clog: 2, Slow: 1, Jump: 1,
+		Every: time.Duration(800+r.IntN(4000)) * time.Millisecond}
+	d.W.Schedule(plan, atLeast)
 	faults := 0
-	for end := d.W.now.Add(10 * time.Second); d.W.now < end; faults++ {
+	for end := d.W.now.Add(atLeast); d.W.now < end; faults++ {
 		a, b := d.W.halves()
 		last := time.Duration(float64(20*time.Millisecond) * pow10(r.Float64()*2.5))
+		d.W.note(FaultSplit)
 		d.split(a, b, last)
 		if err := d.W.Run(last + time.Duration(r.Int64N(int64(2*time.Second)))); err != nil {
 			return d, faults, err
@@ -52,8 +53,6 @@ func (d *Data) split(a, b []*Node, last time.Duration) {
 	}
 }
 
-func TestSplitsEndInEqualCopies(t *testing.T) { dataSeeds(t, "TestSplitsEndInEqualCopies", splits) }
-
 // oneSplit splits a cluster once, both sides write, and then merges it: every
 // version that the merge discards is counted, and the right one survives.
 func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
@@ -61,10 +60,12 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	if err := beginLoad(d, r); err != nil {
 		return d, 0, err
 	}
+	_ = d.W.Run(time.Duration(r.Int64N(int64(15 * time.Second)))) // an error shows below
 	if err := d.Await("redundancy before the split", 10*time.Second, d.Settled); err != nil {
 		return d, 0, err
 	}
 	d.OneSided = true
+	d.W.note(FaultSplit)
 	parted := d.W.Nodes[0].View().Key.Counter
 	cut := 1 + r.IntN(len(d.W.Nodes)-1)
 	d.split(d.W.Nodes[:cut], d.W.Nodes[cut:], time.Hour)
@@ -93,6 +94,7 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	if got < want {
 		d.W.fail("%d discarded versions are counted, want %d", got, want)
 	}
+	_ = d.W.Run(max(0, atLeast-d.W.now.Sub(0))) // an error shows below
 	return d, int(1 + want), d.conclude()
 }
 
@@ -153,8 +155,4 @@ func (d *Data) rivals(parted uint64) (sum uint64) {
 		}
 	}
 	return sum
-}
-
-func TestConflictsOfASplitAreCounted(t *testing.T) {
-	dataSeeds(t, "TestConflictsOfASplitAreCounted", oneSplit)
 }

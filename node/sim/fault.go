@@ -10,11 +10,52 @@ import (
 // Plan is a random fault schedule. Each field is the weight of that fault.
 type Plan struct {
 	Crash, Pause, OneWay, Split, Isolate, Flap, Leave int
+	Bridge, Ring, Clog, Slow, Jump, Restart, Storm    int
 	Every                                             time.Duration // mean time between faults
 }
 
+// The kinds of faults, as World.Fired counts them.
+const (
+	FaultCrash   = "crash"
+	FaultRestart = "restart within the timeout"
+	FaultStorm   = "restart storm"
+	FaultPause   = "pause"
+	FaultSlow    = "slow node"
+	FaultJump    = "clock jump"
+	FaultLeave   = "leave"
+	FaultOneWay  = "one-way cut"
+	FaultBridge  = "bridge"
+	FaultRing    = "majority ring"
+	FaultSplit   = "split"
+	FaultIsolate = "isolated node"
+	FaultFlap    = "flapping link"
+	FaultClog    = "clogged paths"
+)
+
+// faultKinds are all of them.
+var faultKinds = []string{FaultCrash, FaultRestart, FaultStorm, FaultPause, FaultSlow, FaultJump, FaultLeave, FaultOneWay, FaultBridge,
+	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog}
+
+// maxDrift of a clock, in parts per million: twice what a bad quartz does.
+const maxDrift = 200
+
+// note counts a fault that is happening.
+func (w *World) note(kind string) {
+	w.Fired[kind]++
+	w.record(kind)
+}
+
+// fired is how many faults happened.
+func (w *World) fired() (sum int) {
+	for _, n := range w.Fired {
+		sum += n
+	}
+	return sum
+}
+
 // DefaultPlan has every fault.
-var DefaultPlan = Plan{Crash: 4, Pause: 4, OneWay: 3, Split: 2, Isolate: 2, Flap: 1, Leave: 1, Every: 700 * time.Millisecond}
+var DefaultPlan = Plan{Crash: 4, Pause: 4, OneWay: 3, Split: 2, Isolate: 2, Flap: 1, Leave: 1,
+	Bridge: 1, Ring: 1, Clog: 2, Slow: 1, Jump: 1, Restart: 2, Storm: 1, Every: 900 * time.Millisecond}
 
 // RandomNet draws how bad the network is: half of the seeds a healthy one.
 func RandomNet(r *rand.Rand) NetConfig {
@@ -58,15 +99,23 @@ func (w *World) fault(p Plan) {
 	last := time.Duration(float64(5*time.Millisecond) * pow10(w.rand.Float64()*3))
 	kinds := []struct {
 		weight int
+		kind   string
 		do     func()
 	}{
-		{p.Crash, func() { n.Crash(w.rand.IntN(3) == 0); w.After(last, n.Start) }},
-		{p.Pause, func() { n.Pause(); w.After(last, n.Resume) }},
-		{p.OneWay, func() { m := w.other(n); w.cutFor(last, []*Node{n}, []*Node{m}, w.rand.IntN(2) == 0) }},
-		{p.Split, func() { a, b := w.halves(); w.cutFor(last, a, b, true) }},
-		{p.Isolate, func() { w.cutFor(last, []*Node{n}, w.allBut(n), true) }},
-		{p.Flap, func() { w.flap(n, w.other(n), 1+w.rand.IntN(8)) }},
-		{p.Leave, func() { n.Leave(last / 4); w.After(last+time.Second, n.Start) }},
+		{p.Crash, FaultCrash, func() { n.Crash(w.rand.IntN(3) == 0); w.After(last, n.Start) }},
+		{p.Pause, FaultPause, func() { n.Pause(); w.After(last, n.Resume) }},
+		{p.OneWay, FaultOneWay, func() { w.cutFor(last, []*Node{n}, []*Node{w.other(n)}, false) }},
+		{p.Bridge, FaultBridge, func() { w.cutFor(last, []*Node{n}, []*Node{w.other(n)}, true) }},
+		{p.Ring, FaultRing, func() { w.ring(last) }},
+		{p.Split, FaultSplit, func() { a, b := w.halves(); w.cutFor(last, a, b, true) }},
+		{p.Isolate, FaultIsolate, func() { w.cutFor(last, []*Node{n}, w.allBut(n), true) }},
+		{p.Flap, FaultFlap, func() { w.flap(n, w.other(n), 1+w.rand.IntN(8)) }},
+		{p.Leave, FaultLeave, func() { n.Leave(last / 4); w.After(last+time.Second, n.Start) }},
+		{p.Clog, FaultClog, func() { w.clog(last) }},
+		{p.Slow, FaultSlow, func() { w.slow(n, time.Duration(1+w.rand.IntN(100))*time.Millisecond, last) }},
+		{p.Jump, FaultJump, func() { w.jumpClock(n, w.rand.IntN(2) == 0) }},
+		{p.Restart, FaultRestart, func() { n.Crash(false); w.After(last/50, n.Start) }},
+		{p.Storm, FaultStorm, func() { w.storm(last / 10) }},
 	}
 	total := 0
 	for _, k := range kinds {
@@ -75,9 +124,78 @@ func (w *World) fault(p Plan) {
 	pick := w.rand.IntN(total)
 	for _, k := range kinds {
 		if pick -= k.weight; pick < 0 {
+			if k.kind != FaultSlow && k.kind != FaultJump { // these note themselves
+				w.note(k.kind)
+			}
 			k.do()
 			return
 		}
+	}
+}
+
+// ring cuts links so that each node hears a majority, but no two the same one.
+func (w *World) ring(d time.Duration) {
+	n := len(w.Nodes)
+	for i, a := range w.Nodes {
+		for j, b := range w.Nodes {
+			if apart := min((i-j+n)%n, (j-i+n)%n); apart > (n+1)/4 {
+				w.cutFor(d, []*Node{a}, []*Node{b}, false)
+			}
+		}
+	}
+}
+
+// clog holds back what a random set of paths carries, each from an instant of
+// its own to another ("swizzle"), so that they clog and clear in any order.
+func (w *World) clog(d time.Duration) {
+	for range 1 + w.rand.IntN(2*len(w.Nodes)) {
+		a := w.Nodes[w.rand.IntN(len(w.Nodes))]
+		path := [2]cluster.NodeID{a.ID, w.other(a).ID}
+		most := time.Duration(1+w.rand.IntN(400)) * time.Millisecond
+		w.After(time.Duration(w.rand.Int64N(int64(d))), func() {
+			if !w.calm {
+				w.Net.clogged[path] = most
+				w.After(time.Duration(w.rand.Int64N(int64(d)))+time.Millisecond, func() { delete(w.Net.clogged, path) })
+			}
+		})
+	}
+}
+
+// slow makes a node handle what it receives up to by later.
+func (w *World) slow(n *Node, by, d time.Duration) {
+	if w.calm {
+		return
+	}
+	w.note(FaultSlow)
+	w.logf("node%d is slow", n.ID)
+	n.slowBy = by
+	w.After(d, func() { n.slowBy = 0 })
+}
+
+// jumpClock sets a host's wall clock to another time, far away or near, and,
+// if back, right again some seconds later.
+func (w *World) jumpClock(n *Node, back bool) {
+	w.note(FaultJump)
+	by := []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour}[w.rand.IntN(4)]
+	if w.rand.IntN(2) == 0 {
+		by = -by
+	}
+	w.logf("node%d: the wall clock jumps by %v", n.ID, by)
+	n.Wall += by
+	if back {
+		w.After(time.Duration(w.rand.Int64N(int64(5*time.Second))), func() { n.Wall -= by })
+	}
+}
+
+// storm restarts all nodes, each some time within d.
+func (w *World) storm(d time.Duration) {
+	for _, n := range w.Nodes {
+		w.After(time.Duration(w.rand.Int64N(int64(d))), func() {
+			if !w.calm {
+				n.Crash(false)
+				w.After(time.Duration(w.rand.Int64N(int64(d))), n.Start)
+			}
+		})
 	}
 }
 
@@ -160,6 +278,7 @@ func (w *World) Recover() {
 	w.Net.HealAll()
 	w.Net.Quiet()
 	for _, n := range w.Nodes {
+		n.slowBy = 0
 		n.Resume()
 		if n.leaving {
 			n.Crash(false)

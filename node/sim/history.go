@@ -17,6 +17,13 @@ type key struct {
 	digest record.Digest
 	mortal bool // may be deleted
 	writes []*write
+	reads  []read
+}
+
+// read is a get that was answered, or a delete that found nothing.
+type read struct {
+	start, end cluster.Instant
+	id         uint64 // of the write that it saw; zero: absent
 }
 
 func (k *key) pid() int { return k.digest.Partition() }
@@ -90,12 +97,14 @@ func kindName(k wire.Kind) string {
 func (d *Data) read(x *call, st wire.Status, bins record.Bins, view cluster.ViewKey) {
 	if st == wire.StatusNotFound {
 		d.Stats.NotFound++
+		x.key.reads = append(x.key.reads, read{start: x.start, end: d.W.now})
 		d.readAbsent(x, view)
 		return
 	}
 	v, _ := bins.Get("v")
 	id, ok := v.Int()
 	w := x.key.find(uint64(id))
+	x.key.reads = append(x.key.reads, read{start: x.start, end: d.W.now, id: uint64(id)})
 	switch {
 	case !ok || w == nil:
 		d.W.fail("key %d reads as a record that nobody wrote: %v", x.key.index, bins)

@@ -67,6 +67,8 @@ type Network struct {
 	w   *World
 	cfg NetConfig
 	cut map[[2]cluster.NodeID]bool // from, to
+	// clogged directions hold everything back by up to that long.
+	clogged map[[2]cluster.NodeID]time.Duration
 	// reject are directions in which a firewall answers pulses with "port
 	// closed" and stops everything else.
 	reject map[[2]cluster.NodeID]bool
@@ -97,7 +99,8 @@ type frame struct {
 }
 
 func newNetwork(w *World, cfg NetConfig) *Network {
-	return &Network{w: w, cfg: cfg, cut: map[[2]cluster.NodeID]bool{}, reject: map[[2]cluster.NodeID]bool{}, groupCut: map[cluster.NodeID]bool{},
+	return &Network{w: w, cfg: cfg, cut: map[[2]cluster.NodeID]bool{}, reject: map[[2]cluster.NodeID]bool{},
+		clogged: map[[2]cluster.NodeID]time.Duration{}, groupCut: map[cluster.NodeID]bool{},
 		conns: map[connKey]*conn{}}
 }
 
@@ -120,6 +123,7 @@ func (n *Network) Reject(from, to cluster.NodeID) {
 // HealAll undoes all cuts.
 func (n *Network) HealAll() {
 	clear(n.cut)
+	clear(n.clogged)
 	clear(n.reject)
 }
 
@@ -139,6 +143,14 @@ func (n *Network) latency() time.Duration {
 	return d
 }
 
+// lag is what a clogged direction adds.
+func (n *Network) lag(from, to cluster.NodeID) time.Duration {
+	if most := n.clogged[[2]cluster.NodeID{from, to}]; most > 0 {
+		return time.Duration(n.w.rand.Int64N(int64(most)))
+	}
+	return 0
+}
+
 func (n *Network) chance(p float64) bool { return p > 0 && n.w.rand.Float64() < p }
 
 // sendPulse sends a datagram to the node with address addr.
@@ -153,7 +165,7 @@ func (n *Network) sendPulse(from *Node, to *Node, known cluster.NodeID, b []byte
 		if n.chance(n.cfg.Loss) {
 			continue
 		}
-		n.w.After(n.latency(), func() { n.arrive(from, to, known, b) })
+		n.w.After(n.latency()+n.lag(from.ID, to.ID), func() { n.arrive(from, to, known, b) })
 	}
 }
 
@@ -196,7 +208,7 @@ func (n *Network) next(k connKey, c *conn) {
 	if !c.busy {
 		return
 	}
-	d := n.latency()
+	d := n.latency() + n.lag(k.from, k.to)
 	for i := 0; i < 5 && n.chance(n.cfg.Loss); i++ {
 		d += retransmit
 	}

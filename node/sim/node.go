@@ -52,14 +52,19 @@ type Node struct {
 	App        App
 
 	Disk membership.State // survives crashes
-	Wall time.Duration    // how far the host's wall clock is ahead of the true time
+	// Drift is how much faster than true time the host's clock runs, in parts
+	// per million, at most maxDrift either way. Set it before Start.
+	Drift int64
+	Wall  time.Duration // how far the host's wall clock is ahead of the true time
 
-	inbox    []arrival           // while paused
-	sender   cluster.Incarnation // of the frame being received
-	tickSeq  uint64              // the newest scheduled tick; older ones are void
-	frozen   cluster.ViewKey     // the newest ballot accepted in this life
-	frozenAt cluster.Instant     // on its own clock
-	newest   cluster.ViewKey     // ever committed, in all lives
+	inbox     []arrival           // while paused
+	slowBy    time.Duration       // what it receives it handles this much later, at most
+	slowUntil cluster.Instant     // when the last of that is handled
+	sender    cluster.Incarnation // of the frame being received
+	tickSeq   uint64              // the newest scheduled tick; older ones are void
+	frozen    cluster.ViewKey     // the newest ballot accepted in this life
+	frozenAt  cluster.Instant     // on its own clock
+	newest    cluster.ViewKey     // ever committed, in all lives
 	// Lost counts verdicts by kind, Duplicate is set by heartbeat.
 	Lost      map[heartbeat.EventKind]int
 	Duplicate string
@@ -84,7 +89,21 @@ func (n *Node) addr() string { return n.w.addrs[n.ID-1] }
 func (n *Node) wallMS() int64 { return wallStart + int64(n.w.now)/1e6 + n.Wall.Milliseconds() }
 
 // Now is the node's own monotonic clock.
-func (n *Node) Now() cluster.Instant { return cluster.Instant(n.w.now.Sub(n.Started)) + 1 }
+func (n *Node) Now() cluster.Instant {
+	d := int64(n.w.now.Sub(n.Started))
+	return cluster.Instant(d+d/ppm*n.Drift+d%ppm*n.Drift/ppm) + 1
+}
+
+const ppm = 1_000_000
+
+// when is the world time at which the node's clock shows at, or a little later.
+func (n *Node) when(at cluster.Instant) cluster.Instant {
+	d := int64(at - 1)
+	if n.Drift != 0 {
+		d = d/(ppm+n.Drift)*ppm + d%(ppm+n.Drift)*ppm/(ppm+n.Drift) + 2
+	}
+	return n.Started.Add(time.Duration(d))
+}
 
 // Start starts the process in a new incarnation.
 func (n *Node) Start() {
@@ -230,12 +249,36 @@ const datagrams = "datagrams"
 // deliver runs fn in the process: now, or when it is resumed.
 func (n *Node) deliver(stream any, fn func()) {
 	if !n.Paused {
-		fn()
+		n.late(stream, fn)
 		return
 	}
 	if stream != datagrams || len(n.inbox) < maxInbox {
 		n.inbox = append(n.inbox, arrival{stream, fn})
 	}
+}
+
+// late runs fn, or, on a slow node, some time later: in order on each stream.
+func (n *Node) late(stream any, fn func()) {
+	if n.slowBy == 0 && n.w.now >= n.slowUntil {
+		fn()
+		return
+	}
+	at := n.w.now
+	if n.slowBy > 0 {
+		at = at.Add(time.Duration(n.w.rand.Int64N(int64(n.slowBy))))
+	}
+	// One queue for all keeps every stream in order, as a starved process does.
+	n.slowUntil = max(n.slowUntil, at)
+	inc := n.Inc
+	n.w.at(n.slowUntil, func() {
+		switch {
+		case !n.Up || n.Inc != inc:
+		case n.Paused:
+			n.inbox = append(n.inbox, arrival{stream, fn})
+		default:
+			fn()
+		}
+	})
 }
 
 func (n *Node) receivePulse(b []byte, from string) {
@@ -409,7 +452,7 @@ func (n *Node) plan() {
 		return
 	}
 	seq := n.tickSeq
-	n.w.at(max(n.w.now, n.Started.Add(time.Duration(d-1))), func() {
+	n.w.at(max(n.w.now, n.when(d)), func() {
 		if n.tickSeq == seq && n.Up && !n.Paused {
 			n.tick()
 		}

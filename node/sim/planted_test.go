@@ -69,7 +69,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			dir := t.TempDir()
 			copySources(t, dir, b)
 			if i >= len(planted) {
-				demandFailure(t, dir, b, [][]string{{"./node/sim", "-run", "LoseNothing|OfASplit|EndInEqual|AwayForTooLong", "-data-seeds", "40"}})
+				demandFailure(t, dir, b, [][]string{{"./node/sim", "-run", "TestSeeds", "-seeds", "200"}})
 				return
 			}
 			demandFailure(t, dir, b, [][]string{

@@ -62,6 +62,8 @@ type World struct {
 	calm  bool // Recover was called: faults under way do nothing more
 	// OnEvent, if not nil, is told what heartbeat tells each node.
 	OnEvent func(n *Node, e heartbeat.Event)
+	// Fired counts the faults that happened, by kind.
+	Fired map[string]int
 	// Events counts dispatched events.
 	Events int
 	// Err is the first violated invariant.
@@ -70,7 +72,7 @@ type World struct {
 
 // NewWorld returns a World whose nodes are all down; Start them.
 func NewWorld(cfg Config) *World {
-	w := &World{cfg: cfg, rand: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), check: newChecker(), trace: fnvOffset}
+	w := &World{cfg: cfg, rand: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), check: newChecker(), trace: fnvOffset, Fired: map[string]int{}}
 	w.Net = newNetwork(w, cfg.Net.withDefaults())
 	for i := range cfg.Nodes {
 		w.addrs = append(w.addrs, fmt.Sprintf("10.0.0.%d:3000", i+1))
