@@ -311,6 +311,9 @@ func (n *Node) receiveFrame(from cluster.NodeID, class Class, kind wire.Kind, pa
 	} else if n.App != nil {
 		n.App.Receive(n.Now(), from, class, kind, payload)
 	}
+	if n.w.OnFrame != nil {
+		n.w.OnFrame(kind)
+	}
 	n.settle()
 }
 

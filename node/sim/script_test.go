@@ -22,6 +22,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts print into tes
 //	start|crash|lose|pause|resume|leave|quiesce|unquiesce all|ID…   lose: with its host
 //	cut|reject|heal A B, oneway A B, split A,B C,D, heal all
 //	run DURATION, until-one-view DURATION, show
+//	await prepare|promise|accept|accepted|commit|migrate   run until one has been handled
 //	links ID…, rounds, freeze, leases ID…   see ask
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -120,6 +121,8 @@ func command(t *testing.T, w *World, f []string, log func(string)) {
 		links(t, w, f)
 	case "run":
 		_ = w.Run(duration(t, f[1])) // an error shows in w.Err
+	case "await":
+		await(t, w, f[1])
 	case "until-one-view":
 		from := w.Now()
 		if !w.RunUntil(from.Add(duration(t, f[1])), w.OneView) {

@@ -23,6 +23,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/heartbeat"
+	"headroom/node/wire"
 )
 
 // Config describes a World.
@@ -62,6 +63,8 @@ type World struct {
 	calm  bool // Recover was called: faults under way do nothing more
 	// OnEvent, if not nil, is told what heartbeat tells each node.
 	OnEvent func(n *Node, e heartbeat.Event)
+	// OnFrame, if not nil, is told the kind of each frame that a node has handled.
+	OnFrame func(k wire.Kind)
 	// Fired counts the faults that happened, by kind.
 	Fired map[string]int
 	// Events counts dispatched events.
