@@ -6,7 +6,7 @@ SEEDS    ?= 200
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check race sim sim-figures sim-verdicts soak crash bench e2e demo fmt lint clean
+.PHONY: help build test check race sim sim-planted sim-figures sim-verdicts soak crash bench e2e demo fmt lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ race: ## the packages with goroutines under the race detector (needs a C compile
 
 sim: ## simulation seeds: make sim SEEDS=2000
 	$(GO) test ./node/sim -run 'TestSeeds|SameTrace' -count 1 -seeds $(SEEDS) -twice $(or $(TWICE),3) -timeout 0 -v
+
+sim-planted: ## bugs planted one by one: the simulator must find each (minutes)
+	$(GO) test -tags planted ./node/sim -run TestPlantedBugsAreFound -count 1 -timeout 0 -v | grep -E '^ +(---|.*found in|.*no script)|^(ok|FAIL|---)'
 
 sim-figures: ## agreement, detection, cost per node, balance: virtual time (minutes)
 	nice $(GO) test ./node/sim -run 'Within300ms|GrowsGently|MovesLittle|KilledProcess|SilentNode|Merge' -figures -v

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -114,7 +115,7 @@ func (c *Core) judge(now cluster.Instant) {
 		}
 		others, agree := c.secondOpinion(p)
 		switch {
-		case p.refusals >= probes && (agree || others == 0):
+		case p.refusals >= probes && (agree || others == 0 || planted.Is(planted.RefusedPortBelievedAlone)):
 			c.lose(now, p, Refused)
 		case p.doubted && (agree || others == 0) && !c.airs(now, p):
 			c.lose(now, p, Silent)

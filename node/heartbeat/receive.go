@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -65,7 +66,7 @@ func (c *Core) accept(now cluster.Instant, p *peer, m *wire.Pulse) bool {
 	case m.Inc == p.member.Inc && !moved && (m.Sent <= p.sent || p.gone), m.Inc < p.member.Inc && !moved:
 		c.stats.Stale++
 		return false
-	case m.Inc != p.member.Inc || moved:
+	case m.Inc != p.member.Inc && !planted.Is(planted.RestartUnnoticed) || moved:
 		c.takeOver(now, p, m)
 	}
 	if m.Seq > p.seq && p.heard {
@@ -164,13 +165,18 @@ func (c *Core) renew(now cluster.Instant, p *peer, m *wire.Pulse) {
 	if m.EchoSent < c.trustFrom {
 		return // echoes a pulse from before a suspension: nobody knows how long ago
 	}
-	if c.view == nil || m.View != c.view.Key || m.Frozen || m.EchoInc != c.self.Inc || m.EchoSent > c.stamp {
+	other := c.view != nil && m.View != c.view.Key && !planted.Is(planted.LeaseAcrossViews)
+	frozen := m.Frozen && !planted.Is(planted.FrozenGrantsLeases)
+	if c.view == nil || other || frozen || m.EchoInc != c.self.Inc || m.EchoSent > c.stamp {
 		return
 	}
 	if p.leaseKey != m.View {
 		p.leaseKey, p.leaseFrom = m.View, 0
 	}
 	p.leaseFrom = max(p.leaseFrom, m.EchoSent)
+	if planted.Is(planted.LeaseCountsFromReceipt) {
+		p.leaseFrom = now
+	}
 }
 
 // gossip takes in where other nodes are.

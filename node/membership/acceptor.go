@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -22,7 +23,9 @@ func (c *Core) onPrepare(now cluster.Instant, from cluster.NodeID, m *wire.Prepa
 	outside := !c.wants(from) && from != c.self.Node
 	// The counter is the regime of record versions: of two Views in a row it
 	// must differ, not only the key. What was accepted may yet be committed.
-	if m.Ballot.Compare(c.promised) <= 0 || m.Ballot.Counter <= max(c.viewKey().Counter, c.accepted.Counter) || outside {
+	lower := m.Ballot.Compare(c.promised) <= 0 && !planted.Is(planted.LowerBallotPromised)
+	used := m.Ballot.Counter <= max(c.viewKey().Counter, c.accepted.Counter) && !planted.Is(planted.CounterReused)
+	if lower || used || outside {
 		c.send(from, &wire.Nack{Ballot: m.Ballot, Promised: c.promised, Outside: outside})
 		return
 	}
@@ -77,7 +80,8 @@ func (c *Core) fences(now cluster.Instant, members []cluster.Member) []wire.Fenc
 // other is inert: an older one because a later round has begun, which counts
 // on this node's later report; a newer one cannot be without its acceptance.
 func (c *Core) onCommit(now cluster.Instant, m *wire.Commit) {
-	if m.View.Key != c.accepted || !hasMember(m.View.Members, c.self.Node, c.self.Inc) || m.View.Key == c.viewKey() {
+	stale := m.View.Key != c.accepted && !planted.Is(planted.StaleCommit)
+	if stale || m.View.Key.Less(c.viewKey()) || !hasMember(m.View.Members, c.self.Node, c.self.Inc) || m.View.Key == c.viewKey() {
 		c.stats.Inert++
 		return
 	}
@@ -99,7 +103,8 @@ func (c *Core) onCommitPart(now cluster.Instant, m *wire.CommitPart) {
 		c.parts = pieces{key: m.Key}
 	}
 	p := &c.parts
-	if m.Key != c.accepted || m.Key == c.viewKey() || m.Key != p.key || m.Index != p.next || m.Index > m.Last || m.Last >= wire.MaxCommitParts {
+	stale := m.Key != c.accepted && !planted.Is(planted.StaleCommit)
+	if stale || m.Key == c.viewKey() || m.Key != p.key || m.Index != p.next || m.Index > m.Last || m.Last >= wire.MaxCommitParts {
 		c.parts = pieces{}
 		c.stats.Inert++
 		return
@@ -150,7 +155,7 @@ func (c *Core) viewKey() cluster.ViewKey {
 func hasMember(ms []cluster.Member, n cluster.NodeID, inc cluster.Incarnation) bool {
 	for i := range ms {
 		if ms[i].Node == n {
-			return ms[i].Inc == inc
+			return ms[i].Inc == inc || planted.Is(planted.OldIncarnationIsMember)
 		}
 	}
 	return false

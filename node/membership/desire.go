@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 )
 
 // wish is the want of a new View and the quiet period before it is proposed.
@@ -348,7 +349,7 @@ func (c *Core) heal(now cluster.Instant) {
 		}
 		s.resent = now
 		if j := slices.IndexFunc(c.peers, func(p Peer) bool { return p.Member.Node == s.node }); j >= 0 &&
-			c.view.Has(s.node, c.peers[j].Member.Inc) && c.peers[j].View.Less(c.view.Key) {
+			c.view.Has(s.node, c.peers[j].Member.Inc) && c.peers[j].View.Less(c.view.Key) && !planted.Is(planted.CommitNotResent) {
 			c.stats.Resent++
 			c.sendAll(s.node, c.commit)
 		}

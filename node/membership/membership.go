@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -178,6 +179,9 @@ func New(now cluster.Instant, cfg Config) *Core {
 	c := &Core{self: cfg.Self, host: cfg.Host, rand: cfg.Rand, started: now, promised: st.Promised,
 		accepted: st.Accepted, history: append([]cluster.ViewKey(nil), st.History...)}
 	c.counter = max(st.Promised.Counter, st.Accepted.Counter, st.View.Key.Counter)
+	if planted.Is(planted.PromiseNotPersisted) {
+		c.counter, c.promised, c.accepted = 0, cluster.ViewKey{}, cluster.ViewKey{}
+	}
 	c.reconsider(now)
 	return c
 }
@@ -187,7 +191,9 @@ func New(now cluster.Instant, cfg Config) *Core {
 func (c *Core) View() *cluster.View { return c.view }
 
 // Frozen reports whether a ballot newer than the View has been accepted.
-func (c *Core) Frozen() bool { return c.view != nil && c.view.Key.Less(c.accepted) }
+func (c *Core) Frozen() bool {
+	return c.view != nil && c.view.Key.Less(c.accepted) && !planted.Is(planted.AnswersWhileFrozen)
+}
 
 // History returns the keys of the last committed Views, oldest first; do not
 // change it.

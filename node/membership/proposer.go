@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -119,10 +120,16 @@ func (c *Core) onAccepted(now cluster.Instant, from cluster.NodeID, m *wire.Acce
 // nodes left out may hold. The commit waits for the last of these.
 func (c *Core) acceptedAll(now cluster.Instant) {
 	r := c.round
+	if planted.Is(planted.IntegerMajority) {
+		acceptForRest(r.accepted)
+	}
 	if slices.Contains(r.accepted, nil) {
 		return
 	}
 	at := fenceEnd(now, r.fences)
+	if planted.Is(planted.CommitBeforeFence) {
+		at = now
+	}
 	r.fenceAt = at
 	r.deadline = at.Add(c.phaseTimeout())
 	c.finish(now)
@@ -291,6 +298,21 @@ func (c *Core) expireMutes(now cluster.Instant) {
 	for i := range c.mutes {
 		if u := c.mutes[i].until; u != 0 && u <= now {
 			c.mutes[i].until, c.mutes[i].fails = 0, muteAfter-1
+		}
+	}
+}
+
+// acceptForRest takes two thirds, in integers, for all: a planted bug.
+func acceptForRest(accepted []*wire.Accepted) {
+	have, one := 0, (*wire.Accepted)(nil)
+	for _, a := range accepted {
+		if a != nil {
+			have, one = have+1, a
+		}
+	}
+	for i := range accepted {
+		if accepted[i] == nil && have >= max(len(accepted)*2/3, 1) {
+			accepted[i] = one
 		}
 	}
 }

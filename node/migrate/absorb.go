@@ -5,6 +5,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/partition"
+	"headroom/node/planted"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
@@ -158,6 +159,9 @@ func (c *Core) ConflictWindow(pid int, duplicate cluster.NodeID) (parted, began 
 // discard counts a version that lost a conflict, once, though other
 // duplicates or the same one after a View change show it again.
 func (c *Core) discard(j *job, d *record.Digest, loser record.Version) {
+	if planted.Is(planted.ConflictNotCounted) {
+		return
+	}
 	seen := c.counted[j.pid]
 	if seen == nil {
 		seen = map[loss]struct{}{}

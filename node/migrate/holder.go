@@ -6,6 +6,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/partition"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -29,6 +30,9 @@ func (c *Core) question(from uint16, m *wire.Migrate) bool {
 		if fromHub && (slices.Contains(part.Duplicates, c.self) || slices.Contains(part.Represented, c.self)) {
 			pid := int(m.Partition)
 			c.setCopy(pid, c.plan.CopyAbsorbed(pid, c.self, c.report.Copies[pid]))
+			if planted.Is(planted.DroppedBeforeAllDone) {
+				c.drop(pid)
+			}
 			c.done(from, m)
 			return true
 		}
@@ -91,10 +95,11 @@ func (c *Core) list(to uint16, m *wire.Migrate) {
 // lost message nothing is applied until it has come again.
 func (c *Core) apply(from uint16, m *wire.Migrate) bool {
 	got := &c.got[m.Partition]
-	if m.Seq > *got+1 {
+	anyOrder := planted.Is(planted.FillOutOfOrder) && m.Seq > *got
+	if m.Seq > *got+1 && !anyOrder {
 		return false
 	}
-	if m.Seq == *got+1 {
+	if m.Seq == *got+1 || anyOrder {
 		for i := range m.Records {
 			r := &m.Records[i]
 			if r.Digest.Partition() != int(m.Partition) {
@@ -116,7 +121,8 @@ func (c *Core) apply(from uint16, m *wire.Migrate) bool {
 func (c *Core) filled(from uint16, m *wire.Migrate) bool {
 	pid := int(m.Partition)
 	k := c.report.Copies[pid]
-	if c.got[pid]+1 != m.Seq || k.Key != c.view.Key || k.State == partition.None || k.State == partition.Spare {
+	missing := c.got[pid]+1 != m.Seq && !planted.Is(planted.FullTooSoon)
+	if missing || k.Key != c.view.Key || k.State == partition.None || k.State == partition.Spare {
 		return false
 	}
 	k.State = partition.Full

@@ -7,6 +7,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/partition"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -84,7 +85,7 @@ func (c *Core) skip(j *job) {
 // absorbed. These come first and duplicates last: were a duplicate Full before them, a View change now would
 // leave copies that count as equal and are not.
 func (c *Core) fills(part *partition.Part) []uint16 {
-	if len(part.Duplicates) == 0 {
+	if len(part.Duplicates) == 0 || planted.Is(planted.AbsorbedNotFilled) {
 		return part.Fill
 	}
 	all := slices.DeleteFunc(slices.Clone(part.WriteSet), func(m uint16) bool { return m == c.self })
@@ -205,6 +206,10 @@ func (c *Core) begin(j *job) {
 	case telling:
 		c.ask(j, j.targets, &wire.Migrate{Step: wire.StepAbsorbed})
 	case draining:
+		if planted.Is(planted.DrainSkipped) {
+			c.next(j)
+			return
+		}
 		c.out.Drain = append(c.out.Drain, j.pid)
 	case handing:
 		c.ask(j, j.targets, &wire.Migrate{Step: wire.StepHandoff})

@@ -28,6 +28,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/partition"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -300,7 +301,7 @@ func (c *Core) Confirm(node cluster.NodeID) {
 	c.confirmed[i] = true
 	for pid := range c.plan.Parts {
 		part := &c.plan.Parts[pid]
-		if part.Master == uint16(i) && c.report.Established[pid].Less(part.Established) {
+		if part.Master == uint16(i) && !planted.Is(planted.EstablishedIgnored) && c.report.Established[pid].Less(part.Established) {
 			c.report.Established[pid] = part.Established
 			c.out.Persist = true
 		}

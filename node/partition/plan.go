@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 )
 
 // Plan says for one namespace and one View who serves each partition and what
@@ -141,7 +142,7 @@ func (b *planner) plan(pid int, part *Part) {
 	s := b.survey(pid, row)
 	part.Proven = s.established
 	switch {
-	case s.master == Nobody && (!s.established.IsZero() || s.records):
+	case s.master == Nobody && (!s.established.IsZero() && !planted.Is(planted.MissingStartsFresh) || s.records):
 		part.Established, part.Heir = s.established, b.heir(row)
 		return
 	case !s.records:
@@ -150,7 +151,7 @@ func (b *planner) plan(pid int, part *Part) {
 		return
 	}
 	part.Available, part.Master, part.Established, part.best = true, s.master, b.key, s.best
-	if b.absence != nil {
+	if b.absence != nil && !planted.Is(planted.AbsenceForgotten) {
 		b.forget(row, part, &s)
 	}
 	b.writeSet(row, part)
@@ -199,7 +200,7 @@ func (b *planner) survey(pid int, row []uint16) survey {
 		if c.State == Full || c.State == Subset {
 			s.copies++
 		}
-		if c.State != Full || c.Key.Less(s.established) {
+		if c.State != Full || c.Key.Less(s.established) && !planted.Is(planted.OlderCopyServes) {
 			continue
 		}
 		switch {
@@ -349,6 +350,8 @@ func (p *Plan) CopyAfter(pid int, member uint16, before Copy) Copy {
 		return Copy{}
 	case part.InSync(before) && slices.Contains(part.WriteSet, member):
 		return Copy{State: Full, Empty: before.Empty, Key: p.Key}
+	case replica && planted.Is(planted.LackingCopyIsFull):
+		return Copy{State: Full, Key: p.Key}
 	case replica:
 		return Copy{State: Subset, Empty: before.Empty || before.State == None, Key: p.Key}
 	case before.State == None || before.State == Spare:

@@ -138,6 +138,9 @@ func (d *Data) checkCopies(index, pid int) {
 		if first == nil {
 			first = s
 		}
+		if d.contents(first, pid) != d.contents(s, pid) {
+			d.W.fail("node%d and node%d hold different records under equal versions in partition %d", first.a.n.ID, n.ID, pid)
+		}
 		if first.store.Partition(pid).Digest64 != s.store.Partition(pid).Digest64 {
 			d.W.fail("node%d and node%d hold different copies of partition %d: %s", first.a.n.ID, n.ID, pid, d.difference(first, s, pid))
 		}
@@ -145,6 +148,21 @@ func (d *Data) checkCopies(index, pid int) {
 	if masters != 1 {
 		d.W.fail("partition %d has %d masters, want one; %s", pid, masters, d.describe())
 	}
+}
+
+// contents is a hash of the writes that a copy holds, whatever their versions.
+func (d *Data) contents(s *space, pid int) (sum uint64) {
+	for _, k := range d.keys {
+		if k.pid() != pid || k.space != s.id {
+			continue
+		}
+		if m, b, ok := s.store.Get(&k.digest, nil); ok && !m.Tombstone {
+			sum = (sum ^ writeOf(b)) * 1099511628211
+		} else {
+			sum *= 1099511628211
+		}
+	}
+	return sum
 }
 
 // checkCopy asserts that a node holds a copy of a partition if it is a

@@ -20,6 +20,7 @@ var (
 	seedFirst    = flag.Uint64("first", 1, "the first seed of TestSeeds")
 	scenarioFlag = flag.String("scenario", "", "run every seed in this scenario, not in the one its number names")
 	twiceFlag    = flag.Int("twice", 3, "how many seeds are run twice and must give the same trace")
+	firstFailure = flag.Bool("first-failure", false, "stop at the first seed that fails")
 	soakFile     = flag.String("soak", "", "run seeds until told to stop, and append those that fail to this file")
 )
 
@@ -114,6 +115,12 @@ func (t *tally) one(seed uint64) {
 	}
 }
 
+func (t *tally) failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.failures) > 0
+}
+
 func noteFailure(f string) {
 	out, err := os.OpenFile(*soakFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err == nil {
@@ -137,7 +144,7 @@ func sweep(next func() (seed uint64, ok bool)) *tally {
 				mu.Lock()
 				seed, ok := next()
 				mu.Unlock()
-				if !ok {
+				if !ok || *firstFailure && t.failed() {
 					return
 				}
 				t.one(seed)
@@ -168,7 +175,7 @@ func TestSeeds(t *testing.T) {
 		sum.seeds, sum.virtual.Seconds(), sum.ops, sum.events, time.Since(began).Round(time.Millisecond), sum.virtual.Seconds()/cpu.Seconds())
 	t.Logf("faults: %s", describeFired(sum.fired))
 	t.Logf("%d versions discarded by merges, %d counted", sum.counted[0], sum.counted[1])
-	if *seedCount >= 40 && *scenarioFlag == "" {
+	if *seedCount >= 40 && *scenarioFlag == "" && !*firstFailure {
 		for _, k := range faultKinds {
 			if sum.fired[k] == 0 {
 				t.Errorf("no seed had the fault %q: the seeds prove nothing about it", k)

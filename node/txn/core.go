@@ -7,6 +7,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/hlc"
+	"headroom/node/planted"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
@@ -98,9 +99,9 @@ func (c *Core) Request(now Now, q *Request) {
 		c.out.Forwards = append(c.out.Forwards, Forward{To: p.Master, Req: q})
 	case now.Mono >= now.Lease:
 		c.park(q)
-	case !q.isRead() && q.View != 0 && q.View != c.tag:
+	case !q.isRead() && q.View != 0 && q.View != c.tag && !planted.Is(planted.OldMapNotFenced):
 		c.fenced(q)
-	case q.isRead() && len(p.Duplicates) == 0:
+	case q.isRead() && (len(p.Duplicates) == 0 || planted.Is(planted.DuplicatesNotResolved)):
 		c.read(now, q)
 	default:
 		c.start(now, p, q)
@@ -283,7 +284,12 @@ func (c *Core) stamp(now Now, old record.Version) record.Version {
 	}
 	_ = c.clock.Receive(old.Stamp, now.WallMS) // a stamp too far ahead does not move the clock ...
 	v.Stamp = c.clock.Now(now.WallMS)
-	v.Stamp = max(v.Stamp, old.Stamp+1) // ... so step over it by hand
+	if !planted.Is(planted.StampNotLater) {
+		v.Stamp = max(v.Stamp, old.Stamp+1) // ... so step over it by hand
+	}
+	if planted.Is(planted.EqualVersionsOnBothSides) {
+		v = record.Version{Regime: old.Regime, Stamp: old.Stamp + 1}
+	}
 	return v
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
@@ -148,7 +149,7 @@ func (c *Core) execute(now Now, p *part, o *op) {
 func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	cur, body, ok := c.cfg.Store.Get(&o.req.Digest, c.body[:0])
 	c.body = body[:0]
-	if ok && cur.Version.Newer(o.meta.Version) {
+	if ok && cur.Version.Newer(o.meta.Version) && !planted.Is(planted.AdoptedReplacesNewer) {
 		o.reply = wire.Reply{Status: wire.StatusNotMaster}
 		o.meta, o.body = cur, append(o.body[:0], body...)
 		c.replicate(now, p, o)
@@ -189,7 +190,7 @@ func (c *Core) replicate(now Now, p *part, o *op) {
 	c.ask(o)
 	if len(o.await) == 0 {
 		c.finish(now, o)
-	} else if c.cfg.CommitMaster && !o.replied {
+	} else if (c.cfg.CommitMaster || planted.Is(planted.AckBeforeReplica)) && !o.replied {
 		c.answer(o) // it goes on until the replicas have it: they count as equal to this copy
 	}
 }
@@ -300,6 +301,8 @@ func (c *Core) apply(now Now, from Origin, m *wire.Replicate) {
 		a.Status = wire.StatusNotFound // no copy is needed here any more
 	} else if p == nil || !p.Replica {
 		a.Status = wire.StatusStaleView
+	} else if m.Meta.Tombstone && planted.Is(planted.TombstoneForgotten) {
+		a.Status = wire.StatusOK
 	} else if _, _, _, err := c.cfg.Store.PutNewer(&m.Digest, m.Meta, m.Body); err != nil {
 		a.Status = refused(err)
 	} else {

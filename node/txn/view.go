@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"headroom/node/cluster"
+	"headroom/node/planted"
 	"headroom/node/wire"
 )
 
@@ -42,6 +43,10 @@ func (c *Core) Commit(now Now, v *cluster.View, list []Assignment) {
 // rerun takes an op into a new View, or to a new master, under a new id: an
 // answer that was given before, and is late, must not count.
 func (c *Core) rerun(now Now, o *op) {
+	if o.applied && planted.Is(planted.WritesNotRunAgain) {
+		c.finish(now, o)
+		return
+	}
 	c.stats.Rerun++
 	delete(c.ops, o.id)
 	c.nextID++

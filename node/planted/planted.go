@@ -1,0 +1,86 @@
+// Package planted names bugs that a build with the tag "planted" can switch on
+// one at a time, each the breach of one rule of the protocol, so that a test
+// can show that the simulator finds it. It owns no rule. Without the tag Is is
+// constantly false, and the compiler removes each branch that asks.
+//
+// The invariant to know: a build without the tag behaves as if this package
+// did not exist. Start reading at Rules.
+package planted
+
+// Bug is one of the constants below; zero is none.
+type Bug uint8
+
+// The bugs.
+const (
+	CommitBeforeFence Bug = iota + 1
+	IntegerMajority
+	StaleCommit
+	AnswersWhileFrozen
+	LowerBallotPromised
+	CounterReused
+	PromiseNotPersisted
+	OldIncarnationIsMember
+	CommitNotResent
+	RestartUnnoticed
+	LeaseCountsFromReceipt
+	LeaseAcrossViews
+	FrozenGrantsLeases
+	RefusedPortBelievedAlone
+	AckBeforeReplica
+	OldMapNotFenced
+	DuplicatesNotResolved
+	StampNotLater
+	AdoptedReplacesNewer
+	WritesNotRunAgain
+	TombstoneForgotten
+	EqualVersionsOnBothSides
+	AbsorbedNotFilled
+	FillOutOfOrder
+	FullTooSoon
+	DrainSkipped
+	DroppedBeforeAllDone
+	EstablishedIgnored
+	ConflictNotCounted
+	OlderCopyServes
+	MissingStartsFresh
+	LackingCopyIsFull
+	AbsenceForgotten
+	End // one more than the last
+)
+
+// Rules says for each bug which rule it breaks.
+var Rules = [End]string{
+	CommitBeforeFence:        "a commit waits for the leases of those left out",
+	IntegerMajority:          "every proposed member must accept, not half of them",
+	StaleCommit:              "messages of an older View are inert",
+	AnswersWhileFrozen:       "a member answers nothing between acceptance and commit",
+	LowerBallotPromised:      "a lower ballot is not promised",
+	CounterReused:            "counters of Views grow strictly",
+	PromiseNotPersisted:      "promises outlast a restart",
+	OldIncarnationIsMember:   "a member is a node in one incarnation",
+	CommitNotResent:          "a member seen with an older View is sent the commit again",
+	RestartUnnoticed:         "an unknown incarnation triggers a View change",
+	LeaseCountsFromReceipt:   "a lease counts from the sending of the pulse that was echoed",
+	LeaseAcrossViews:         "a lease needs the echo under the same View",
+	FrozenGrantsLeases:       "a frozen member grants no lease",
+	RefusedPortBelievedAlone: "a refused port needs a second member",
+	AckBeforeReplica:         "a write is acknowledged when every replica has it",
+	OldMapNotFenced:          "writes by the map of an older View are fenced",
+	DuplicatesNotResolved:    "a miss on a master with unresolved duplicates resolves them first",
+	StampNotLater:            "a write has a later stamp than what it replaces",
+	AdoptedReplacesNewer:     "an adopted write does not replace a newer one",
+	WritesNotRunAgain:        "writes in flight at a change run again before they are acknowledged",
+	TombstoneForgotten:       "every replica keeps the tombstone of a delete",
+	EqualVersionsOnBothSides: "the two sides of a split never write equal versions",
+	AbsorbedNotFilled:        "replicas in sync get what was absorbed",
+	FillOutOfOrder:           "a fill is applied in order",
+	FullTooSoon:              "a copy is full when all of its fill has come",
+	DrainSkipped:             "a partition is drained before its handover",
+	DroppedBeforeAllDone:     "a copy is dropped on the word of the final master only",
+	EstablishedIgnored:       "a master's commit establishes its copies",
+	ConflictNotCounted:       "every version that a merge discards is counted",
+	OlderCopyServes:          "an older copy does not serve",
+	MissingStartsFresh:       "only partitions that never had data start fresh",
+	AbsenceForgotten:         "a node that was away for too long brings nothing back",
+	LackingCopyIsFull:        "a copy that lacks records is not full",
+}
