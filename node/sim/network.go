@@ -89,6 +89,7 @@ type conn struct {
 	fromInc, toInc cluster.Incarnation
 	queue          []frame
 	busy           bool
+	again          bool // the front frame was lost, or waits at its sender: with the sender it is gone
 	last           cluster.Instant
 	stalledAt      cluster.Instant // first failed try of the frame in front; zero: none
 }
@@ -209,10 +210,13 @@ func (n *Network) next(k connKey, c *conn) {
 		return
 	}
 	d := n.latency() + n.lag(k.from, k.to)
+	c.again = false
 	for i := 0; i < 5 && n.chance(n.cfg.Loss); i++ {
 		d += retransmit
+		c.again = true
 	}
 	if n.chance(n.cfg.SlowFrame) {
+		c.again = true
 		d += time.Duration(n.w.rand.Int64N(int64(slowFrameMax)))
 	}
 	// Frames follow each other without waiting for a round trip, but do not
@@ -222,7 +226,8 @@ func (n *Network) next(k connKey, c *conn) {
 
 func (n *Network) tryDeliver(k connKey, c *conn) {
 	from, to := n.w.Node(k.from), n.w.Node(k.to)
-	broken := n.conns[k] != c || !to.Up || to.Inc != c.toInc || from.Up && from.Inc != c.fromInc
+	broken := n.conns[k] != c || !to.Up || to.Inc != c.toInc || from.Up && from.Inc != c.fromInc ||
+		c.again && !from.Up
 	if n.IsCut(k.from, k.to) && !broken {
 		if c.stalledAt == 0 {
 			c.stalledAt = n.w.now
