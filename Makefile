@@ -17,7 +17,8 @@ build: ## write bin/headroom-*
 
 test: ## unit tests, simulation seeds, virtual networks, a short real run (under 3 minutes)
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) test $$($(GO) list ./... | grep -v /node/sim$$)
+	$(GO) test ./node/sim -seeds $(SEEDS)
 
 check: fmt-check lint test ## what every commit passes
 

@@ -16,7 +16,7 @@ import (
 
 var (
 	seedFlag     = flag.Uint64("seed", 0, "run only this seed, and print what happens")
-	seedCount    = flag.Int("seeds", 200, "how many seeds TestSeeds runs")
+	seedCount    = flag.Int("seeds", 40, "how many seeds TestSeeds runs")
 	seedFirst    = flag.Uint64("first", 1, "the first seed of TestSeeds")
 	scenarioFlag = flag.String("scenario", "", "run every seed in this scenario, not in the one its number names")
 	twiceFlag    = flag.Int("twice", 3, "how many seeds are run twice and must give the same trace")
