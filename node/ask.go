@@ -174,7 +174,11 @@ func printStatus(w io.Writer, s *server.Status) {
 		return
 	}
 	redundancy := "full redundancy"
-	if !s.Redundant {
+	switch {
+	case s.Redundant:
+	case s.PartsLeft == 0:
+		redundancy = "redundancy not confirmed by all members yet"
+	default:
 		redundancy = fmt.Sprintf("%d partitions, %.1f MB left to copy", s.PartsLeft, float64(s.BytesLeft)/1e6)
 	}
 	fmt.Fprintf(w, "view %s, principal %s, %s\n\n", s.ClusterKey, s.Principal, redundancy)

@@ -66,7 +66,7 @@ wait_for() { # wait_for WHAT SECONDS COMMAND...
 
 for n in 1 2 3; do start "$n"; done
 for n in 1 2 3; do wait_for "machine $n does not see three members" 10 sees "$n" 3; done
-status 1 | head -n 7
+status 1 | sed -n 1,7p
 
 kill -KILL "${pid[3]}"
 for n in 1 2; do wait_for "machine $n still counts the dead one" 5 sees "$n" 2; done
