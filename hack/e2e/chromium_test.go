@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,12 +56,18 @@ func openTab(t *testing.T, width int) *tab {
 	if program == "" {
 		t.Skipf("no Chromium here (%s): pages are not opened", strings.Join(browserNames, ", "))
 	}
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "headroom-e2e-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--proxy-server=127.0.0.1:9", "--remote-debugging-port=0", "--remote-allow-origins=http://127.0.0.1",
 		"--user-data-dir="+dir, fmt.Sprintf("--window-size=%d,900", width), "about:blank")
 	cmd.WaitDelay = 5 * time.Second
+	// Its helpers write into dir until they end: all of the group is ended.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := cmd.Start(); err != nil {
 		cancel()
 		t.Fatal(err)
@@ -68,6 +75,12 @@ func openTab(t *testing.T, width int) *tab {
 	t.Cleanup(func() {
 		cancel()
 		_ = cmd.Wait() // killed
+		for range 20 { // a helper that is just being killed may still write
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+		}
+		t.Logf("left behind: %s", dir)
 	})
 	port := debuggingPort(t, dir)
 	ws, err := websocket.Dial(pageURL(t, port), "", "http://127.0.0.1")

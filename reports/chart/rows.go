@@ -84,13 +84,23 @@ func (r Rows) Draw(width float64) Figure {
 		}
 		return frame.X((min(max(v, lo), hi) - lo) / (hi - lo))
 	}
+	// rule draws a vertical line, beside the labels where these stand above.
+	rule := func(v float64, sty draw.LineStyle) {
+		at := frame.X((v - lo) / (hi - lo))
+		if !stacked {
+			dc.StrokeLine2(sty, at, frame.Min.Y, at, frame.Max.Y)
+			return
+		}
+		for i := range r.Rows {
+			mid := frame.Max.Y - vg.Length((float64(i)+0.5)*pitch) - 8
+			dc.StrokeLine2(sty, at, mid-rowBar, at, mid+rowBar/2+2)
+		}
+	}
 	for _, t := range ticks {
-		at := frame.X((t.Value - lo) / (hi - lo))
-		dc.StrokeLine2(line(Grid, 0.8), at, frame.Min.Y, at, frame.Max.Y)
+		rule(t.Value, line(Grid, 0.8))
 	}
 	if z := r.zero(lo, hi); !math.IsNaN(z) {
-		at := frame.X((z - lo) / (hi - lo))
-		dc.StrokeLine2(line(Grey, 1), at, frame.Min.Y, at, frame.Max.Y)
+		rule(z, line(Grey, 1))
 	}
 	for i, row := range r.Rows {
 		mid := frame.Max.Y - vg.Length((float64(i)+0.5)*pitch)

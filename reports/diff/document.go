@@ -243,7 +243,7 @@ func shiftFigure(r *Result, s Shift, id string) *page.Figure {
 }
 
 func shiftTable(s Shift, id string) *page.Table {
-	t := &page.Table{Name: id, Label: "Difference at every percentile", Head: []string{"Response time", s.A, s.B, "difference", "change", "interval, all at once"}}
+	t := &page.Table{Name: id, Label: "Difference at every percentile", Head: []string{"Response time", s.A, s.B, "difference", "change", "interval"}}
 	for _, d := range s.Points {
 		if !d.Supported {
 			t.Rows = append(t.Rows, []page.Cell{{Text: stats.PercentileName(d.P)}, {Text: "not enough samples", Faint: true}, {Text: "not enough samples", Faint: true}, {Text: "unknown", Faint: true}, {Text: "unknown", Faint: true}, {Text: "unknown", Faint: true}})
@@ -355,7 +355,7 @@ func commands(r *Result) (out []page.Block) {
 		if i == 12 {
 			break
 		}
-		out = append(out, page.Heading(x.Name), page.Code(strings.Join(x.Folder.Summary.Command, " ")))
+		out = append(out, page.Heading(x.Name), page.Code(page.Shell(x.Folder.Summary.Command)))
 	}
 	return out
 }

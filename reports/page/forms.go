@@ -204,3 +204,16 @@ func Glance(w io.Writer, d *Document) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// Shell prints a command so that a shell reads the same words again.
+func Shell(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		if w != "" && strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == "" {
+			out[i] = w
+			continue
+		}
+		out[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+	}
+	return strings.Join(out, " ")
+}

@@ -131,7 +131,7 @@ func operations(d *page.Document, f *stats.Facts) {
 func commands(d *page.Document, f *stats.Facts) {
 	command := page.Block(page.Absent("The command was not recorded."))
 	if words := f.Run.Summary.Command; len(words) > 0 {
-		command = page.Code(Shell(words))
+		command = page.Code(page.Shell(words))
 	}
 	blocks := []page.Block{command}
 	if t := eventTable(f); t != nil {
@@ -178,17 +178,4 @@ func stamp(f *stats.Facts) string {
 		}
 	}
 	return ""
-}
-
-// Shell prints a command so that a shell reads the same words again.
-func Shell(words []string) string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		if w != "" && strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == "" {
-			out[i] = w
-			continue
-		}
-		out[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-	}
-	return strings.Join(out, " ")
 }

@@ -269,7 +269,7 @@ func TestLostWritesAreStamped(t *testing.T) {
 }
 
 func TestCommandsCanBePasted(t *testing.T) {
-	got := Shell([]string{"headroom-loadgen", "--fault", "kill node3 @10s", "it's", ""})
+	got := page.Shell([]string{"headroom-loadgen", "--fault", "kill node3 @10s", "it's", ""})
 	if want := `headroom-loadgen --fault 'kill node3 @10s' 'it'\''s' ''`; got != want {
 		t.Errorf("Shell = %s, want %s", got, want)
 	}

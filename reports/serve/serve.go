@@ -39,7 +39,7 @@ const (
 )
 
 // documents are the files that make a folder worth listing.
-var documents = []string{"run.json", "knee.json", "matrix.json", "overload.json", "calibrate.json"}
+var documents = []string{"device.json", "run.json", "knee.json", "matrix.json", "overload.json", "calibrate.json"}
 
 // Config is what a Server shows and how.
 type Config struct {

@@ -34,8 +34,48 @@ func Load(dir string) (run *result.Run, problems []string, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
+	} else {
+		problems = cut(dir)
 	}
 	return run, append(problems, absent(dir, run)...), nil
+}
+
+// cut names the CSV files that were cut short: result leaves out a last line
+// that does not end, without a word.
+func cut(dir string) (out []string) {
+	files := []string{"series.csv", "events.csv", "generator.csv"}
+	more, _ := filepath.Glob(filepath.Join(dir, "nodes", "*.csv"))
+	for _, f := range more {
+		files = append(files, filepath.Join("nodes", filepath.Base(f)))
+	}
+	for _, name := range files {
+		switch end, err := lastByte(filepath.Join(dir, name)); {
+		case errors.Is(err, io.EOF):
+			out = append(out, name+" has no header line and is left out.")
+		case err == nil && end != '\n':
+			out = append(out, name+" is damaged: it ends within a line, which is left out; what came after is missing.")
+		}
+	}
+	return out[:min(len(out), maxProblems)]
+}
+
+// lastByte returns a file's last byte, io.EOF for an empty file.
+func lastByte(path string) (byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if info.Size() == 0 {
+		return 0, io.EOF
+	}
+	var b [1]byte
+	_, err = f.ReadAt(b[:], info.Size()-1)
+	return b[0], err
 }
 
 // absent names the files a complete run folder has and this one has not.

@@ -26,29 +26,48 @@ import (
 
 // Files are the documents that make a folder a study, in the order in which
 // they are looked for.
-var Files = []string{result.KneeFile, result.OverloadFile, result.MatrixFile, result.CalibrateFile}
+var Files = []string{deviceFile, result.KneeFile, result.OverloadFile, result.MatrixFile, result.CalibrateFile}
 
 // Document reads the study in dir and returns its report. The error is
 // fs.ErrNotExist when dir holds no study.
 func Document(dir string) (*page.Document, error) {
+	var dev device
+	if err := result.ReadStudy(dir, deviceFile, deviceFormat, &dev); !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return nil, err
+		}
+		return deviceDocument(dir, &dev)
+	}
 	var knee result.Knee
 	if err := result.ReadStudy(dir, result.KneeFile, result.KneeFormat, &knee); !errors.Is(err, fs.ErrNotExist) {
-		return kneeDocument(dir, &knee), err
+		if err != nil {
+			return nil, err
+		}
+		return kneeDocument(dir, &knee), nil
 	}
 	var over result.Overload
 	if err := result.ReadStudy(dir, result.OverloadFile, result.OverloadFormat, &over); !errors.Is(err, fs.ErrNotExist) {
-		return overloadDocument(dir, &over), err
+		if err != nil {
+			return nil, err
+		}
+		return overloadDocument(dir, &over), nil
 	}
 	var matrix result.Matrix
 	if err := result.ReadStudy(dir, result.MatrixFile, result.MatrixFormat, &matrix); !errors.Is(err, fs.ErrNotExist) {
-		return matrixDocument(&matrix), err
+		if err != nil {
+			return nil, err
+		}
+		return matrixDocument(&matrix), nil
 	}
 	var cal result.Calibration
 	err := result.ReadStudy(dir, result.CalibrateFile, result.CalibrateFormat, &cal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s holds no study (%s): %w", dir, strings.Join(Files, ", "), fs.ErrNotExist)
 	}
-	return calibrateDocument(&cal), err
+	if err != nil {
+		return nil, err
+	}
+	return calibrateDocument(&cal), nil
 }
 
 // begin starts a document with what all studies share.
@@ -106,7 +125,7 @@ func command(words []string) page.Block {
 	if len(words) == 0 {
 		return page.Absent("The command was not recorded.")
 	}
-	return page.Code(runs.Shell(words))
+	return page.Code(page.Shell(words))
 }
 
 func figure(name string, p chart.Panel) *page.Figure {

@@ -129,3 +129,16 @@ func TestFoldersWithoutAStudyAreToldApart(t *testing.T) {
 		t.Errorf("Document of another version = %v, want an error that names it", err)
 	}
 }
+
+func TestADeviceIsQualifiedWithItsDilation(t *testing.T) {
+	dir := t.TempDir()
+	if err := sample.Large(dir, sample.Size{Seconds: 10, Operations: 2, Nodes: 1, Samples: 300}); err != nil {
+		t.Fatal(err)
+	}
+	kinds := []map[string]any{{"kind": "read", "count": 900, "response_us": result.Percentiles{P99: ptr(700)}}, {"kind": "block-write", "response_us": result.Percentiles{Infinite: []string{"p99"}}}}
+	says(t, document(t, dir, deviceFile, map[string]any{"format": deviceFormat, "path": "/dev/x", "class": "nvme", "class_why": "its name", "size_bytes": 1 << 30, "rate_ops_per_s": 3000, "act_x": 1.0,
+		"limits": []string{"5 % over 1 ms"}, "passed": true, "slices": []map[string]any{{"t_s": 0, "seconds": 5, "kinds": kinds, "over": []float64{0.013}, "passed": true}},
+		"searched": []map[string]any{{"rate_ops_per_s": 6000, "passed": false, "why": "too slow"}}, "emulation": map[string]any{"profile": "nvme-x", "dilation": 20}}),
+		"# The emulated device nvme-x passes at 3.00k ops/s (1x of ACT), time stretched 20 times.", "driven at 150 ops/s: latencies and limits here are 20 times", "| 0 to 5 s (the worst) | passed | 1.3 % | 700 µs |", "Limits: 5 % over 1 ms.",
+		"| 6.00k ops/s | **failed** | too slow |")
+}
