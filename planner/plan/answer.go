@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"headroom/workloads/units"
 )
@@ -114,6 +115,7 @@ func (m *maker) curve(c *choice, kinds []machine) ([]Chance, *int) {
 	first, _ := m.least(c.layout)
 	var list []Chance
 	ok := [][]bool{}
+	m.prepare(c.layout, step)
 	begin := c.layout.Nodes - curveBelow*step
 	for begin < first {
 		begin += step
@@ -144,6 +146,19 @@ func (m *maker) curve(c *choice, kinds []machine) ([]Chance, *int) {
 		}
 	}
 	return list, &list[best].Nodes
+}
+
+// prepare computes the shapes of a curve on all cores.
+func (m *maker) prepare(l Layout, step int) {
+	var wg sync.WaitGroup
+	first, _ := m.least(l)
+	for i := -curveBelow; i <= curveAbove; i++ {
+		at := l
+		if at.Nodes += i * step; at.Nodes >= first && at.Nodes <= MaxNodes {
+			wg.Go(func() { m.shapes.Of(at) })
+		}
+	}
+	wg.Wait()
 }
 
 // regret of having chosen the j-th number of nodes in draw i.
