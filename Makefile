@@ -23,7 +23,8 @@ test: ## unit tests, simulation seeds, virtual networks, a short real run (under
 check: fmt-check lint test ## what every commit passes
 
 race: ## the packages with goroutines under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race ./node/transport/... ./node/disk ./node/storage ./node/client ./node/server ./loadgen/...
+	CGO_ENABLED=1 $(GO) test -race ./node/transport/... ./node/disk/... ./node/client ./node/server ./loadgen/...
+	CGO_ENABLED=1 $(GO) test -race ./node/storage -crash-ops 30
 
 sim: ## simulation seeds: make sim SEEDS=2000
 	$(GO) test ./node/sim -run 'TestSeeds|SameTrace' -count 1 -seeds $(SEEDS) -twice $(or $(TWICE),3) -timeout 0 -v

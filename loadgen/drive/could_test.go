@@ -9,7 +9,7 @@ import (
 
 func TestCouldTellsMoreThanAnyRunNeeds(t *testing.T) {
 	rate, err := Could(Config{Workload: mixOf(t, "get:90,put:10"), Target: target.NewFake(), Rate: 10, Lanes: 2}, 100*time.Millisecond)
-	if err != nil || rate < 50_000 { // a starved machine; a quiet one does millions
+	if err != nil || rate < 1000 { // a starved machine under the race detector; a quiet one does millions
 		t.Errorf("Could = %v, %v", rate, err)
 	}
 }

@@ -110,16 +110,19 @@ func TestAStallShowsInResponseAsArithmeticSays(t *testing.T) {
 	get := r.Operations["get"]
 	n := duration.Seconds() * rate
 	want := (stall.Seconds() - n/1000/rate) * 1e6
-	if got := value(get.Response.P999); math.Abs(got-want) > 0.05*want {
-		t.Errorf("response p99.9 = %.0f us, want %.0f", got, want)
+	// A busy machine adds its own delays, and takes none away.
+	atLeast := func(name string, got, want float64) {
+		t.Helper()
+		if got < 0.9*want || got > want+stall.Seconds()*1e6 {
+			t.Errorf("%s = %.0f us, want %.0f", name, got, want)
+		}
 	}
+	atLeast("response p99.9", value(get.Response.P999), want)
 	// 2 of 3.2 s of arrivals wait evenly between 2 s and none: the median is the
 	// wait of those that came (3.2/2)/2 of the way before the stall's end.
 	want = (stall.Seconds() - duration.Seconds()/2) * 1e6
-	if got := value(get.Response.P50); math.Abs(got-want) > 0.2*want {
-		t.Errorf("response p50 = %.0f us, want %.0f", got, want)
-	}
-	if got := value(get.Service.P999); got < 0 || got > 200_000 {
+	atLeast("response p50", value(get.Response.P50), want)
+	if got := value(get.Service.P999); got < 0 || got > stall.Seconds()*1e6/2 {
 		t.Errorf("service p99.9 = %.0f us: the stall hit %d of %.0f operations", got, inFlight, n)
 	}
 	if r.Queued == 0 {
