@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"hash/fnv"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -277,13 +278,7 @@ func (n *Node) judgeCopies(ns *namespace, r *partition.Report, rec storage.Recov
 			ns.store.Drop(pid)
 		}
 		if k.State == partition.Full && !clean {
-			// A crash may have taken what was not durable, so no other copy
-			// equals this one, and any that went on is better; if none did,
-			// it serves. So its View becomes one of its own, just before.
-			if r.Established[pid] == k.Key {
-				r.Established[pid] = n.before(k.Key)
-			}
-			k.Key = n.before(k.Key)
+			k.Key = n.apart(k.Key)
 		}
 	}
 	for _, pid := range rec.LostPartitions {
@@ -298,9 +293,15 @@ func (n *Node) judgeCopies(ns *namespace, r *partition.Report, rec storage.Recov
 	}
 }
 
-// before is a View key that only this incarnation has, and that precedes k.
-func (n *Node) before(k cluster.ViewKey) cluster.ViewKey {
-	return cluster.ViewKey{Counter: max(k.Counter, 2) - 1, Proposer: n.id, Inc: n.inc}
+// apart is the key that a copy of View k has after a crash, which may have
+// taken what was not durable: no other copy equals it, so whichever serves
+// takes in the others; any copy of a later View is better; and it is as good
+// as the View it was in, so that it serves if nobody went on.
+func (n *Node) apart(k cluster.ViewKey) cluster.ViewKey {
+	h := fnv.New64a()
+	_ = binary.Write(h, binary.LittleEndian, []uint64{uint64(n.id), uint64(n.inc)}) // never fails (hash.Hash)
+	k.Inc += cluster.Incarnation(h.Sum64()>>3 | 1)
+	return k
 }
 
 func (ns *namespace) dropAll() {

@@ -155,7 +155,10 @@ func (e *Engine) Put(d *record.Digest, m record.Meta, body []byte) error {
 
 // PutNewer is Put if m.Version is newer than that of the record that is
 // there, or none is. It returns whether it stored, and what was there. An
-// older version is no error, whatever the state of the memory.
+// older version is no error, whatever the state of the memory. What it stores
+// comes from other nodes, which have accepted it: it stops only when there is
+// no room at all, so that a write a master took is not in doubt because its
+// replica is a little fuller.
 func (e *Engine) PutNewer(d *record.Digest, m record.Meta, body []byte) (applied bool, old record.Meta, existed bool, err error) {
 	return e.store(d, &m, body, true)
 }
@@ -181,7 +184,7 @@ func (e *Engine) store(d *record.Digest, m *record.Meta, body []byte, onlyNewer 
 		err = ErrClosed
 	case len(body) > record.MaxSize:
 		err = record.ErrTooBig
-	case !m.Tombstone && e.stopWrites():
+	case !m.Tombstone && !onlyNewer && e.stopWrites():
 		err = ErrStopWrites
 	case !m.Tombstone && !onlyNewer && e.log != nil && e.log.stopWrites(p):
 		err = ErrDeviceFull

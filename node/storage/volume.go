@@ -99,6 +99,7 @@ type volume struct {
 	mu       sync.Mutex // guards all below; taken after shard.mu, never while reading or writing the device
 	blocks   []block
 	free     []uint32 // first freed first
+	hand     uint32   // where the search for a sparse block goes on
 	waiting  []limbo
 	victims  []uint32
 	open     [purposes]*buffer
@@ -201,7 +202,7 @@ func (v *volume) nextBufferLocked(why purpose, tombstone bool) (*buffer, error) 
 		return nil, ErrOverload
 	case v.full && why == fromClients && !tombstone:
 		return nil, ErrDeviceFull
-	case len(v.free) <= reserve && len(v.free)+len(v.waiting)+len(v.victims) > reserve:
+	case len(v.free) <= reserve && (len(v.free)+len(v.waiting)+len(v.victims) > reserve || v.sparseLocked()):
 		v.stats.Overloads++ // flushing and defragmenting make room
 		v.log.kick(v)
 		return nil, ErrOverload
@@ -212,6 +213,15 @@ func (v *volume) nextBufferLocked(why purpose, tombstone bool) (*buffer, error) 
 		v.closeLocked(b, why)
 	}
 	return v.beginLocked(why), nil
+}
+
+// sparseMost is the percentage of live bytes up to which defragmentation
+// below any mark is worth its writes when there is no room: tenfold.
+const sparseMost = 90
+
+// sparseLocked reports whether defragmentation can make room.
+func (v *volume) sparseLocked() bool {
+	return v.live*100 < int64(len(v.blocks))*int64(v.room())*sparseMost
 }
 
 func (v *volume) beginLocked(why purpose) *buffer {

@@ -170,7 +170,27 @@ func (v *volume) victim() (n uint32, seq uint64, ok bool) {
 			return n, b.seq, true
 		}
 	}
+	if v.failed == nil && len(v.free)+len(v.waiting) <= defragReserve+deleteReserve+2 && v.sparseLocked() {
+		return v.sparsestLocked()
+	}
 	return 0, 0, false
+}
+
+// searchMost bounds the blocks that one search for a sparse one looks at.
+const searchMost = 4096
+
+// sparsestLocked finds the block with the fewest live bytes among the next
+// ones: when all blocks were filled at the same time, as after a load, they
+// empty at the same pace, and room runs out before any is below the mark.
+func (v *volume) sparsestLocked() (n uint32, seq uint64, ok bool) {
+	least := uint32(v.room() * sparseMost / 100)
+	for range min(searchMost, len(v.blocks)) {
+		v.hand = (v.hand + 1) % uint32(len(v.blocks))
+		if b := &v.blocks[v.hand]; b.state == blockUsed && b.live < least {
+			n, seq, ok, least = v.hand, b.seq, true, b.live
+		}
+	}
+	return n, seq, ok
 }
 
 func (v *volume) requeue(n uint32, seq uint64) {
