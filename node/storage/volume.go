@@ -15,8 +15,10 @@ const (
 	// maxQueue bounds the bytes of full buffers that wait for the device;
 	// beyond it a write is refused with ErrOverload.
 	maxQueue = 64 << 20
-	// cacheBytes of blocks flushed last stay in memory for reads.
+	// cacheBytes of blocks flushed last stay in memory for reads, but at most
+	// one in cacheShare: a small device is not all cache.
 	cacheBytes = 32 << 20
+	cacheShare = 128
 	// defragReserve and deleteReserve are blocks that only defragmentation,
 	// and deletes, may still take: two buffers being filled and as many being
 	// flushed.
@@ -412,7 +414,7 @@ func (v *volume) writtenLocked(pieces []piece) {
 		v.cached = append(v.cached, p.b)
 		v.judgeLocked(p.b.block)
 	}
-	for len(v.cached)*v.size > max(cacheBytes, v.size) {
+	for len(v.cached)*v.size > max(min(cacheBytes, len(v.blocks)*v.size/cacheShare), v.size) {
 		v.evictLocked(v.cached[0])
 		v.cached = v.cached[1:]
 	}
