@@ -67,7 +67,7 @@ var layers = map[string][]string{
 	"planner/examples": {},
 	"planner/model":    {"node/cluster", "node/record"},
 	"planner/fit":      {"loadgen/result", "node/disk/profile", "planner/model", "workloads"},
-	"planner/verify":   {"loadgen/result", "planner/model", "planner/plan"},
+	"planner/verify":   {"loadgen/result", "node/disk/profile", "planner/catalog", "planner/model", "planner/plan", "workloads"},
 	"planner/plan":     {"node/cluster", "node/partition", "node/record", "planner/catalog", "planner/examples", "planner/model", "workloads", "workloads/units"},
 	"planner":          {"planner/...", "workloads/units"},
 

@@ -36,6 +36,7 @@ type options struct {
 	dir      string
 	rate     string
 	phase    time.Duration
+	profile  string
 }
 
 // parseOptions reads the flags of a verb.
@@ -59,6 +60,7 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 	case "verify":
 		f.StringVar(&o.dir, "out", "", "`DIR` for the run folders and the card (default runs/verify-PLAN)")
 		f.StringVar(&o.rate, "rate", "", "`RATE` of the miniature (default 1k/s)")
+		f.StringVar(&o.profile, "device", "", "device `PROFILE`, shipped or a file, with the times of emulated devices; rates are the machine type's (default nvme)")
 		f.DurationVar(&o.phase, "phase", 10*time.Second, "how long each state is watched")
 		f.StringVar(&o.model, "model", "", "model `FILE` whose errors are raised to what is found")
 	case "fit":

@@ -60,7 +60,7 @@ func runVerify(ctx context.Context, o *options, out io.Writer) error {
 // verification reads the flags.
 func (o *options) verification(p *plan.Plan) (verify.Config, error) {
 	host, _ := os.Hostname()
-	cfg := verify.Config{Plan: p, Dir: o.dir, Phase: o.phase, Now: time.Now(), Host: fmt.Sprintf("%s, %d cores", host, runtime.NumCPU())}
+	cfg := verify.Config{Plan: p, Dir: o.dir, Phase: o.phase, Profile: o.profile, Now: time.Now(), Host: fmt.Sprintf("%s, %d cores", host, runtime.NumCPU())}
 	if cfg.Dir == "" {
 		cfg.Dir = filepath.Join("runs", "verify-"+strings.TrimSuffix(filepath.Base(o.args[0]), ".json"))
 	}

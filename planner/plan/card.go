@@ -42,6 +42,9 @@ type Miniature struct {
 	// Rates and Bytes are how many times less than planned: 1 is real size.
 	Rates float64 `json:"rates_divided_by"`
 	Bytes float64 `json:"bytes_divided_by"`
+	// Dilation is how many times slower than the real ones emulated devices
+	// ran, 0 without any: every time of a trial is as many times longer.
+	Dilation float64 `json:"dilation,omitempty"`
 	// Emulates says what made the resource that binds scarce.
 	Emulates string `json:"emulates"`
 }

@@ -26,11 +26,14 @@ func (m *miniature) cannotRunFewer() string {
 	return ""
 }
 
+// void reports that the machine, not what was emulated, may have failed.
+func (s *seen) void() bool { return s.hostUse > crowded || s.offSchedule }
+
 // judge writes the verdict into the card. fewer is nil when it was not run.
 func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 	why := m.best.WhyNotFewer
 	switch {
-	case !enough.Holds && enough.hostUse > crowded:
+	case !enough.Holds && enough.void():
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes failed while the machine itself was %.0f %% busy: lower the load (--rate) or use a larger machine", enough.Nodes, enough.hostUse*100)
 	case !enough.Holds:
@@ -42,6 +45,9 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 	case fewer == nil:
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held. Whether %d fail by %s cannot be told here: all nodes of one machine share it", enough.Nodes, why.Nodes, why.Resource)
+	case !fewer.Holds && fewer.void():
+		card.Verdict = plan.NotDistinguishable
+		card.Text = fmt.Sprintf("%d nodes held and %d failed, but while the machine itself was %.0f %% busy: lower the load (--rate) or use a larger machine", enough.Nodes, fewer.Nodes, fewer.hostUse*100)
 	case !fewer.Holds:
 		card.Verdict = plan.Confirmed
 		card.Text = fmt.Sprintf("%d nodes held and %d failed in the state that binds (%s, %s): %s", enough.Nodes, fewer.Nodes, why.State, why.Resource, fewer.Why)
@@ -69,6 +75,9 @@ const bytesError = 0.05
 func (m *miniature) compare(s *seen) []plan.Compared {
 	healthy, lost := m.bytes(m.best.Nodes, "healthy"), m.bytes(m.best.Nodes, "re_replicated")
 	list := []plan.Compared{compared("bytes of the fullest node, healthy", "bytes", healthy, s.used)}
+	if m.device != nil {
+		list = append(list, m.compareTimes(s)...)
+	}
 	if m.fail > 0 {
 		list = append(list, compared("bytes of the fullest node, re-replicated", "bytes", lost, s.usedAfter),
 			compared("partitions unavailable", "", float64(m.spread(m.best.Nodes, "nodes_lost").Unavailable), float64(s.unavailable)))

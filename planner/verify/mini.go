@@ -21,7 +21,8 @@ type miniature struct {
 	fail     int     // nodes to kill
 	record   float64 // bytes that a record takes on a node, mean, without its index
 	shapes   *plan.Shapes
-	limit    int64 // memory-limit of each node, 0: none
+	limit    int64   // memory-limit of each node, 0: none
+	device   *device // what nodes keep their records on; nil: memory
 	workload string
 	yaml     []byte
 }
@@ -32,6 +33,7 @@ type emulation int
 const (
 	arithmetic emulation = iota // a rule binds: nothing to emulate
 	memory                      // the nodes' memory limit
+	devices                     // emulated devices of the plan's machine type
 	shared                      // it cannot be told apart on one machine
 )
 
@@ -40,7 +42,9 @@ func emulationOf(resource string) emulation {
 	switch resource {
 	case "index_memory", "memory":
 		return memory
-	case "cpu", "network", "migration_bandwidth", "device_iops", "device_bandwidth", "device_bytes", "read_p99", "write_p99":
+	case "device_iops", "device_bandwidth", "device_bytes", "read_p99", "write_p99":
+		return devices
+	case "cpu", "network", "migration_bandwidth":
 		return shared
 	}
 	return arithmetic
@@ -62,13 +66,29 @@ func shrink(cfg *Config) (*miniature, error) {
 	if load.reads+load.writes <= 0 || load.records < 1 {
 		return nil, fmt.Errorf("the plan has no operations or no records: nothing to run")
 	}
+	if m.kind == devices && load.flash <= 0 {
+		m.kind = shared // a percentile of nodes without devices is that of their CPUs
+	}
+	if m.kind == devices && load.inMemory {
+		return nil, fmt.Errorf("the plan has namespaces in memory and on devices, and %s binds: plan and verify those on devices alone", c.Binding.Resource)
+	}
 	m.record = load.slot
+	if m.kind == devices {
+		m.record = load.flash / load.records
+		cfg.NodeBytes /= flashShare
+	}
 	stored := m.spread(c.Nodes, "healthy").Stored
 	m.card.Nodes = c.Nodes
-	perRecord := load.slot + model.ClusterIndexBytes(load.records)/load.records
+	perRecord := m.record + model.ClusterIndexBytes(load.records)/load.records
 	m.card.Records = int64(min(cfg.NodeBytes/(stored*perRecord), load.records))
 	m.card.Bytes = load.records / float64(m.card.Records)
 	m.card.OpsPerSec = min(cfg.OpsPerSec, load.reads+load.writes)
+	if m.kind == devices {
+		if m.device, err = m.makeDevice(load); err != nil {
+			return nil, err
+		}
+		m.card.OpsPerSec, m.card.Dilation = (load.reads+load.writes)/m.device.dilation, m.device.dilation
+	}
 	m.card.Rates = (load.reads + load.writes) / m.card.OpsPerSec
 	m.card.ValueSize = load.sizes
 	m.emulate(load)
@@ -87,6 +107,8 @@ func (m *miniature) emulate(l load) {
 		full := m.bytes(m.best.Nodes, m.best.Binding.State)
 		m.limit = int64(full / *m.best.Binding.Utilisation / stopWrites)
 		m.card.Emulates = fmt.Sprintf("memory: each node may use %d MiB", m.limit>>20)
+	case devices:
+		m.card.Emulates = fmt.Sprintf("devices of %s, every rate and time slowed down %.0f times (dilated x%.0f), %d MiB on each node", m.best.Type, m.device.dilation, m.device.dilation, m.device.size>>20)
 	case arithmetic:
 		m.card.Emulates = "nothing: what binds is a rule"
 	case shared:
@@ -120,6 +142,9 @@ type load struct {
 	records       float64
 	reads, writes float64 // per second
 	slot          float64 // bytes in memory of the mean record
+	flash         float64 // bytes of all records on devices
+	inMemory      bool    // some namespace keeps its records in memory
+	sync          bool    // some namespace waits for its devices
 	sizes         string  // in the form of a workload
 }
 
@@ -127,7 +152,10 @@ type load struct {
 // their value sizes in proportion to their records.
 func loadOf(r *plan.Requirements) load {
 	var l load
-	type class struct{ bytes, records float64 }
+	type class struct {
+		bytes, records float64
+		flash          bool
+	}
 	var classes []class
 	for i := range r.Namespaces {
 		n := &r.Namespaces[i]
@@ -139,12 +167,13 @@ func loadOf(r *plan.Requirements) load {
 		l.records += records
 		l.reads += (n.Reads.P50 + n.Updates.P50) * peak
 		l.writes += (n.Writes.P50 + n.InsertRate.P50 + n.Updates.P50 + n.Deletes.P50) * peak
+		l.inMemory, l.sync = l.inMemory || !n.Flash, l.sync || n.SyncWrite
 		sizes := n.ValueSizes
 		if len(sizes) == 0 {
 			sizes = []plan.SizeShare{{Bytes: n.ValueBytes.P50, Share: 1}}
 		}
 		for _, s := range sizes {
-			classes = append(classes, class{max(s.Bytes, leastValue), s.Share * records})
+			classes = append(classes, class{max(s.Bytes, leastValue), s.Share * records, n.Flash})
 		}
 	}
 	slices.SortFunc(classes, func(a, b class) int { return int(math.Copysign(1, a.bytes-b.bytes)) })
@@ -155,6 +184,9 @@ func loadOf(r *plan.Requirements) load {
 			body = int(c.bytes)
 		}
 		l.slot += float64(model.SlotBytes(body)) * c.records / max(l.records, 1)
+		if c.flash {
+			l.flash += float64(model.FlashBytes(body)) * c.records
+		}
 		words = append(words, fmt.Sprintf("%.0fB:%.4g", c.bytes, 100*c.records/max(l.records, 1)))
 	}
 	l.sizes = "histogram(" + strings.Join(words, ",") + ")"

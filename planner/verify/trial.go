@@ -36,6 +36,9 @@ type seen struct {
 	gap         float64 // seconds, NaN: no kill
 	unavailable int64   // partitions, the most that was seen
 	hostUse     float64 // of all cores, NaN: unknown
+	offSchedule bool    // the emulated devices were late: the host was too busy
+	healthy     times   // of the phase before the kill
+	lost        times   // and of that after it
 }
 
 // phases of a trial: healthy, then without the killed nodes.
@@ -50,7 +53,11 @@ func (m *miniature) duration() time.Duration {
 func (m *miniature) trial(ctx context.Context, n int) (*seen, error) {
 	dir := filepath.Join(m.cfg.Dir, fmt.Sprintf("nodes-%d", n))
 	l := Load{Dir: dir, Workload: m.workload, Nodes: n, Rate: m.card.OpsPerSec, Duration: m.duration(),
-		Set: []string{fmt.Sprintf("replication-factor=%d", m.best.Copies)}}
+		Warmup: time.Duration(math.Ceil(m.warmUp())) * time.Second, Set: []string{fmt.Sprintf("replication-factor=%d", m.best.Copies)}}
+	if d := m.device; d != nil {
+		l.Device = fmt.Sprintf("emulated:%s@%g", m.file(), d.dilation)
+		l.Set = append(l.Set, fmt.Sprintf("device-size=%d", d.size), fmt.Sprintf("write-block-size=%d", writeBlock), fmt.Sprintf("commit-to-device=%t", d.sync))
+	}
 	if m.limit > 0 {
 		l.Set = append(l.Set, fmt.Sprintf("memory-limit=%d", m.limit))
 	}
@@ -68,6 +75,9 @@ func (m *miniature) trial(ctx context.Context, n int) (*seen, error) {
 	}
 	s := &seen{Trial: plan.Trial{Nodes: n, Killed: m.fail, Run: dir}}
 	m.observe(r, s)
+	if err := m.observeTimes(r, s); err != nil {
+		return nil, err
+	}
 	s.Holds, s.Why = m.holds(r, s)
 	m.cfg.Say("%d nodes: %s", n, s.Why)
 	return s, nil
@@ -148,6 +158,9 @@ func (m *miniature) holds(r *result.Run, s *seen) (bool, string) {
 	if share := s.ok / s.offered; share < served {
 		add("%.2f %% of the operations succeeded", share*100)
 	}
+	for _, t := range m.late(s) {
+		add("%s", t)
+	}
 	if r.Summary.Audit.Lost > 0 {
 		add("%d acknowledged writes were lost", r.Summary.Audit.Lost)
 	}
@@ -189,7 +202,10 @@ func Loadgen(ctx context.Context, l Load) error {
 		return err
 	}
 	args := []string{"run", l.Workload, "--local-nodes", fmt.Sprint(l.Nodes), "--rate", fmt.Sprintf("%.0f/s", l.Rate), "--duration", l.Duration.String(),
-		"--warmup", "2s", "--out", l.Dir, "--json"}
+		"--warmup", l.Warmup.String(), "--out", l.Dir, "--json"}
+	if l.Device != "" {
+		args = append(args, "--device", l.Device)
+	}
 	for _, s := range l.Set {
 		args = append(args, "--set", s)
 	}

@@ -36,8 +36,13 @@ type Config struct {
 	// eight nodes with it at a third of their time.
 	OpsPerSec float64
 	// NodeBytes is what its fullest node holds, default 48 MiB: some thousand
-	// pages of each size class, and seconds to load.
+	// pages of each size class, and seconds to load. A quarter of it where
+	// records lie on an emulated device.
 	NodeBytes float64
+	// Profile names the device profile that gives emulated devices the shape
+	// of their service times, default nvme; rates are those of the machine
+	// type.
+	Profile string
 	// Phase is how long each state is watched, default 10 s.
 	Phase time.Duration
 	Now   time.Time
@@ -57,6 +62,8 @@ type Load struct {
 	Nodes    int
 	Rate     float64
 	Duration time.Duration
+	Warmup   time.Duration
+	Device   string   // of the nodes, as --device of headroom-loadgen; empty: memory
 	Set      []string // KEY=VALUE
 	Faults   []string
 }
@@ -67,6 +74,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.NodeBytes == 0 {
 		c.NodeBytes = 48 << 20
+	}
+	if c.Profile == "" {
+		c.Profile = baseProfile
 	}
 	if c.Phase == 0 {
 		c.Phase = 10 * time.Second
@@ -92,6 +102,11 @@ func Run(ctx context.Context, cfg Config) (*plan.Verification, error) {
 	}
 	if err := os.WriteFile(m.workload, m.yaml, 0o644); err != nil {
 		return nil, err
+	}
+	if m.device != nil {
+		if err := os.WriteFile(m.file(), m.device.real.YAML(), 0o644); err != nil {
+			return nil, err
+		}
 	}
 	card := &plan.Verification{Format: plan.CardFormat, When: cfg.Now.UTC().Format(time.RFC3339), Host: cfg.Host, Binding: m.best.Binding, Miniature: m.card}
 	enough, err := m.trial(ctx, m.best.Nodes)

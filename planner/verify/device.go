@@ -1,0 +1,204 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"time"
+
+	"headroom/node/disk/profile"
+	"headroom/planner/catalog"
+	"headroom/planner/model"
+)
+
+const (
+	// baseProfile gives the emulated device what catalogs do not: how service
+	// times are distributed and how many requests are served at once.
+	baseProfile = "nvme"
+	// leastService is the shortest mean service time, in seconds, that timers
+	// of a busy host emulate within some percent.
+	leastService = 2e-3
+	// flashShare is how much less a node holds of records on devices than in
+	// memory: it is loaded at the pace of a dilated device.
+	flashShare = 4
+	// leastFill keeps the device small, so that the engine's cache of blocks
+	// flushed last (a 128th of the device) holds few of the records.
+	leastFill = 0.35
+	// writeBlock is that of the miniature: a device of some 30 MiB has some
+	// hundred blocks, as one of the real size has many thousand.
+	writeBlock = 128 << 10
+	smallRead  = 4096
+	// lateAfter is how many p99 of the idle device the p99 of reads may take
+	// before a cluster without a target for it counts as overloaded.
+	lateAfter = 4
+)
+
+// device is the emulated device of every node. Rates and times of real are
+// those of the machine type; it runs dilated.
+type device struct {
+	real     *profile.Profile
+	dilation float64
+	size     int64
+	sync     bool // writes wait for the device
+	reads    float64
+	readP99  float64 // limits in seconds of real time, healthy and degraded; 0: none
+	lostP99  float64
+	writeP99 float64
+	lostPut  float64
+}
+
+// latencyBound reports that a percentile binds, not a rate.
+func latencyBound(resource string) bool { return resource == "read_p99" || resource == "write_p99" }
+
+// makeDevice describes the device of the plan's machine type. Where its rate
+// binds, it gives what the plan lets itself use of it (limits.iops,
+// limits.bandwidth): at the plan's limit it is then fully used. Where a
+// percentile binds it is the whole device.
+func (m *miniature) makeDevice(l load) (*device, error) {
+	t, err := m.machineType()
+	if err != nil {
+		return nil, err
+	}
+	p, err := profile.Load(m.cfg.Profile)
+	if err != nil {
+		return nil, err
+	}
+	r := m.cfg.Plan.Requirements
+	iops, band := r.Limits.IOPS.P50, r.Limits.Bandwidth.P50
+	if latencyBound(m.best.Binding.Resource) {
+		iops, band = 1, 1
+	}
+	real := ofType(p, t, iops, band, latencyBound(m.best.Binding.Resource))
+	d := &device{real: real, reads: l.reads, sync: l.sync, readP99: r.Targets.ReadP99, writeP99: r.Targets.WriteP99}
+	d.lostP99, d.lostPut = d.readP99, d.writeP99
+	if v := r.Targets.DegradedReadP99; v > 0 {
+		d.lostP99 = v
+	}
+	if v := r.Targets.DegradedWriteP99; v > 0 {
+		d.lostPut = v
+	}
+	d.dilation = math.Ceil(max((l.reads+l.writes)/m.cfg.OpsPerSec, leastService/real.Mean(profile.Read, smallRead).Seconds(), 1))
+	if d.dilation > profile.MaxDilation {
+		return nil, fmt.Errorf("the plan's %.3g operations/s would be slowed down %.0f times, at most %d are emulated: raise --rate to %.0f/s, or plan a slice of the load",
+			l.reads+l.writes, d.dilation, profile.MaxDilation, math.Ceil((l.reads+l.writes)/profile.MaxDilation))
+	}
+	fill := m.spread(m.best.Nodes, "healthy").Stored * l.flash / t.Bytes()
+	d.size = int64(m.cfg.NodeBytes/max(fill, leastFill)) / writeBlock * writeBlock
+	return d, real.Validate()
+}
+
+// machineType finds the row of the plan's type in its catalogs.
+func (m *miniature) machineType() (*catalog.Type, error) {
+	files := m.cfg.Plan.Requirements.Catalogs
+	if len(files) == 0 {
+		files = catalog.Default()
+	}
+	types, err := catalog.Load(files)
+	if err != nil {
+		return nil, fmt.Errorf("the plan's catalog: %w", err)
+	}
+	for i := range types {
+		if types[i].Name == m.best.Type && types[i].Bytes() > 0 && types[i].ReadIOPS > 0 {
+			return &types[i], nil
+		}
+	}
+	return nil, fmt.Errorf("the plan's catalogs have no type %s with devices and their IOPS: plan again", m.best.Type)
+}
+
+// ofType gives a profile the figures of a machine type. Its channels serve the
+// type's IOPS times a limit and no more; a cap on requests would let bursts
+// through for 10 ms, which are many seconds when dilated. As the planner's
+// simulation, stations of a plan bound by a percentile keep the profile's
+// times and have as many channels as the IOPS need.
+func ofType(p *profile.Profile, t *catalog.Type, iops, band float64, keepTimes bool) *profile.Profile {
+	q := *p
+	q.Name, q.About = t.Name, fmt.Sprintf("%s with the figures of %s, times %.3g (IOPS) and %.3g (bandwidth) as the plan allows", p.Name, t.Name, iops, band)
+	q.Capacity, q.IOPS, q.Stalls, q.Dilation = 0, profile.Caps{}, profile.Stalls{}, 0
+	q.Channels = max(int(math.Round(float64(p.Channels)*t.ReadIOPS/p.MaxRate(profile.Read, smallRead))), 1)
+	q.Channels = min(q.Channels, profile.MaxChannels)
+	q.Bandwidth = profile.Caps{Read: known(t.ReadBytes, t.ReadIOPS*smallRead) * band, Write: known(t.WriteBytes, t.WriteIOPS*smallRead) * band}
+	q.Service = make([]profile.Service, len(p.Service))
+	for i, s := range p.Service {
+		by := 1.0
+		rate := map[profile.Op]float64{profile.Read: t.ReadIOPS, profile.Write: t.WriteIOPS}[s.Op] * iops
+		if mean := p.Mean(s.Op, smallRead).Seconds(); !keepTimes && rate > 0 && mean > 0 {
+			by = float64(q.Channels) / rate / mean
+		}
+		q.Service[i] = slower(s, by)
+	}
+	return &q
+}
+
+// known is v, or what else is at least so if no catalog says.
+func known(v, least float64) float64 {
+	if math.IsNaN(v) {
+		return least
+	}
+	return v
+}
+
+// slower multiplies all times of a row.
+func slower(s profile.Service, by float64) profile.Service {
+	points := make([]profile.Point, len(s.Points))
+	for i, p := range s.Points {
+		points[i] = profile.Point{Q: p.Q, Time: min(time.Duration(float64(p.Time)*by), profile.MaxTime)}
+	}
+	s.Points = points
+	return s
+}
+
+// file is where the profile is written, in the verification's folder.
+func (m *miniature) file() string { return filepath.Join(m.cfg.Dir, "device.yaml") }
+
+// warmUp is how long a node's device needs to take what was loaded, in
+// seconds of the run.
+func (m *miniature) warmUp() float64 {
+	if m.device == nil {
+		return settle
+	}
+	return settle + m.cfg.NodeBytes/m.device.real.Bandwidth.Write*m.device.dilation*1.25
+}
+
+// limits are the p99 that a state must keep, in seconds of the run; 0: none.
+func (d *device) limits(lost bool) (read, write float64) {
+	read, write = d.readP99, d.writeP99
+	if lost {
+		read, write = d.lostP99, d.lostPut
+	}
+	if read <= 0 {
+		read = lateAfter * d.real.Quantile(profile.Read, smallRead, 0.99).Seconds()
+	}
+	return read * d.dilation, write * d.dilation
+}
+
+// simulated samples are enough for a p99 of which 1,000 are beyond.
+const samples = 100_000
+
+// predict simulates the reads of the busiest node's device in a state, as the
+// planner does: mean and p99 in seconds of real time, NaN when overloaded.
+func (m *miniature) predict(n int, state string) (mean, p99 float64) {
+	d := m.device
+	var q, v []float64
+	for i := range 400 {
+		at := (float64(i) + 0.5) / 400
+		q, v = append(q, at), append(v, max(d.real.Quantile(profile.Read, smallRead, at).Seconds(), 1e-9))
+	}
+	service, err := model.NewDist(q, v)
+	if err != nil {
+		return math.NaN(), math.NaN()
+	}
+	rng := rand.New(rand.NewPCG(1, uint64(n)))
+	st := model.Station{Servers: d.real.Channels, Service: service, Rate: d.reads * m.spread(n, state).Masters}
+	times, err := st.Waits(samples, rng)
+	if err != nil {
+		return math.NaN(), math.NaN()
+	}
+	for i, own := range service.Draw(samples, rng) {
+		times[i] += own
+	}
+	// Each node sees its own queue; the p99 of all is near that of the
+	// busiest, as placement is even.
+	sum := model.Summarise(times)
+	return sum.Mean, sum.P99
+}
