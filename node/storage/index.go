@@ -140,6 +140,7 @@ func (e *Engine) enterLocked(p int, d *record.Digest, m *record.Meta, loc uint64
 	head := &e.buckets(sh)[place(&en.digest)>>(32-sh.bits)]
 	en.next, *head = *head, h
 	sh.entries++
+	e.entryCount.Add(1)
 	e.countLocked(p, en, 1)
 	if sh.entries > 1<<sh.bits && sh.bits < maxBits {
 		// Without memory for a larger table the chains get longer: slower,
@@ -191,6 +192,7 @@ func (e *Engine) freeEntryLocked(sh *shard, h uint32, en *entry) {
 	e.entries.free(h)
 	e.indexBytes.Add(-entrySize)
 	sh.entries--
+	e.entryCount.Add(-1)
 }
 
 // countLocked adds an entry to the figures of its partition, sign 1, or
@@ -200,6 +202,7 @@ func (e *Engine) countLocked(p int, en *entry, sign int64) {
 	sh.bytes += sign * int64(en.size)
 	if en.flags&flagTombstone != 0 {
 		sh.tombstones += uint32(sign)
+		e.tombCount.Add(sign)
 	}
 	if en.flags&flagDamaged == 0 {
 		e.sums[p][subBucket(&en.digest)] ^= Fingerprint((*record.Digest)(&en.digest), en.version())

@@ -77,6 +77,7 @@ func (e *Engine) Drop(p int) {
 		}
 	}
 	e.freeTableLocked(sh)
+	e.tombCount.Add(-int64(sh.tombstones))
 	sh.tombstones, sh.bytes = 0, 0
 	e.sums[p] = [SubBuckets]uint64{}
 	if e.log != nil {

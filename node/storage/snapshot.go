@@ -201,7 +201,7 @@ func (e *Engine) forget() {
 			}
 		}
 		e.freeTableLocked(sh)
-		sh.entries, sh.tombstones, sh.bytes = 0, 0, 0
+		e.forgetLocked(sh)
 		e.sums[p] = [SubBuckets]uint64{}
 		sh.mu.Unlock()
 	}
