@@ -137,6 +137,10 @@ type peer struct {
 	partial bool
 	quiet   cluster.ViewKey  // the View all of which it hears and none of which it doubts, and nobody else
 	doubts  []cluster.NodeID // as it reports, sorted
+	// deafFrom is since when it says that it does not hear this node, or later
+	// after a pause of ours; zero: it hears it. deaf: that is a verdict.
+	deafFrom cluster.Instant
+	deaf     bool
 
 	leaseKey  cluster.ViewKey // the View under which leaseFrom counts
 	leaseFrom cluster.Instant // send time of my newest pulse that it echoed under leaseKey
@@ -188,6 +192,11 @@ func New(now cluster.Instant, cfg Config) *Core {
 // View is told to everybody at once.
 func (c *Core) SetView(now cluster.Instant, v *cluster.View, frozen bool) {
 	changed := keyOf(v) != keyOf(c.view)
+	if changed {
+		for _, p := range c.peers {
+			c.out.Changed = c.out.Changed || c.excused(p) // what Peers says of it depends on the View
+		}
+	}
 	c.view, c.frozen = v, frozen
 	if !changed {
 		return
@@ -246,13 +255,21 @@ type Peer struct {
 }
 
 // Peers returns every heard node in ascending order of id. This node hears
-// all of them; whether they hear it and each other is in their Hears.
+// all of them; whether they hear it and each other is in their Hears. A member
+// of the View that has only just begun to say that it does not hear this node
+// counts as hearing it: see excused.
 func (c *Core) Peers() []Peer {
 	ps := make([]Peer, 0, len(c.peers))
 	for _, p := range c.peers {
-		if p.heard {
-			ps = append(ps, Peer{Member: p.member, View: p.view, Frozen: p.frozen, Partial: p.partial, Hears: p.hears})
+		if !p.heard {
+			continue
 		}
+		hears := p.hears
+		if c.excused(p) {
+			i, _ := slices.BinarySearch(hears, c.self.Node)
+			hears = slices.Insert(slices.Clone(hears), i, c.self.Node)
+		}
+		ps = append(ps, Peer{Member: p.member, View: p.view, Frozen: p.frozen, Partial: p.partial, Hears: hears})
 	}
 	return ps
 }

@@ -285,3 +285,52 @@ func TestPulseMeantForAFormerSelfTellsNothingOfWhoIsHeard(t *testing.T) {
 		t.Errorf("peers %+v; want node 1, with what it hears unknown", ps)
 	}
 }
+
+// A process that stood still finds pulses in its buffers that say that nobody
+// hears it. They are a verdict only when those members go on to say so for as
+// long as makes silence one, counted from the end of the pause.
+func TestMembersThatHaveJustLostThisNodeCountAsHearingIt(t *testing.T) {
+	b := newBus(t)
+	c := b.add(2, 1, "two")
+	v := &cluster.View{Key: cluster.ViewKey{Counter: 1, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
+	c.SetView(0, v, false)
+	says := func(at time.Duration, n cluster.NodeID, hears ...cluster.NodeID) {
+		now := cluster.Instant(at)
+		c.Receive(now, &wire.Pulse{Cluster: 7, To: 2, Node: n, Inc: 1, Addr: fmt.Sprint(n), Sent: now, View: v.Key, Hears: hears}, fmt.Sprint(n))
+		c.Tick(now)
+	}
+	heardBy := func(n cluster.NodeID) bool {
+		for _, p := range c.Peers() {
+			if p.Member.Node == n {
+				return contains(p.Hears, 2)
+			}
+		}
+		t.Fatalf("node%d is not heard", n)
+		return false
+	}
+	const beat = DefaultInterval
+	says(beat, 1, 2)
+	says(10*beat, 1) // after a pause of nine beats
+	says(10*beat, 3) // no member: nothing is lost by believing it
+	if !heardBy(1) || heardBy(3) {
+		t.Errorf("right after the pause: heard by the member %v, by a stranger %v; want true, false", heardBy(1), heardBy(3))
+	}
+	c.Take()
+	end := 10*beat + c.timeout(c.find(1))
+	for at := 11 * beat; at < end; at += beat {
+		says(at, 1)
+	}
+	if d := c.Deadline(); !heardBy(1) || d > cluster.Instant(end) {
+		t.Errorf("before the timeout: heard %v, next judgement at %v; want true, by %v", heardBy(1), time.Duration(d), end)
+	}
+	c.Take()
+	says(end, 1)
+	if e := c.Take(); heardBy(1) || !e.Changed {
+		t.Errorf("after the timeout: heard %v, told %v; want false, true", heardBy(1), e.Changed)
+	}
+	says(end+beat, 1, 2)
+	says(end+2*beat, 1)
+	if !heardBy(1) {
+		t.Error("what it said before it heard this node again counts")
+	}
+}

@@ -36,11 +36,15 @@ func (c *Core) Deadline() cluster.Instant {
 // nextJudgement is when silence of p next means something.
 func (c *Core) nextJudgement(p *peer) cluster.Instant {
 	t := c.timeout(p)
+	deaf := cluster.Never
+	if p.deafFrom != 0 && !p.deaf {
+		deaf = p.deafFrom.Add(t)
+	}
 	if p.doubted {
-		return p.quietFrom.Add(t + t/2)
+		return min(deaf, p.quietFrom.Add(t+t/2))
 	}
 	ask := max(p.quietFrom.Add(c.cfg.Interval*askAfter2/2), p.lastSent.Add(c.cfg.Interval/2))
-	return min(p.quietFrom.Add(t), ask)
+	return min(deaf, p.quietFrom.Add(t), ask)
 }
 
 // timeout is the silence of p that makes it doubted: by its rhythm, and by how
@@ -99,6 +103,7 @@ func (c *Core) judge(now cluster.Instant) {
 			continue
 		}
 		t := c.timeout(p)
+		c.judgeDeaf(p, now.Sub(p.deafFrom) >= t)
 		silence := now.Sub(p.quietFrom)
 		if silence >= t && !p.doubted {
 			p.doubted = true
@@ -123,6 +128,38 @@ func (c *Core) judge(now cluster.Instant) {
 			c.lose(now, p, LinkBroken)
 		}
 	}
+}
+
+// listen notes since when p says that it does not hear this node.
+func (c *Core) listen(now cluster.Instant, p *peer) {
+	switch {
+	case c.hearsMe(p):
+		p.deafFrom, p.deaf = 0, false
+	case p.deafFrom == 0:
+		p.deafFrom = now
+		p.due(now) // so that it does
+	}
+}
+
+// judgeDeaf makes it a verdict that p does not hear this node.
+func (c *Core) judgeDeaf(p *peer, timedOut bool) {
+	if p.deafFrom == 0 || p.deaf || !timedOut {
+		return
+	}
+	c.out.Changed = c.out.Changed || c.excused(p)
+	p.deaf = true
+}
+
+// excused reports whether p, a member of the View, says that it does not hear
+// this node, and has not said so for as long as makes silence a verdict. A
+// process that stood still finds such pulses waiting when it goes on, from
+// members that live, hear it in a moment, and may be serving in a View without
+// it by now: was it to leave them at once, it would go on alone with what it
+// had before, and two Views whose members reach each other would answer. It
+// has no lease meanwhile.
+func (c *Core) excused(p *peer) bool {
+	return p.heard && p.deafFrom != 0 && !p.deaf && !p.partial && !contains(p.hears, c.self.Node) &&
+		c.view != nil && c.view.Has(p.member.Node, p.member.Inc) && !planted.Is(planted.OldNewsOfSelfBelieved)
 }
 
 // secondOpinion asks what the other heard nodes report of p: how many of them

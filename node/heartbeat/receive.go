@@ -36,6 +36,7 @@ func (c *Core) Receive(now cluster.Instant, m *wire.Pulse, from string) {
 	}
 	c.stats.Received++
 	c.learn(now, p, m)
+	c.listen(now, p)
 	c.renew(now, p, m)
 	c.gossip(now, m)
 	c.seedAnswered(p, m)
@@ -82,6 +83,7 @@ func (c *Core) accept(now cluster.Instant, p *peer, m *wire.Pulse) bool {
 	p.refusals, p.doubted, p.dead, p.refused, p.misses = 0, false, false, false, 0
 	if !p.heard {
 		p.heard, p.seq, p.timing = true, m.Seq, timing{}
+		p.deafFrom, p.deaf = 0, false
 		c.event(now, p, Appeared)
 		c.changed(now)
 	}
@@ -316,6 +318,9 @@ func (c *Core) checkPause(now cluster.Instant) {
 	c.strain, c.easeAt = min(c.strain+1, maxStrain), c.beats+easeBeats
 	for _, p := range c.peers {
 		p.quietFrom = max(p.quietFrom, now)
+		if p.deafFrom != 0 {
+			p.deafFrom = now // it had nothing to hear
+		}
 		if gap > c.cfg.Timeout/2 {
 			p.leaseKey = cluster.ViewKey{}
 		}
@@ -331,6 +336,9 @@ func (c *Core) checkPause(now cluster.Instant) {
 func (c *Core) Resumed(now cluster.Instant) {
 	for _, p := range c.peers {
 		p.quietFrom, p.leaseKey = max(p.quietFrom, now), cluster.ViewKey{}
+		if p.deafFrom != 0 {
+			p.deafFrom = now
+		}
 	}
 	c.out.Events = append(c.out.Events, Event{Node: c.self.Node, Kind: Paused})
 	c.beat, c.trustFrom = now, now

@@ -26,6 +26,7 @@ const (
 	LeaseAcrossViews
 	FrozenGrantsLeases
 	RefusedPortBelievedAlone
+	OldNewsOfSelfBelieved
 	AckBeforeReplica
 	OldMapNotFenced
 	DuplicatesNotResolved
@@ -64,6 +65,7 @@ var Rules = [End]string{
 	LeaseAcrossViews:         "a lease needs the echo under the same View",
 	FrozenGrantsLeases:       "a frozen member grants no lease",
 	RefusedPortBelievedAlone: "a refused port needs a second member",
+	OldNewsOfSelfBelieved:    "a member that has just said it does not hear this node may yet",
 	AckBeforeReplica:         "a write is acknowledged when every replica has it",
 	OldMapNotFenced:          "writes by the map of an older View are fenced",
 	DuplicatesNotResolved:    "a miss on a master with unresolved duplicates resolves them first",

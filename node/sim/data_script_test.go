@@ -19,7 +19,7 @@ import (
 //	data N [rf=R] [seed=S] [rate=RECORDS/s] [racks=R,R…]   start of every script; all nodes start and all keys are written
 //	load WRITES PAUSE                     share of puts, mean pause of each of 16 workers
 //	start|crash|pause|resume|leave ID…    leave waits until the node is down
-//	split A,B C,D, heal all
+//	split A,B C,D, heal all, slow DELAY ID…
 //	run DURATION, settle DURATION         settle: until redundancy is complete
 //	handed-over ID DURATION               until a quiesced node masters nothing and no copy is to be made
 //	revive ID, kept ID                    give up missing data; what is unavailable, and how many keys are served

@@ -20,6 +20,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts print into tes
 //
 //	cluster N [refuse] [multicast] [seed=S] [racks=R,R…]   start of every script
 //	start|crash|lose|pause|resume|leave|quiesce|unquiesce all|ID…   lose: with its host
+//	slow DELAY ID…   they handle what they receive up to so much later, until the end or slow 0s
 //	cut|reject|heal A B, oneway A B, split A,B C,D, heal all
 //	run DURATION, until-one-view DURATION, show
 //	await prepare|promise|accept|accepted|commit|migrate   run until one has been handled
@@ -111,6 +112,10 @@ func command(t *testing.T, w *World, f []string, log func(string)) {
 		each((*Node).Pause)
 	case "resume":
 		each((*Node).Resume)
+	case "slow":
+		for _, n := range nodesOf(t, w, strings.Join(f[2:], ",")) {
+			n.slowBy = duration(t, f[1])
+		}
 	case "leave":
 		each(func(n *Node) { n.Leave(500 * time.Millisecond) })
 	case "quiesce":
