@@ -1,6 +1,8 @@
 package plane
 
 import (
+	"slices"
+
 	"headroom/node/cluster"
 	"headroom/node/migrate"
 	"headroom/node/partition"
@@ -127,8 +129,13 @@ func (p *Plane) route(pid int, f func(core *txn.Core)) {
 func (p *Plane) carryOutLocked(index int) {
 	core := p.shards[index].core
 	out := core.Take()
+	late := slices.ContainsFunc(out.Replies, func(r txn.Reply) bool { return r.Read }) && p.leaseOver()
 	for i := range out.Replies {
-		p.host.Reply(out.Replies[i].To, &out.Replies[i].Reply)
+		r := &out.Replies[i]
+		if r.Read && late {
+			r.Reply = wire.Reply{Status: wire.StatusUnavailable} // the client asks again
+		}
+		p.host.Reply(r.To, &r.Reply)
 	}
 	for i := range out.Sends {
 		p.host.SendTxn(p.frame(index, out.Sends[i].ID), &out.Sends[i])
@@ -146,6 +153,14 @@ func (p *Plane) carryOutLocked(index int) {
 		p.host.Wake()
 	}
 	core.Reset()
+}
+
+// leaseOver reports whether the lease has ended by now, after the records were
+// read: a node that was paused in between must not answer with what it held
+// before.
+func (p *Plane) leaseOver() bool {
+	now := p.host.Now()
+	return now.Mono >= now.Lease
 }
 
 // frame packs a transaction id with its namespace and shard, so that the

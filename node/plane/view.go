@@ -49,6 +49,7 @@ func (p *Plane) Commit(now cluster.Instant, c *Committed) {
 		p.carryOutLocked(i)
 		sh.mu.Unlock()
 	}
+	p.mig.takeDrained() // of the View before: here nothing has been drained yet
 	p.carryOutMigrationLocked()
 	p.mig.mu.Unlock()
 	p.host.Wake()

@@ -198,14 +198,14 @@ func (c *Core) read(now Now, q *Request) {
 		return
 	}
 	if !ok || !m.Live(now.sec()) {
-		c.reply(q.From, wire.StatusNotFound)
+		c.out.Replies = append(c.out.Replies, Reply{To: q.From, Reply: wire.Reply{Status: wire.StatusNotFound}, Read: true})
 		return
 	}
 	r := wire.Reply{Generation: m.Generation, Expiry: m.Expiry}
 	if q.Kind == wire.KindGet {
 		r.Bins = c.keep(record.Body(body).RawBins())
 	}
-	c.out.Replies = append(c.out.Replies, Reply{To: q.From, Reply: r})
+	c.out.Replies = append(c.out.Replies, Reply{To: q.From, Reply: r, Read: true})
 }
 
 // keep copies bins where they stay valid until Reset.

@@ -85,6 +85,7 @@ func (q *Request) isRead() bool { return q.Kind == wire.KindGet || q.Kind == wir
 type Reply struct {
 	To    Origin
 	Reply wire.Reply // Bins is valid until the next call of the Core
+	Read  bool       // it tells what the store holds: the caller looks at the lease once more before it sends it
 }
 
 // Send goes to another node. Exactly one of the message fields is set, by
