@@ -172,8 +172,12 @@ func (c *Core) renew(now cluster.Instant, p *peer, m *wire.Pulse) {
 	if c.view == nil || other || frozen || m.EchoInc != c.self.Inc || m.EchoSent > c.stamp {
 		return
 	}
-	if p.leaseKey != m.View {
-		p.leaseKey, p.leaseFrom = m.View, 0
+	under := m.View
+	if planted.Is(planted.LeaseAcrossViews) {
+		under = c.view.Key
+	}
+	if p.leaseKey != under {
+		p.leaseKey, p.leaseFrom = under, 0
 	}
 	p.leaseFrom = max(p.leaseFrom, m.EchoSent)
 	if planted.Is(planted.LeaseCountsFromReceipt) {

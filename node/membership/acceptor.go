@@ -23,7 +23,7 @@ func (c *Core) onPrepare(now cluster.Instant, from cluster.NodeID, m *wire.Prepa
 	outside := !c.wants(from) && from != c.self.Node
 	// The counter is the regime of record versions: of two Views in a row it
 	// must differ, not only the key. What was accepted may yet be committed.
-	lower := m.Ballot.Compare(c.promised) <= 0 && !planted.Is(planted.LowerBallotPromised)
+	lower := m.Ballot.Compare(c.promised) <= 0
 	used := m.Ballot.Counter <= max(c.viewKey().Counter, c.accepted.Counter) && !planted.Is(planted.CounterReused)
 	if lower || used || outside {
 		c.send(from, &wire.Nack{Ballot: m.Ballot, Promised: c.promised, Outside: outside})
@@ -43,7 +43,7 @@ func (c *Core) onAccept(now cluster.Instant, from cluster.NodeID, m *wire.Accept
 		c.stats.Inert++
 		return
 	}
-	if m.Ballot != c.promised {
+	if m.Ballot != c.promised && !planted.Is(planted.LowerBallotAccepted) {
 		c.send(from, &wire.Nack{Ballot: m.Ballot, Promised: c.promised})
 		return
 	}

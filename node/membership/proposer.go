@@ -121,7 +121,7 @@ func (c *Core) onAccepted(now cluster.Instant, from cluster.NodeID, m *wire.Acce
 func (c *Core) acceptedAll(now cluster.Instant) {
 	r := c.round
 	if planted.Is(planted.IntegerMajority) {
-		acceptForRest(r.accepted)
+		r.acceptForRest(now)
 	}
 	if slices.Contains(r.accepted, nil) {
 		return
@@ -303,16 +303,16 @@ func (c *Core) expireMutes(now cluster.Instant) {
 }
 
 // acceptForRest takes two thirds, in integers, for all: a planted bug.
-func acceptForRest(accepted []*wire.Accepted) {
+func (r *round) acceptForRest(now cluster.Instant) {
 	have, one := 0, (*wire.Accepted)(nil)
-	for _, a := range accepted {
+	for _, a := range r.accepted {
 		if a != nil {
 			have, one = have+1, a
 		}
 	}
-	for i := range accepted {
-		if accepted[i] == nil && have >= max(len(accepted)*2/3, 1) {
-			accepted[i] = one
+	for i := range r.accepted {
+		if r.accepted[i] == nil && have >= max(len(r.accepted)*2/3, 1) {
+			r.accepted[i], r.fences[i] = one, &fence{at: now}
 		}
 	}
 }

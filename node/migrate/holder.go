@@ -30,9 +30,6 @@ func (c *Core) question(from uint16, m *wire.Migrate) bool {
 		if fromHub && (slices.Contains(part.Duplicates, c.self) || slices.Contains(part.Represented, c.self)) {
 			pid := int(m.Partition)
 			c.setCopy(pid, c.plan.CopyAbsorbed(pid, c.self, c.report.Copies[pid]))
-			if planted.Is(planted.DroppedBeforeAllDone) {
-				c.drop(pid)
-			}
 			c.done(from, m)
 			return true
 		}

@@ -271,7 +271,8 @@ func (c *Core) commitCopy(pid int) {
 	if c.report.Established[pid].Less(established) {
 		c.report.Established[pid] = established
 	}
-	if c.report.Copies[pid].State == partition.None && before.State != partition.None {
+	early := planted.Is(planted.DroppedBeforeAllDone) && part.Available && part.Master != c.self && !slices.Contains(part.Replicas, c.self)
+	if c.report.Copies[pid].State == partition.None && before.State != partition.None || early {
 		c.drop(pid)
 	}
 }

@@ -16,7 +16,7 @@ const (
 	IntegerMajority
 	StaleCommit
 	AnswersWhileFrozen
-	LowerBallotPromised
+	LowerBallotAccepted
 	CounterReused
 	PromiseNotPersisted
 	OldIncarnationIsMember
@@ -55,7 +55,7 @@ var Rules = [End]string{
 	IntegerMajority:          "every proposed member must accept, not half of them",
 	StaleCommit:              "messages of an older View are inert",
 	AnswersWhileFrozen:       "a member answers nothing between acceptance and commit",
-	LowerBallotPromised:      "a lower ballot is not promised",
+	LowerBallotAccepted:      "a ballot below the promise is not accepted",
 	CounterReused:            "counters of Views grow strictly",
 	PromiseNotPersisted:      "promises outlast a restart",
 	OldIncarnationIsMember:   "a member is a node in one incarnation",
@@ -78,7 +78,7 @@ var Rules = [End]string{
 	FillOutOfOrder:           "a fill is applied in order",
 	FullTooSoon:              "a copy is full when all of its fill has come",
 	DrainSkipped:             "a partition is drained before its handover",
-	DroppedBeforeAllDone:     "a copy is dropped on the word of the final master only",
+	DroppedBeforeAllDone:     "a copy is dropped only when redundancy is complete",
 	EstablishedIgnored:       "a master's commit establishes its copies",
 	ConflictNotCounted:       "every version that a merge discards is counted",
 	OlderCopyServes:          "an older copy does not serve",

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"headroom/node/cluster"
@@ -59,6 +60,8 @@ const (
 	// connTimeout is how long a connection survives a cut link. Frames sent
 	// on it are lost when it breaks.
 	connTimeout = 1500 * time.Millisecond
+	// heldFor is how long a frame waits until Hold is asked again.
+	heldFor = time.Millisecond
 )
 
 // Network carries pulses (lossy, unordered) and frames (in order per
@@ -76,6 +79,11 @@ type Network struct {
 	groupCut map[cluster.NodeID]bool
 	// conns holds, per direction and class, when the last frame arrives.
 	conns map[connKey]*conn
+	// Hold, if not nil, is asked about each frame that is about to arrive: while
+	// it says so, the frame and what follows it on its connection wait.
+	Hold func(from, to cluster.NodeID, kind wire.Kind) bool
+	// Drop, if not nil, says which frames are not taken for sending.
+	Drop func(from, to cluster.NodeID, kind wire.Kind, payload []byte) bool
 	// Bytes and Pulses count what was sent.
 	Bytes, Pulses, Frames uint64
 }
@@ -252,7 +260,15 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 	// All that waits behind the front was sent at least as late; the burst
 	// arrives together, as a window of packets does.
 	burst := c.queue
+	held := slices.IndexFunc(burst, func(f frame) bool { return n.Hold != nil && n.Hold(k.from, k.to, f.kind) })
+	if held == 0 {
+		n.w.After(heldFor, func() { n.tryDeliver(k, c) })
+		return
+	}
 	c.queue = nil
+	if held > 0 {
+		burst, c.queue = burst[:held], slices.Clone(burst[held:])
+	}
 	c.last = n.w.now
 	for _, f := range burst {
 		to.deliver(k, func() {

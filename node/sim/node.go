@@ -324,12 +324,18 @@ func (n *Node) Send(to cluster.NodeID, class Class, kind wire.Kind, payload []by
 	if to < 1 || int(to) > len(n.w.Nodes) || class != Control && kind != wire.KindReply && n.w.Net.chance(n.w.Net.cfg.Refused) {
 		return false
 	}
+	if n.w.Net.Drop != nil && n.w.Net.Drop(n.ID, to, kind, payload) {
+		return false
+	}
 	n.w.Net.SendFrame(n, n.w.Node(to), class, kind, payload)
 	return true
 }
 
 // Freeze implements membership.Host.
 func (n *Node) Freeze(ballot cluster.ViewKey, members []cluster.Member) []byte {
+	if ballot.Compare(n.frozen) <= 0 {
+		n.w.fail("node%d accepts %v after %v", n.ID, ballot, n.frozen)
+	}
 	n.frozen, n.frozenAt = ballot, n.Now()
 	n.Heartbeat.Freeze()
 	if n.App != nil {

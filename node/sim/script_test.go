@@ -13,6 +13,10 @@ import (
 	"headroom/node/cluster"
 )
 
+// goldenCounts is false while a bug is planted: that something else is printed
+// does not show that a rule is broken.
+var goldenCounts = true
+
 var rewrite = flag.Bool("rewrite", false, "write what the scripts print into testdata")
 
 // TestScripts runs testdata/*.txt. A line that is not indented is a command
@@ -41,7 +45,7 @@ func TestScripts(t *testing.T) {
 				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
-			} else if got != string(in) {
+			} else if got != string(in) && goldenCounts {
 				t.Errorf("%s prints something else; read the diff after go test ./node/sim -run TestScripts -rewrite\ngot:\n%s", f, got)
 			}
 		})
