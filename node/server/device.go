@@ -123,6 +123,7 @@ type deviceClass struct{ class, why string }
 func (n *Node) startDevices(ctx context.Context, ns *namespace) {
 	n.wg.Go(func() { ns.store.Run(ctx, ns.cfg.CommitToDevice) })
 	n.wg.Go(func() { ns.release(ctx) })
+	n.wg.Go(func() { n.raid(ctx, ns) })
 	if ns.cfg.OpenDevice == nil {
 		n.wg.Go(func() { n.classify(ctx, ns) })
 	}

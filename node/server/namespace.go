@@ -37,6 +37,7 @@ type namespace struct {
 	doubtful     []int
 	damageSeen   cluster.Instant
 
+	full        atomic.Uint32 // fullness
 	fastReads   atomic.Uint64
 	reviveUntil atomic.Int64 // cluster.Instant until when an operator's word to give up missing data stands
 }

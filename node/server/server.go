@@ -283,6 +283,7 @@ func (n *Node) startCores() {
 	n.wg.Go(func() { n.pushMaps(ctx) })
 	n.wg.Go(func() { n.sweep(ctx) })
 	n.wg.Go(func() { n.reap(ctx) })
+	n.wg.Go(func() { n.watchCapacity(ctx) })
 	n.wg.Go(func() { n.tellProgress(ctx) })
 	n.wg.Go(func() { n.govern(ctx) })
 	for _, ns := range n.namespaces {

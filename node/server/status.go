@@ -70,6 +70,7 @@ type StatusNamespace struct {
 	ConflictsDiscarded uint64           `json:"conflicts_discarded"`
 	Conflicts          StatusConflicts  `json:"conflicts"` // the same by cause
 	StopWrites         bool             `json:"stop_writes"`
+	Capacity           string           `json:"capacity"` // roomy, nearly full (writes will stop soon), stopped
 	Records            uint64           `json:"records"`
 	Tombstones         uint64           `json:"tombstones"`
 	Reads              uint64           `json:"reads"`
@@ -202,7 +203,8 @@ func (n *Node) statusMembers(s *Status, v *cluster.View) {
 func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 	st := ns.store.Stats()
 	s := StatusNamespace{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Mode: "ap", Commit: "all",
-		Masters: map[string]int{}, Copies: map[string]int{}, Records: uint64(st.Records), Tombstones: uint64(st.Tombstones), StopWrites: st.StopWrites}
+		Masters: map[string]int{}, Copies: map[string]int{}, Records: uint64(st.Records), Tombstones: uint64(st.Tombstones), StopWrites: st.StopWrites,
+		Capacity: fullnessOf(&ns.cfg, st, ns.store.Devices()).String()}
 	if ns.cfg.CommitMaster {
 		s.Commit = "master"
 	}

@@ -68,11 +68,17 @@ func (n *Node) HTTPAddr() string {
 }
 
 // readyz answers 200 when this node serves: it is in a View, not frozen, not
-// leaving, and holds a lease. The reason is in the body otherwise.
+// leaving, and holds a lease. The reason is in the body otherwise. A device
+// that failed is named, but the node serves what the others hold.
 func (n *Node) readyz(w http.ResponseWriter, _ *http.Request) {
 	s := n.state()
 	if s == "serving" {
 		fmt.Fprintln(w, "ready")
+		for _, d := range n.Status().Devices {
+			if d.Error != "" {
+				fmt.Fprintf(w, "device %s failed: %s\n", d.Path, d.Error)
+			}
+		}
 		return
 	}
 	if s == "waiting" {
@@ -99,6 +105,12 @@ var (
 	descConflicts   = prometheus.NewDesc("headroom_conflicts_discarded_total", "Acknowledged versions discarded when a split healed.", []string{"namespace", "cause"}, nil)
 	descMasters     = prometheus.NewDesc("headroom_partitions_mastered", "Partitions this node serves as working master.", []string{"namespace"}, nil)
 	descUsed        = prometheus.NewDesc("headroom_memory_used_bytes", "Index and data of a namespace.", []string{"namespace"}, nil)
+	descFull        = prometheus.NewDesc("headroom_capacity", "0: room; 1: nearly full, writes will stop soon; 2: writes are refused.", []string{"namespace"}, nil)
+	descDevFailed   = prometheus.NewDesc("headroom_device_failed", "1 if the device was given up.", []string{"path", "class"}, nil)
+	descDevUsed     = prometheus.NewDesc("headroom_device_used_bytes", "Live bytes on a device.", []string{"path", "class"}, nil)
+	descDevSize     = prometheus.NewDesc("headroom_device_size_bytes", "Size of a device, 0 for memory without a limit.", []string{"path", "class"}, nil)
+	descDevDamage   = prometheus.NewDesc("headroom_device_damaged_total", "Records and places found damaged.", []string{"path", "class"}, nil)
+	descDevOver     = prometheus.NewDesc("headroom_device_overloads_total", "Writes refused because too much waited to be written.", []string{"path", "class"}, nil)
 	descDropped     = prometheus.NewDesc("headroom_dropped_total", "What was refused or dropped, by reason.", []string{"reason"}, nil)
 )
 
@@ -130,6 +142,17 @@ func (m collector) Collect(ch chan<- prometheus.Metric) {
 		quiesced = 1
 	}
 	gauge(descQuiesced, quiesced)
+	for _, d := range s.Devices {
+		failed := 0.0
+		if d.State == "failed" {
+			failed = 1
+		}
+		gauge(descDevFailed, failed, d.Path, d.Class)
+		gauge(descDevUsed, float64(d.UsedBytes), d.Path, d.Class)
+		gauge(descDevSize, float64(d.SizeBytes), d.Path, d.Class)
+		count(descDevDamage, d.Corrupt, d.Path, d.Class)
+		count(descDevOver, d.Overloads, d.Path, d.Class)
+	}
 	for i, ns := range s.Namespaces {
 		count(descOps, ns.Reads, ns.Name, "read")
 		count(descOps, ns.Writes, ns.Name, "write")
@@ -145,7 +168,9 @@ func (m collector) Collect(ch chan<- prometheus.Metric) {
 		count(descConflicts, ns.Conflicts.Merge, ns.Name, "merge")
 		count(descConflicts, ns.Conflicts.Access, ns.Name, "access")
 		gauge(descMasters, float64(ns.Masters[s.Node]), ns.Name)
-		gauge(descUsed, float64(s.Devices[i].UsedBytes), ns.Name)
+		st := n.namespaces[i].store.Stats()
+		gauge(descUsed, float64(st.IndexBytes+st.DataBytes), ns.Name)
+		gauge(descFull, float64(fullnessOf(&n.namespaces[i].cfg, st, n.namespaces[i].store.Devices())), ns.Name)
 	}
 	t := n.ep.Stats()
 	for reason, v := range map[string]uint64{"control_queue_full": n.eventsDropped.Load(), "bad_pulse": n.badPulses.Load(), "overdue_request": n.overdue.Load(),

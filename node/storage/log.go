@@ -53,11 +53,14 @@ func (overload) Error() string {
 // and that trying again makes sense.
 func (overload) Retryable() bool { return true }
 
+// DefaultStopUsed is the percentage of a device's room in use above which
+// writes stop: beyond it defragmentation moves more than it frees.
+const DefaultStopUsed = 70
+
 const (
 	defaultWriteBlock = 1 << 20
 	maxWriteBlock     = 8 << 20
 	defaultLowWater   = 50
-	defaultStopUsed   = 70
 	maxSlots          = 128
 	noSlot            = 0xff
 )
@@ -70,7 +73,7 @@ func (c LogConfig) withDefaults() LogConfig {
 		c.LowWater = defaultLowWater
 	}
 	if c.StopUsed == 0 {
-		c.StopUsed = defaultStopUsed
+		c.StopUsed = DefaultStopUsed
 	}
 	return c
 }
