@@ -175,6 +175,13 @@ func (n *Node) readLater(st *connState, ns *namespace, q *txn.Request) bool {
 
 // readNow serves a request on a reader.
 func (n *Node) readNow(ns *namespace, q *txn.Request) {
+	if n.mono() >= q.Deadline {
+		// Nobody waits for it any more. Behind an overloaded device each read
+		// would else be served after its deadline, and none in time.
+		n.overdue.Add(1)
+		n.reply(q.From, &wire.Reply{Status: wire.StatusTimeout})
+		return
+	}
 	if q.Kind == wire.KindGet || q.Kind == wire.KindGetHeader {
 		read, ok := ns.Begin(&q.Digest, nil)
 		now := n.now()
