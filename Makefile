@@ -6,7 +6,7 @@ SEEDS    ?= 200
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check race sim sim-planted sim-figures sim-verdicts soak crash bench e2e demo fmt lint clean
+.PHONY: help build test check race sim sim-planted sim-figures sim-verdicts soak crash bench bench-planner e2e demo fmt lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ sim-figures: ## agreement, detection, cost per node, balance: virtual time (minu
 
 sim-verdicts: ## healthy nodes given up in bad weather: make sim-verdicts NODE_HOURS=1000
 	$(GO) test ./node/sim -run HealthyNode -node-hours $(or $(NODE_HOURS),1000) -timeout 0 -v
+
+bench-planner: build ## the planner against real runs on emulated devices: errors and gates (8 minutes, wants a quiet machine)
+	$(GO) run ./hack/benchplanner
 
 crash: ## the storage engine crashed at 10,000 points of 2,000 operations
 	$(GO) test ./node/storage -run "TestCrash|TestFault" -crash-ops 2000 -v -timeout 10m

@@ -86,10 +86,11 @@ var layers = map[string][]string{
 
 	"hack": {},
 
-	"hack/figures/rig": {"loadgen/...", "workloads", "workloads/...", "node/client"},
-	"hack/figures":     {"hack/figures/rig", "loadgen/...", "node/client", "node/record", "workloads/..."},
-	"hack/e2e":         {"hack/figures/rig", "loadgen/...", "node/client", "node/record"},
-	"hack/batchbench":  {"node/client", "node/record", "node/wire"},
+	"hack/figures/rig":  {"loadgen/...", "workloads", "workloads/...", "node/client"},
+	"hack/figures":      {"hack/figures/rig", "loadgen/...", "node/client", "node/record", "workloads/..."},
+	"hack/e2e":          {"hack/figures/rig", "loadgen/...", "node/client", "node/record"},
+	"hack/benchplanner": {"loadgen/result", "node/disk/profile", "planner/model", "planner/plan", "planner/verify"},
+	"hack/batchbench":   {"node/client", "node/record", "node/wire"},
 }
 
 // pure lists the cores, and what a core must not import: it has no clock,

@@ -108,7 +108,9 @@ func (m *miniature) machineType() (*catalog.Type, error) {
 
 // ofType gives a profile the figures of a machine type. Its channels serve the
 // type's IOPS times a limit and no more; a cap on requests would let bursts
-// through for 10 ms, which are many seconds when dilated. As the planner's
+// through for 10 ms, which are many seconds when dilated. Writes keep their
+// times, as the engine writes one block after the other: the bandwidth limits
+// them. As the planner's
 // simulation, stations of a plan bound by a percentile keep the profile's
 // times and have as many channels as the IOPS need.
 func ofType(p *profile.Profile, t *catalog.Type, iops, band float64, keepTimes bool) *profile.Profile {
@@ -121,9 +123,8 @@ func ofType(p *profile.Profile, t *catalog.Type, iops, band float64, keepTimes b
 	q.Service = make([]profile.Service, len(p.Service))
 	for i, s := range p.Service {
 		by := 1.0
-		rate := map[profile.Op]float64{profile.Read: t.ReadIOPS, profile.Write: t.WriteIOPS}[s.Op] * iops
-		if mean := p.Mean(s.Op, smallRead).Seconds(); !keepTimes && rate > 0 && mean > 0 {
-			by = float64(q.Channels) / rate / mean
+		if mean := p.Mean(profile.Read, smallRead).Seconds(); s.Op == profile.Read && !keepTimes && mean > 0 {
+			by = float64(q.Channels) / (t.ReadIOPS * iops) / mean
 		}
 		q.Service[i] = slower(s, by)
 	}
@@ -158,6 +159,30 @@ func (m *miniature) warmUp() float64 {
 		return settle
 	}
 	return settle + m.cfg.NodeBytes/m.device.real.Bandwidth.Write*m.device.dilation*1.25
+}
+
+// most is how long a rebuild on a device is waited for.
+const most = time.Minute
+
+// after is how long a trial is watched after the kill: until the rebuild that
+// the plan expects is over, where that is bearable.
+func (m *miniature) after() time.Duration {
+	d := m.cfg.Phase + m.cfg.Phase/2
+	if m.device == nil {
+		return d
+	}
+	rebuild := time.Duration(1.5 * m.rebuild() * float64(time.Second)).Round(time.Second)
+	return max(d, min(rebuild, most))
+}
+
+// rebuildWithin is the target for the rebuild in the time of the miniature, 0
+// for none; a device's bytes take as much longer as it is dilated.
+func (m *miniature) rebuildWithin() float64 {
+	target := m.cfg.Plan.Requirements.Targets.Rebuild
+	if m.device != nil {
+		target *= m.device.dilation / m.card.Bytes
+	}
+	return target
 }
 
 // limits are the p99 that a state must keep, in seconds of the run; 0: none.

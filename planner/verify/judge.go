@@ -96,7 +96,11 @@ func (m *miniature) rebuild() float64 {
 		return 0
 	}
 	failover := model.Priors().Failover.P50
-	return failover + max(*full-failover, 0)/m.card.Bytes
+	slow := 1.0
+	if m.device != nil {
+		slow = m.device.dilation
+	}
+	return failover + max(*full-failover, 0)/m.card.Bytes*slow
 }
 
 func compared(name, unit string, predicted, measured float64) plan.Compared {

@@ -61,6 +61,8 @@ type Load struct {
 	Workload string // file
 	Nodes    int
 	Rate     float64
+	Shape    string // of the load over time, as --rate of headroom-loadgen; empty: Rate
+	Program  string // headroom-loadgen; empty: beside this program or on PATH
 	Duration time.Duration
 	Warmup   time.Duration
 	Device   string   // of the nodes, as --device of headroom-loadgen; empty: memory

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"headroom/loadgen/result"
+	"headroom/node/disk/profile"
+	"headroom/planner/verify"
+)
+
+// device serves 400 reads per second: eight at a time, 20 ms each on average,
+// far above what timers of a busy host are late by.
+const device = `version: 1
+name: bench
+about: eight channels of 20 ms, log-normal with a squared coefficient of variation of a quarter
+source: invented, so that two cores carry eight of them
+channels: 8
+service:
+  - {op: read, size: 4KiB, p0: 3ms, p1: 6ms, p10: 9.75ms, p25: 13ms, p50: 17.9ms, p75: 24.6ms, p90: 32.8ms, p99: 53.7ms, p99.9: 76.9ms, p100: 150ms}
+  - {op: write, size: 4KiB, p0: 1ms, p50: 2ms, p99: 4ms, p100: 8ms}
+  - {op: sync, p0: 100us, p50: 200us, p99: 1ms, p100: 2ms}
+bandwidth: {read: 50MB/s, write: 20MB/s}
+`
+
+const (
+	records    = 40_000
+	valueBytes = 1000
+	copies     = 2
+	deviceSize = 96 << 20
+	writeBlock = 128 << 10
+	step       = 10 * time.Second // of each level
+	settle     = 1                // seconds of a level that are left out
+	killAt     = 8 * time.Second
+	afterKill  = 22 * time.Second
+	busy       = 0.70 // of the host: beyond, a run is void
+)
+
+// levels are shares of the capacity of all devices; p99 is held against its
+// gate up to gated.
+var levels = []float64{0.3, 0.5, 0.7, 0.8, 0.9, 0.98}
+
+const gated = 0.8
+
+const workload = `version: 1
+name: benchplanner
+records: %d
+value-size: %dB
+mix:
+  get: 98
+  update: 2
+`
+
+const readShare = 0.98
+
+// level is what a cluster did at one load.
+type level struct {
+	rate, ok  float64 // per second, offered and served
+	mean, p99 float64 // of reads, seconds
+	host      float64 // share of the machine's CPU
+}
+
+// cluster is what runs of n nodes showed.
+type cluster struct {
+	nodes   int
+	levels  []level
+	bytes   float64 // of the fullest node
+	rebuild float64 // seconds after a kill, NaN: not within the run
+	host    float64 // of the run with the kill
+	late    []string
+}
+
+// bench runs every cluster, then predicts each from the others.
+func bench(ctx context.Context, o *options) error {
+	p, err := profile.Parse("device.yaml", []byte(device))
+	if err != nil {
+		return err
+	}
+	work, dev := filepath.Join(o.dir, "workload.yaml"), filepath.Join(o.dir, "device.yaml")
+	for file, text := range map[string]string{work: fmt.Sprintf(workload, records, valueBytes), dev: device} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	var seen []*cluster
+	for _, n := range o.nodes {
+		c, err := measure(ctx, o, p, n, verify.Load{Workload: work, Device: "emulated:" + dev + "@1"})
+		if err != nil {
+			return fmt.Errorf("%d nodes: %w", n, err)
+		}
+		seen = append(seen, c)
+	}
+	return report(os.Stdout, p, seen)
+}
+
+// capacity is what the devices of n nodes serve, in operations per second.
+func capacity(p *profile.Profile, n int) float64 {
+	return float64(n) * p.MaxRate(profile.Read, 4096) / readShare
+}
+
+// measure runs n nodes: all levels, then a kill at the lowest.
+func measure(ctx context.Context, o *options, p *profile.Profile, n int, l verify.Load) (*cluster, error) {
+	c := &cluster{nodes: n}
+	l.Nodes, l.Warmup = n, 5*time.Second
+	l.Program = filepath.Join(o.bin, "headroom-loadgen")
+	l.Set = []string{fmt.Sprintf("replication-factor=%d", copies), fmt.Sprintf("device-size=%d", deviceSize), fmt.Sprintf("write-block-size=%d", writeBlock)}
+	var rates []string
+	for _, x := range levels {
+		rates = append(rates, fmt.Sprintf("%.0f/s", x*capacity(p, n)))
+	}
+	l.Dir, l.Shape = filepath.Join(o.dir, fmt.Sprintf("levels-%d", n)), fmt.Sprintf("steps %s %v", strings.Join(rates, ","), step)
+	l.Duration = step * time.Duration(len(levels))
+	fmt.Printf("%d nodes: %s, %v each\n", n, strings.Join(rates, ", "), step)
+	r, err := start(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	for i, x := range levels {
+		v, err := levelOf(r, i, x*capacity(p, n))
+		if err != nil {
+			return nil, err
+		}
+		c.levels = append(c.levels, v)
+	}
+	c.bytes, c.late = fullest(r), lateDevices(r)
+	l.Dir, l.Shape, l.Rate = filepath.Join(o.dir, fmt.Sprintf("kill-%d", n)), "", levels[0]*capacity(p, n)
+	l.Duration, l.Faults = killAt+afterKill, []string{fmt.Sprintf("kill node1 @%v", killAt)}
+	fmt.Printf("%d nodes: %.0f/s, one killed after %v\n", n, l.Rate, killAt)
+	if r, err = start(ctx, l); err != nil {
+		return nil, err
+	}
+	c.rebuild, c.host = math.NaN(), hostUse(r, 0, r.Summary.DurationSec)
+	for _, f := range r.Summary.Faults {
+		if f.RedundancyRestoredSec != nil {
+			c.rebuild = *f.RedundancyRestoredSec
+		}
+	}
+	return c, nil
+}
+
+// start runs a load and reads its folder. A run whose operations failed is
+// read too: that is a finding.
+func start(ctx context.Context, l verify.Load) (*result.Run, error) {
+	began := verify.Loadgen(ctx, l)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	r, err := result.Open(l.Dir)
+	if err != nil && began != nil {
+		return nil, began
+	}
+	return r, err
+}
+
+func levelOf(r *result.Run, i int, rate float64) (level, error) {
+	from, to := float64(i)*step.Seconds()+settle, float64(i+1)*step.Seconds()
+	v := level{rate: rate, host: hostUse(r, from, to)}
+	for _, row := range r.Series {
+		if at := float64(row.TSec); at >= from && at+1 <= to {
+			v.ok += float64(row.OK) / (to - from)
+		}
+	}
+	list, err := r.Intervals("get", result.Response)
+	if err != nil {
+		return v, err
+	}
+	sum := result.NewHistogram()
+	for _, h := range list {
+		if at := h.From.Sub(r.Summary.MeasuredFrom).Seconds(); at >= from-0.5 && at+1 <= to+0.5 {
+			sum.Merge(h.Hist)
+		}
+	}
+	v.mean, v.p99 = sum.Mean()/1e9, float64(sum.ValueAtQuantile(99))/1e9
+	return v, nil
+}
+
+// hostUse is the mean use of the machine's CPU between two seconds.
+func hostUse(r *result.Run, from, to float64) float64 {
+	sum, n := 0.0, 0.0
+	for _, g := range r.Generator {
+		if g.HostCPUPct >= 0 && g.TSec > from && g.TSec <= to {
+			sum, n = sum+g.HostCPUPct/100, n+1
+		}
+	}
+	return sum / n
+}
+
+// fullest is the most bytes that a node held.
+func fullest(r *result.Run) float64 {
+	most := 0.0
+	for _, list := range r.Nodes {
+		for _, n := range list {
+			most = max(most, float64(n.UsedBytes))
+		}
+	}
+	return most
+}
+
+func lateDevices(r *result.Run) []string {
+	var list []string
+	for _, v := range r.Summary.Verdicts {
+		if v.Rule == "EMULATED" && v.Level == result.Warn {
+			list = append(list, v.Text)
+		}
+	}
+	return list
+}
