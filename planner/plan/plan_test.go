@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -480,5 +481,20 @@ func TestReverseInvertsThePlan(t *testing.T) {
 	}
 	if _, err := Reverse(t.Context(), Input{Requirements: r, Types: types(t), Shapes: pool}, "even", 2, 1, []int{2}); err == nil {
 		t.Error("two nodes for two copies and one failure: no error")
+	}
+}
+
+func TestTargetsThatAreNotJudgedAreNamed(t *testing.T) {
+	p, err := Load("profiles")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Draws = 100
+	got, err := Make(t.Context(), Input{Requirements: p, Types: types(t), Shapes: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(got.Assumptions, func(a Assumption) bool { return strings.Contains(a.Text, "p99 are not judged") }) {
+		t.Errorf("no word about the p99 targets in %v", got.Assumptions)
 	}
 }
