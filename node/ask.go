@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"github.com/spf13/pflag"
 
 	"headroom/node/server"
@@ -61,6 +62,9 @@ func (a asker) Frames(_ *transport.Conn, h wire.Header, payload []byte) {
 
 // ask sends one admin command and decodes the answer into v.
 func (a *askFlags) ask(command string, v any) error {
+	if err := server.CheckAddr("--addr", a.addr); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.timeout)
 	defer cancel()
 	creds, err := a.load()
@@ -75,10 +79,7 @@ func (a *askFlags) ask(command string, v any) error {
 	h := asker{make(chan []byte, 1)}
 	c, err := d.Dial(ctx, a.addr, h)
 	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s does not answer within %v: is a node running there?", a.addr, a.timeout)
-		}
-		return fmt.Errorf("ask %s: %w", a.addr, err)
+		return a.unreached(ctx, err)
 	}
 	b := wire.AppendHeader(nil, wire.Header{Kind: wire.KindAdmin, Length: uint32(len(command)), ID: 1})
 	if err := c.Send(append(b, command...)); err != nil {
@@ -92,6 +93,21 @@ func (a *askFlags) ask(command string, v any) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%s does not answer within %v", a.addr, a.timeout)
 	}
+}
+
+// unreached says what to do about a node that could not be asked.
+func (a *askFlags) unreached(ctx context.Context, err error) error {
+	var idle *quic.IdleTimeoutError
+	switch {
+	case ctx.Err() != nil || errors.As(err, &idle):
+		return fmt.Errorf("%s does not answer within %v: is a node running there?", a.addr, a.timeout)
+	case errors.Is(err, transport.ErrPeer) && a.insecure:
+		return fmt.Errorf("%s is a node with certificates: leave --insecure out and name them with --credentials", a.addr)
+	case errors.Is(err, transport.ErrPeer):
+		return fmt.Errorf("%s is a node that the certificates in %s do not fit: name those of its cluster with --credentials "+
+			"(on loopback they are in the node's data-dir, below certs), or pass --insecure if it was started so", a.addr, a.credentials)
+	}
+	return fmt.Errorf("ask %s: %w", a.addr, err)
 }
 
 // load finds a client's credentials in the directory itself or, for a
@@ -198,6 +214,35 @@ func printStatus(w io.Writer, s *server.Status) {
 	}
 	for i := range s.Namespaces {
 		printNamespace(w, s, &s.Namespaces[i])
+	}
+	if len(s.Devices) > 0 {
+		fmt.Fprintln(w)
+	}
+	for i := range s.Devices {
+		printDevice(w, &s.Devices[i])
+	}
+}
+
+// printDevice writes a device with its class, the ground for it, and for an
+// emulated one how many times slower than its model it is run.
+func printDevice(w io.Writer, d *server.StatusDevice) {
+	fmt.Fprintf(w, "device %s: class %s", d.Path, d.Class)
+	if d.ClassWhy != "" {
+		fmt.Fprintf(w, " (%s)", d.ClassWhy)
+	}
+	if d.Emulation != nil && d.Emulation.Dilation != 1 {
+		fmt.Fprintf(w, ", %g times slower than the real one", d.Emulation.Dilation)
+	}
+	fmt.Fprintf(w, ", %s, %.1f MB", d.State, float64(d.UsedBytes)/1e6)
+	if d.SizeBytes > 0 {
+		fmt.Fprintf(w, " of %.1f MB", float64(d.SizeBytes)/1e6)
+	}
+	fmt.Fprintln(w, " used")
+	if d.Error != "" {
+		fmt.Fprintln(w, "  error:", d.Error)
+	}
+	if d.Corrupt > 0 {
+		fmt.Fprintf(w, "  CORRUPT: %d records or places found damaged since the start\n", d.Corrupt)
 	}
 }
 

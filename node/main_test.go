@@ -96,6 +96,8 @@ func TestExitCodes(t *testing.T) {
 		{"certs fly", 2, "want init, node or client"},
 		{"certs node --node-id x", 2, "needs --node-id and --out"},
 		{"status --credentials /nonexistent", 1, "certs"},
+		{"status --addr nonsense", 2, "is not HOST:PORT"},
+		{"run --listen 127.0.0.1:99999", 2, "is not HOST:PORT"},
 	} {
 		var out, errs bytes.Buffer
 		code := dispatch(strings.Fields(c.args), &out, &errs)

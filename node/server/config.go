@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -118,16 +119,16 @@ func (c *Config) Validate() error {
 	if len(c.ClusterName) > wire.MaxName {
 		return fmt.Errorf("cluster-name is longer than %d bytes", wire.MaxName)
 	}
-	if err := checkAddr("listen", c.Listen); err != nil {
+	if err := CheckAddr("listen", c.Listen); err != nil {
 		return err
 	}
 	if c.Advertise != "" {
-		if err := checkAddr("advertise", c.Advertise); err != nil {
+		if err := CheckAddr("advertise", c.Advertise); err != nil {
 			return err
 		}
 	}
 	for _, s := range c.Seeds {
-		if err := checkAddr("seeds", s); err != nil {
+		if err := CheckAddr("seeds", s); err != nil {
 			return err
 		}
 	}
@@ -183,8 +184,14 @@ func (n *NamespaceConfig) validate() error {
 	return nil
 }
 
-func checkAddr(key, addr string) error {
-	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+// CheckAddr reports whether addr is HOST:PORT with a port that exists; the
+// error names key.
+func CheckAddr(key, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %q is not HOST:PORT, for example 127.0.0.1:4300", key, addr)
 	}
 	return nil

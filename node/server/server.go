@@ -55,6 +55,7 @@ type Node struct {
 	pid   int
 	start time.Time
 	wall  plane.WallClock
+	lock  *os.File // on DataDir; nil: none
 
 	namespaces []*namespace
 	ep         *transport.Endpoint
@@ -104,14 +105,17 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.clients = clients{conns: map[*transport.Conn]bool{}, soon: make(chan struct{}, 1), now: make(chan struct{}, 1)}
 	n.ctl = control{events: make(chan func(cluster.Instant), maxEvents)}
 	if err := n.identity(); err != nil {
+		n.unlockDir()
 		return nil, err
 	}
 	n.log = cfg.Log.With("node", n.id.String())
 	if err := n.openNamespaces(); err != nil {
+		n.unlockDir()
 		return nil, err
 	}
 	if err := n.listen(); err != nil {
 		n.closeStores()
+		n.unlockDir()
 		return nil, err
 	}
 	n.startCores()
@@ -148,6 +152,10 @@ func (n *Node) identity() error {
 	}
 	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data-dir: %w", err)
+	}
+	var err error
+	if n.lock, err = lockDir(n.cfg.DataDir); err != nil {
+		return err
 	}
 	m, err := loadMeta(n.cfg.DataDir)
 	switch {
@@ -399,6 +407,7 @@ func (n *Node) Close() error {
 		err = n.ep.Close()
 		n.wg.Wait()
 		n.shutStores()
+		n.unlockDir()
 	})
 	return err
 }

@@ -122,7 +122,7 @@ type StatusDevice struct {
 func (ns *namespace) statusDevices() []StatusDevice {
 	var list []StatusDevice
 	for _, d := range ns.store.Devices() {
-		s := StatusDevice{Path: ns.cfg.Devices[d.Slot], Class: "unknown", State: "ok", UsedBytes: d.UsedBytes, SizeBytes: d.SizeBytes, Corrupt: d.Corrupt,
+		s := StatusDevice{Path: ns.cfg.Devices[d.Slot], Class: "unknown", ClassWhy: "not measured yet", State: "ok", UsedBytes: d.UsedBytes, SizeBytes: d.SizeBytes, Corrupt: d.Corrupt,
 			WrittenBytes: d.Written, UserBytes: d.UserBytes, MovedBytes: d.MovedBytes, Queued: d.Queued, Overloads: d.Overloads, FreeBlocks: d.FreeBlocks, Blocks: d.Blocks}
 		if c := ns.classes[d.Slot].Load(); c != nil {
 			s.Class, s.ClassWhy = c.class, c.why

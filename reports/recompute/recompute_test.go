@@ -115,3 +115,23 @@ func TestDamagedLogsAreFound(t *testing.T) {
 		t.Error("a missing log is not named")
 	}
 }
+
+func TestCopiesMadeBeforeTheViewOnlyBoundTheRestoration(t *testing.T) {
+	ms, later := 1068.0, result.Event{TSec: 6.3, Kind: result.EventMigration, Node: "node2", What: "began: 3 partitions, 0 bytes"}
+	events := []result.Event{
+		{TSec: 3.35, Kind: result.EventMigration, Node: "node1", What: "began: 9 partitions, 1 bytes"},
+		{TSec: 3.98, Kind: result.EventMigration, Node: "node1", What: "ended"}, later,
+		{TSec: 7.4, Kind: result.EventMigration, Node: "node2", What: "ended"}}
+	f := func(recorded float64, view *float64, want State) {
+		t.Helper()
+		c := &checker{run: &result.Run{Events: events}, out: &Report{}}
+		c.restored("", result.Fault{AtSec: 3, What: "term", OneViewMS: view, RedundancyRestoredSec: &recorded})
+		if got := c.out.Findings[0]; got.State != want {
+			t.Errorf("recorded %v s: %+v, want %s", recorded, got, want)
+		}
+	}
+	f(1.163, &ms, Within)
+	f(0.98, &ms, Differs)
+	f(0.98, nil, Same)
+	f(1.163, nil, Differs)
+}
