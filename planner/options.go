@@ -94,7 +94,7 @@ func (o *options) requirements(set bool) (*plan.Requirements, error) {
 	}
 	r, err := plan.Load(o.args[0])
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	if len(o.catalog) > 0 {
 		if len(r.Catalogs) == 0 {
