@@ -120,8 +120,9 @@ func recordBytes() float64 {
 	return float64(model.FlashBytes(body))
 }
 
+// bytes of the device of the fullest node.
 func (f *predictor) bytes(n int) float64 {
-	return f.layout(n).States[plan.Healthy].Stored * (model.ClusterIndexBytes(records) + records*recordBytes())
+	return f.layout(n).States[plan.Healthy].Stored * records * recordBytes()
 }
 
 // fill is what the survivor that receives most receives after a loss.
@@ -192,5 +193,5 @@ func (t *table) cluster(f *predictor, c *cluster) {
 	}
 	t.row(fmt.Sprintf("%sthroughput at p99 %.0f ms, /s", name, slo*1e3), f.most(c.nodes), held(c), gateThroughput, host, late)
 	t.row(name+"rebuild after a kill, s", f.fill(c.nodes)/f.pace, c.rebuild, gateRebuild, c.host, false)
-	t.row(name+"bytes of the fullest node", f.bytes(c.nodes), c.bytes, gateBytes, 0, false)
+	t.row(name+"bytes of the fullest device", f.bytes(c.nodes), c.bytes, gateBytes, 0, false)
 }

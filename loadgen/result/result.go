@@ -418,5 +418,5 @@ type NodeSample struct {
 	RSSBytes       int64
 	CPUPct         float64
 	Unavailable    int64 // partitions that the node knows to be unavailable
-	UsedBytes      int64 // of its index and records, in memory and on devices
+	UsedBytes      int64 // of index and records in memory, of records on devices (their index is not counted)
 }

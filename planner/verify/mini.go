@@ -131,9 +131,13 @@ func (m *miniature) spread(n int, state string) *plan.Spread {
 	return &s.States[i]
 }
 
-// bytes is what the fullest node holds in a state: index and records.
+// bytes is what the fullest node holds in a state, as its status counts it:
+// index and records in memory, records alone on a device.
 func (m *miniature) bytes(n int, state string) float64 {
 	records := float64(m.card.Records)
+	if m.device != nil {
+		return m.spread(n, state).Stored * records * m.record
+	}
 	return m.spread(n, state).Stored * (model.ClusterIndexBytes(records) + records*m.record)
 }
 
