@@ -171,9 +171,11 @@ func (c *Core) discard(j *job, d *record.Digest, loser record.Version) {
 	if _, ok := seen[key]; ok {
 		return
 	}
-	c.progress.ConflictsDiscarded++
 	if len(seen) < maxCounted {
 		seen[key] = struct{}{}
+	}
+	if c.cfg.Lost == nil || c.cfg.Lost(*d, loser) {
+		c.progress.ConflictsDiscarded++
 	}
 }
 

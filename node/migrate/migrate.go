@@ -29,6 +29,7 @@ import (
 	"headroom/node/cluster"
 	"headroom/node/partition"
 	"headroom/node/planted"
+	"headroom/node/record"
 	"headroom/node/wire"
 )
 
@@ -63,6 +64,9 @@ type Config struct {
 	Window    int        // bytes of records sent to one peer and not acknowledged; zero means 1 MiB
 	Store     Store      // called from the Core's owner only; may be shared with other users
 	Rand      *rand.Rand // spreads repeats
+	// Lost reports whether a version that lost a conflict is to be counted: false
+	// if package txn has counted it; nil: always.
+	Lost func(d record.Digest, v record.Version) bool
 }
 
 func (c Config) withDefaults() Config {

@@ -96,6 +96,7 @@ type Plane struct {
 	masters [cluster.Partitions]atomic.Uint32
 	plan    atomic.Pointer[Committed]
 	mortal  atomic.Bool
+	losses  losses
 }
 
 // Committed is what a View means for one namespace; it never changes.
@@ -122,10 +123,10 @@ func New(cfg Config) *Plane {
 	p := &Plane{self: cfg.Self, id: cfg.Namespace, host: cfg.Host, shards: make([]shard, cfg.Shards)}
 	p.store = records{cfg.Store, &p.mortal}
 	p.mig.core = migrate.New(migrate.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: copies{p.store}, Rand: cfg.Rand,
-		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window})
+		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Lost: p.losses.first})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
-			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline})
+			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.first})
 	}
 	for pid := range p.masters {
 		p.masters[pid].Store(wire.NoMaster)

@@ -39,6 +39,7 @@ func (p *Plane) Commit(now cluster.Instant, c *Committed) {
 		}
 		p.masters[pid].Store(m)
 	}
+	p.losses.forget(&c.Plan.Parts)
 	p.mig.core.Commit(now, c.View, c.Plan, c.Histories)
 	for i := range p.shards {
 		sh := &p.shards[i]

@@ -434,6 +434,9 @@ func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
 func (c *Core) discard(o *op, loser record.Version) {
 	if !slices.Contains(o.discarded, loser) {
 		o.discarded = append(o.discarded, loser)
+		if c.cfg.Lost != nil && !c.cfg.Lost(o.req.Digest, loser) {
+			return
+		}
 		c.stats.ConflictsDiscarded++
 	}
 }

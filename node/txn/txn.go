@@ -49,6 +49,9 @@ type Config struct {
 	CommitMaster bool          // acknowledge after the master alone has the write
 	DefaultTTL   uint32        // seconds for requests that name none; zero: never expires
 	Deadline     time.Duration // of requests that name none; zero means 2 s
+	// Lost reports whether a version that lost a conflict is to be counted: false
+	// if package migrate, or an earlier op, has counted it; nil: always.
+	Lost func(d record.Digest, v record.Version) bool
 }
 
 // Now is one reading of the caller's clocks.
