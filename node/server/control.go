@@ -343,6 +343,7 @@ func (n *Node) commitNamespace(ns *namespace, v *cluster.View, members []*partit
 	plan.Revive = policy.Revive
 	before := ns.Progress().Forgotten
 	ns.Commit(n.mono(), &plane.Committed{View: v, Table: table, Plan: plan, Histories: histories})
+	n.keepView(ns)
 	if dropped := ns.Progress().Forgotten - before; dropped > 0 {
 		n.log.Warn("copies dropped: this node was away for too long to merge them", "namespace", ns.cfg.Name, "partitions", dropped, "limit", partition.MaxAbsence)
 	}

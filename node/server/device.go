@@ -2,11 +2,8 @@ package server
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"hash/fnv"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -18,7 +15,7 @@ import (
 	"headroom/node/disk"
 	"headroom/node/disk/class"
 	"headroom/node/disk/emulate"
-	"headroom/node/partition"
+	"headroom/node/plane"
 	"headroom/node/storage"
 )
 
@@ -139,7 +136,7 @@ func (n *Node) startDevices(ctx context.Context, ns *namespace) {
 // is in doubt; the next View is told that this node's copies there are gone.
 func (n *Node) deviceFailed(ns *namespace, slot int, err error) {
 	n.log.Error("device failed: its copies are made again on other devices and nodes", "namespace", ns.cfg.Name, "path", ns.cfg.Devices[slot], "err", err)
-	ns.gate.failed()
+	ns.gate.Failed()
 	n.post(func(now cluster.Instant) {
 		ns.lostSlots = append(ns.lostSlots, slot)
 		n.ctl.ms.Recluster(now)
@@ -178,57 +175,24 @@ func (ns *namespace) noteLost() {
 	ns.doubtful = nil
 }
 
-// The copies file NAME.copies keeps what this node's copies are:
-//
-//	0          8        12      16
-//	| HDRMCOPY | crc32c | clean | member report of the one namespace (node/partition)
-//	| 8        | u32    | u32   |
-//
-// Clean is 1 if the node stopped properly and everything it had acknowledged
-// is on its devices.
-const (
-	copiesMagic = "HDRMCOPY"
-	copiesMost  = 4 << 20
-)
-
-func (ns *namespace) copiesName() string { return ns.cfg.Name + ".copies" }
-
-func (ns *namespace) encodeCopies(clean bool) []byte {
-	b := append([]byte(copiesMagic), make([]byte, 8)...)
-	if clean {
-		b[12] = 1
-	}
-	r := partition.MemberReport{Namespaces: []partition.NamespaceReport{{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor}}}
-	ns.Copies(func(now *partition.Report) {
-		c := *now
-		if clean {
-			ns.keepBases(&c)
-		}
-		r.Namespaces[0].Report = &c
-	})
-	b = r.Append(b)
-	binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b[12:], castagnoli))
-	return b
+func (ns *namespace) kept() plane.Kept {
+	return plane.Kept{Namespace: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Inc: ns.n.inc}
 }
 
-// keepBases makes copies that were given up while leaving, and are still on
-// the devices, a base for the difference when the node comes back.
-func (ns *namespace) keepBases(r *partition.Report) {
-	c := ns.Committed()
-	for pid := range r.Copies {
-		if c != nil && r.Copies[pid].State == partition.None && !ns.store.Partition(pid).Empty() {
-			r.Copies[pid] = partition.Copy{State: partition.Spare, Key: c.View.Key}
-		}
-	}
-}
-
-// storeCopies keeps the copies if they changed since the last time.
+// storeCopies keeps the copies if they changed since the last time. What they
+// hold is on the devices before.
 func (ns *namespace) storeCopies(clean bool) error {
-	b := ns.encodeCopies(clean)
+	ns.copiesMu.Lock()
+	defer ns.copiesMu.Unlock()
+	b := ns.EncodeCopies(ns.kept(), clean)
 	if string(b) == ns.copiesStored {
 		return nil
 	}
-	err := disk.Replace(ns.dir, ns.copiesName(), func(w io.Writer) error {
+	err := ns.store.Flush()
+	if err != nil {
+		return err
+	}
+	err = disk.Replace(ns.dir, ns.kept().CopiesName(), func(w io.Writer) error {
 		_, err := w.Write(b)
 		return err
 	})
@@ -245,70 +209,23 @@ func (n *Node) loadCopies(ns *namespace) error {
 		return nil
 	}
 	rec := ns.store.Recovery()
-	b, err := disk.ReadFile(ns.dir, ns.copiesName(), copiesMost)
+	b, err := disk.ReadFile(ns.dir, ns.kept().CopiesName(), plane.CopiesMost)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !rec.Fresh {
 			n.log.Warn("no copies file: the records on the devices belong to no View and are dropped", "namespace", ns.cfg.Name)
-			ns.dropAll()
+			ns.DropAll()
 		}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if len(b) < 16 || string(b[:8]) != copiesMagic || crc32.Checksum(b[12:], castagnoli) != binary.LittleEndian.Uint32(b[8:]) {
-		return fmt.Errorf("%s is damaged: put the right file back, or remove it and the namespace's devices to be filled by the other nodes", ns.copiesName())
+	if err := ns.LoadCopies(ns.kept(), b, rec); err != nil {
+		return err
 	}
-	m, err := partition.ParseMemberReport(b[16:])
-	if err != nil || len(m.Namespaces) != 1 {
-		return fmt.Errorf("%s: written by another version? %w", ns.copiesName(), err)
-	}
-	r := m.Namespaces[0].Report
-	n.judgeCopies(ns, r, rec, binary.LittleEndian.Uint32(b[12:]) == 1 && rec.Clean)
-	ns.Load(r)
 	n.log.Info("records found on devices", "namespace", ns.cfg.Name, "records", ns.store.Stats().Records, "clean", rec.Clean, "warm", rec.Warm,
 		"torn", rec.Torn, "corrupt", rec.Corrupt, "lost_partitions", len(rec.LostPartitions))
 	return nil
-}
-
-// judgeCopies lowers the states of copies that may lack something.
-func (n *Node) judgeCopies(ns *namespace, r *partition.Report, rec storage.Recovery, clean bool) {
-	for pid := range r.Copies {
-		k := &r.Copies[pid]
-		if k.State == partition.None {
-			ns.store.Drop(pid)
-		}
-		if k.State == partition.Full && !clean {
-			k.Key = n.apart(k.Key)
-		}
-	}
-	for _, pid := range rec.LostPartitions {
-		r.Copies[pid] = partition.Copy{}
-	}
-	if rec.Corrupt > 0 && ns.cfg.ReplicationFactor > 1 {
-		for _, pid := range rec.Doubtful {
-			if r.Copies[pid].State == partition.Full {
-				r.Copies[pid].State = partition.Subset
-			}
-		}
-	}
-}
-
-// apart is the key that a copy of View k has after a crash, which may have
-// taken what was not durable: no other copy equals it, so whichever serves
-// takes in the others; any copy of a later View is better; and it is as good
-// as the View it was in, so that it serves if nobody went on.
-func (n *Node) apart(k cluster.ViewKey) cluster.ViewKey {
-	h := fnv.New64a()
-	_ = binary.Write(h, binary.LittleEndian, []uint64{uint64(n.id), uint64(n.inc)}) // never fails (hash.Hash)
-	k.Inc += cluster.Incarnation(h.Sum64()>>3 | 1)
-	return k
-}
-
-func (ns *namespace) dropAll() {
-	for pid := range cluster.Partitions {
-		ns.store.Drop(pid)
-	}
 }
 
 // leavingStore is the engine as the data plane sees it: a node that leaves

@@ -3,9 +3,9 @@ package server
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
+	"headroom/node/plane"
 	"headroom/node/record"
 	"headroom/node/transport"
 	"headroom/node/txn"
@@ -14,22 +14,10 @@ import (
 
 type digest = record.Digest
 
-// maxGated bounds the answers that wait for a device; beyond it a write is in
-// doubt at once.
-const maxGated = 1 << 16
-
-// gate holds back what acknowledges writes until they are durable. All that
-// was put before an answer is durable when the engine's mark of that moment
-// is, so answers leave in the order they came.
+// gate holds back what acknowledges writes until they are durable.
 type gate struct {
-	mu   sync.Mutex // guards list
-	list []gated
+	plane.Gate
 	wake chan struct{} // capacity 1
-}
-
-type gated struct {
-	mark uint64
-	send func(durable bool)
 }
 
 func (g *gate) kick() {
@@ -39,55 +27,20 @@ func (g *gate) kick() {
 	}
 }
 
-// hold keeps send until all that was put so far is durable. It reports false
-// if it already is, or if too much waits: then full says so.
+// hold is plane.Gate's Hold.
 func (ns *namespace) hold(send func(durable bool)) (held, full bool) {
-	g := &ns.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	mark := ns.store.Mark()
-	if mark <= ns.store.DurableMark() {
-		return false, false
-	}
-	if len(g.list) >= maxGated {
-		return false, true
-	}
-	g.list = append(g.list, gated{mark, send})
-	return true, false
+	return ns.gate.Hold(ns.store, send)
 }
 
 // release lets go what is durable by now, until ctx ends.
 func (ns *namespace) release(ctx context.Context) {
-	g := &ns.gate
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-g.wake:
+		case <-ns.gate.wake:
 		}
-		g.mu.Lock()
-		durable := ns.store.DurableMark()
-		i := 0
-		for i < len(g.list) && g.list[i].mark <= durable {
-			i++
-		}
-		ready := slices.Clone(g.list[:i])
-		g.list = slices.Delete(g.list, 0, i)
-		g.mu.Unlock()
-		for _, x := range ready {
-			x.send(true)
-		}
-	}
-}
-
-// failed tells all that wait that it will not be known whether they lasted.
-func (g *gate) failed() {
-	g.mu.Lock()
-	list := g.list
-	g.list = nil
-	g.mu.Unlock()
-	for _, x := range list {
-		x.send(false)
+		ns.gate.Release(ns.store)
 	}
 }
 
@@ -205,6 +158,18 @@ func (n *Node) batchLater(c *transport.Conn, h wire.Header, payload []byte, serv
 		return false // on the connection's own time then: slow, and no more is taken from it
 	}
 	return true
+}
+
+// keepView keeps the states of copies under a View that was just committed, so
+// that they are known before anybody hears that this node holds the View: else
+// a power cut would leave nodes that know of newer copies than anybody has.
+func (n *Node) keepView(ns *namespace) {
+	if ns.dir == nil || !ns.cfg.CommitToDevice {
+		return
+	}
+	if err := ns.storeCopies(false); err != nil {
+		n.log.Error("copy states not stored: they are missing if all nodes lose their power now", "namespace", ns.cfg.Name, "err", err)
+	}
 }
 
 // storeEvery is how often changed copy states are kept.

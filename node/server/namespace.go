@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"headroom/node/cluster"
@@ -31,8 +32,9 @@ type namespace struct {
 	overloads atomic.Uint64
 
 	// All of these are the control goroutine's.
-	dir          disk.Dir // nil: no devices
-	copiesStored string   // but this, which is keepCopies', then Close's
+	dir          disk.Dir   // nil: no devices
+	copiesMu     sync.Mutex // guards copiesStored; taken before the Plane's locks
+	copiesStored string
 	lostSlots    []int
 	doubtful     []int
 	damageSeen   cluster.Instant

@@ -420,10 +420,10 @@ func (n *Node) shutStores() {
 			ns.store.Close()
 			continue
 		}
-		copies := ns.encodeCopies(true)
+		copies := ns.EncodeCopies(ns.kept(), true)
 		err := ns.store.Shutdown()
 		if err == nil {
-			err = disk.Replace(ns.dir, ns.copiesName(), func(w io.Writer) error {
+			err = disk.Replace(ns.dir, ns.kept().CopiesName(), func(w io.Writer) error {
 				_, err := w.Write(copies)
 				return err
 			})

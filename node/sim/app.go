@@ -102,6 +102,7 @@ func (a *app) Commit(_ cluster.Instant, m *wire.Commit) {
 	a.view = all[0].View
 	for i, s := range a.spaces {
 		s.Commit(a.n.Now(), all[i])
+		s.keepView()
 	}
 	a.revived()
 	a.Heard()
@@ -121,6 +122,9 @@ func (a *app) Settled(now cluster.Instant) {
 	}
 	had := a.lease
 	a.lease = until
+	for _, s := range a.spaces {
+		s.workOn()
+	}
 	if had > now || until <= now {
 		return
 	}
@@ -161,7 +165,13 @@ func (a *app) Broken(_ cluster.Instant, to cluster.NodeID, class Class) {
 
 // Deadline implements App.
 func (a *app) Deadline() cluster.Instant {
-	return min(a.migAt, a.sweepAt, a.pushAt, a.lookAt, a.wallAt)
+	at := min(a.migAt, a.sweepAt, a.pushAt, a.lookAt, a.wallAt)
+	for _, s := range a.spaces {
+		if s.vol != nil {
+			at = min(at, s.vol.flushAt, s.vol.storeAt)
+		}
+	}
+	return at
 }
 
 // Tick implements App: whatever production's loops would do now.
@@ -177,6 +187,11 @@ func (a *app) Tick(now cluster.Instant) {
 		}
 		a.sweepForwards(0)
 		a.beat(busy)
+	}
+	for _, s := range a.spaces {
+		if s.vol != nil {
+			s.work(now)
+		}
 	}
 	if now >= a.pushAt {
 		a.pushMap()

@@ -51,6 +51,9 @@ func (d *Data) leave(a *app, end cluster.Instant, said int) {
 	case !a.alive():
 	case said == goodbyes:
 		n.Crash(false)
+		for _, s := range a.spaces {
+			s.leave()
+		}
 		d.closed(n)
 	case said > 0 || d.W.now >= end || !n.Paused && a.handedOver():
 		if n.Paused {

@@ -18,6 +18,7 @@ type SpaceConfig struct {
 	RF           int
 	CommitMaster bool
 	MemoryLimit  int64 // bytes; zero: none
+	DeviceConfig
 }
 
 // DataConfig describes the data plane of a World: namespaces in memory on
@@ -75,7 +76,8 @@ type Data struct {
 	// acknowledge writes: then a read may be stale.
 	OneSided bool
 	lineage  map[cluster.ViewKey]map[cluster.ViewKey]bool
-	retired  uint64 // conflicts counted by nodes that are gone
+	media    []*media // by node and namespace, see mediaOf
+	retired  uint64   // conflicts counted by nodes that are gone
 	Stats    DataStats
 }
 
@@ -262,6 +264,7 @@ func writeOf(b []byte) uint64 {
 func (d *Data) retire(a *app) {
 	for _, s := range a.spaces {
 		d.retired += s.Conflicts()
+		s.die()
 	}
 	a.close()
 }

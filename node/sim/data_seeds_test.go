@@ -9,6 +9,11 @@ import (
 
 // dataWorld draws a cluster of three to nine nodes.
 func dataWorld(seed uint64, log func(string)) (*Data, *rand.Rand) {
+	return dataWorldOn(seed, log, func(*rand.Rand, *SpaceConfig) {})
+}
+
+// dataWorldOn is dataWorld with something more drawn for each namespace.
+func dataWorldOn(seed uint64, log func(string), more func(r *rand.Rand, s *SpaceConfig)) (*Data, *rand.Rand) {
 	r := rand.New(rand.NewPCG(seed, 3))
 	net := NetConfig{Refuse: r.IntN(2) == 0}
 	if r.IntN(2) == 0 {
@@ -39,6 +44,9 @@ func dataWorld(seed uint64, log func(string)) (*Data, *rand.Rand) {
 	if r.IntN(2) == 0 {
 		dc.Rate = migrate.Rate{RecordsPerSecond: 50 + 400*r.Float64()}
 		dc.Active = 1 + r.IntN(4)
+	}
+	for i := range dc.Spaces {
+		more(r, &dc.Spaces[i])
 	}
 	d := NewData(Config{Nodes: 3 + r.IntN(r.IntN(7)+1), Seed: seed, Net: net, Log: log}, dc)
 	for _, n := range d.W.Nodes {
@@ -163,6 +171,9 @@ func (d *Data) conclude() error {
 		return err
 	}
 	if err := d.CheckLineage(); err != nil {
+		return err
+	}
+	if err := d.CheckStores(); err != nil {
 		return err
 	}
 	return d.ReadAll(d.Clients[0])

@@ -30,11 +30,15 @@ const (
 	FaultIsolate = "isolated node"
 	FaultFlap    = "flapping link"
 	FaultClog    = "clogged paths"
+	// Of nodes with devices.
+	FaultWiped    = "wiped disk"
+	FaultStale    = "stale disk"
+	FaultPowerCut = "power cut"
 )
 
 // faultKinds are all of them.
 var faultKinds = []string{FaultCrash, FaultRestart, FaultStorm, FaultPause, FaultSlow, FaultJump, FaultLeave, FaultOneWay, FaultBridge,
-	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog}
+	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog, FaultWiped, FaultStale, FaultPowerCut}
 
 // maxDrift of a clock, in parts per million: twice what a bad quartz does.
 const maxDrift = 200

@@ -402,8 +402,8 @@ func (n *Node) pump() {
 
 // apply carries out membership's effects in their order.
 func (n *Node) apply(ms membership.Effects) {
-	if ms.Persist != nil {
-		n.Disk = *ms.Persist
+	if ms.Persist != nil && ms.Durable {
+		n.Disk = *ms.Persist // what need not be there is not: server's persist
 	}
 	n.Heartbeat.SetView(n.Now(), n.Membership.View(), n.Membership.Frozen())
 	if ms.Commit != nil {

@@ -18,19 +18,18 @@ type space struct {
 	a     *app
 	id    int
 	store *storage.Engine
+	vol   *volume // nil: in memory
 }
 
 func spaceName(i int) string { return fmt.Sprintf("space%d", i) }
 
 func newSpace(a *app, i int) *space {
 	d, cfg := a.d, a.d.cfg.Spaces[i]
-	store, err := storage.Open(storage.Config{MemoryLimit: cfg.MemoryLimit})
-	if err != nil {
-		panic("sim: invariant: an engine opens: " + err.Error())
-	}
-	s := &space{a: a, id: i, store: store}
-	s.Plane = plane.New(plane.Config{Self: a.n.ID, Namespace: uint8(i), Store: store, Host: s, Rand: a.n.newRand(), Shards: d.cfg.Shards,
+	s := &space{a: a, id: i}
+	s.openStore()
+	s.Plane = plane.New(plane.Config{Self: a.n.ID, Namespace: uint8(i), Store: leavingStore{s.store, a}, Host: s, Rand: a.n.newRand(), Shards: d.cfg.Shards,
 		CommitMaster: cfg.CommitMaster, Rate: d.cfg.Rate, MaxActive: d.cfg.Active, Window: d.cfg.Window})
+	s.loadCopies()
 	return s
 }
 
@@ -47,7 +46,13 @@ func (s *space) MapChanged(urgent bool) {
 }
 
 // Reply implements plane.Host.
-func (s *space) Reply(to txn.Origin, r *wire.Reply) { s.a.reply(to, r) }
+func (s *space) Reply(to txn.Origin, r *wire.Reply) {
+	if s.commits() && r.Status == wire.StatusOK {
+		s.replyDurable(to, r)
+		return
+	}
+	s.a.reply(to, r)
+}
 
 // SendTxn implements plane.Host.
 func (s *space) SendTxn(frame uint64, m *txn.Send) {
@@ -63,6 +68,15 @@ func (s *space) SendTxn(frame uint64, m *txn.Send) {
 
 // Answer implements plane.Host.
 func (s *space) Answer(x *txn.Answer) {
+	if s.commits() && x.Kind == wire.KindReplicated && x.Status == wire.StatusOK {
+		kept := *x
+		s.gated(func() { s.answer(&kept) }) // one that is not sent is asked for again
+		return
+	}
+	s.answer(x)
+}
+
+func (s *space) answer(x *txn.Answer) {
 	o := x.To.Conn.(peer)
 	if s.a.d.W.Node(o.node).Inc != o.inc {
 		return

@@ -45,6 +45,7 @@ var scenarios = []scenario{
 	{"pauses", onData(pauses)},
 	{"splits", onData(splits)},
 	{"one-split", onData(oneSplit)},
+	{"disks", onData(disks)},
 }
 
 const (
