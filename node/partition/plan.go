@@ -243,7 +243,25 @@ func better(c, best Copy) bool {
 	if c.Empty != best.Empty {
 		return best.Empty
 	}
+	if a, b := isApart(c.Key), isApart(best.Key); a != b && c.Key.Counter == best.Key.Counter {
+		return b
+	}
 	return best.Key.Less(c.Key)
+}
+
+// apartBit marks the proposer of a key that Apart made. No node has such an id.
+const apartBit = 1 << 63
+
+func isApart(k cluster.ViewKey) bool { return k.Proposer&apartBit != 0 }
+
+// Apart is the key of a copy of View k that the node self finds in its life inc
+// after a crash, which may have taken what was not durable. No other copy
+// equals it, so whichever serves takes in the others; copies of k that did not
+// crash, and of any later View, are better, because counters grow strictly; and
+// it passes for k, so that it serves if nobody went on. It stays so however
+// often the node crashes.
+func Apart(k cluster.ViewKey, self cluster.NodeID, inc cluster.Incarnation) cluster.ViewKey {
+	return cluster.ViewKey{Counter: k.Counter, Proposer: self | apartBit, Inc: inc}
 }
 
 // writeSet aliases the row when it is just the replicas. Members in sync

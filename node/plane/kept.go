@@ -101,7 +101,7 @@ func (p *Plane) judgeCopies(kept Kept, r *partition.Report, rec storage.Recovery
 			p.store.Drop(pid)
 		}
 		if k.State == partition.Full && !clean {
-			k.Key = p.apart(k.Key, kept.Inc)
+			k.Key = partition.Apart(k.Key, p.self, kept.Inc)
 		}
 	}
 	for _, pid := range rec.LostPartitions {
@@ -114,13 +114,4 @@ func (p *Plane) judgeCopies(kept Kept, r *partition.Report, rec storage.Recovery
 			}
 		}
 	}
-}
-
-// apart is the key that a copy of View k has after a crash, which may have
-// taken what was not durable: no other copy equals it, so whichever serves
-// takes in the others; any copy of a later View is better, because counters
-// grow strictly; and it is as good as the View it was in, so that it serves if
-// nobody went on. It stays so however often the node crashes.
-func (p *Plane) apart(k cluster.ViewKey, inc cluster.Incarnation) cluster.ViewKey {
-	return cluster.ViewKey{Counter: k.Counter, Proposer: p.self | 1<<63, Inc: inc}
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"testing"
 	"time"
 
 	"headroom/node/cluster"
@@ -154,4 +155,17 @@ func (d *Data) powerCut(r *rand.Rand) {
 	}
 	_ = w.Run(500 * time.Millisecond)
 	_ = d.Await("redundancy after the power cut", 20*time.Second, d.Settled) // an error is in w.Err
+}
+
+func TestDiskSeedsThatFoundBugs(t *testing.T) {
+	for seed, bug := range map[uint64]string{
+		5: "a copy found after a crash was preferred to one of the same View that had not crashed",
+		1: "after a crash of all nodes nobody served, as a node without a copy knew of an established View",
+	} {
+		r, err := onData(disks)(seed, nil)
+		if err != nil {
+			t.Errorf("seed %d: %s, again: %v", seed, bug, err)
+		}
+		r.d.Close()
+	}
 }
