@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"text/tabwriter"
 
 	"headroom/node/disk/profile"
@@ -45,19 +46,22 @@ func learn(p *profile.Profile, shapes *plan.Shapes, others []*cluster) (*predict
 		return nil, err
 	}
 	f := &predictor{profile: p, service: service, shapes: shapes}
-	sum, n, paces, m := 0.0, 0.0, 0.0, 0.0
+	var extras []float64
+	paces, m := 0.0, 0.0
 	for _, c := range others {
 		for _, l := range c.levels {
 			if l.rate <= 0.55*capacity(p, c.nodes) {
 				mean, _ := f.reads(c.nodes, l.rate)
-				sum, n = sum+l.mean-mean, n+1
+				extras = append(extras, l.mean-mean)
 			}
 		}
 		if !math.IsNaN(c.rebuild) {
 			paces, m = paces+f.fill(c.nodes)/c.rebuild, m+1
 		}
 	}
-	f.extra, f.pace = sum/n, paces/m
+	// The median: one run on a busy machine must not spoil the others.
+	slices.Sort(extras)
+	f.extra, f.pace = (extras[(len(extras)-1)/2]+extras[len(extras)/2])/2, paces/m
 	return f, nil
 }
 
@@ -146,6 +150,9 @@ func (t *table) row(what string, predicted, measured, gate, host float64, late b
 			word += ", devices off their schedule"
 		}
 		t.void++
+	case math.IsNaN(measured):
+		word = "MISSED: not seen within the run"
+		t.missed++
 	case math.IsNaN(e) || math.Abs(e) > gate:
 		word = "MISSED"
 		t.missed++
