@@ -17,7 +17,7 @@ import (
 
 var (
 	plantFlag = flag.Int("plant", 0, "plant the bug of this number, see package planted")
-	bugSeeds  = flag.Int("bug-seeds", 60, "how many seeds of each kind may be needed to find a planted bug")
+	bugSeeds  = flag.Int("bug-seeds", 300, "how many seeds of each kind may be needed to find a planted bug")
 	bugLimit  = flag.Duration("bug-limit", time.Minute, "how long the search for one planted bug may take")
 )
 
