@@ -21,10 +21,10 @@ func (c *Core) sendScan(j *job) int {
 func (c *Core) scanMost(j *job) int {
 	size := c.store.Partition(int(j.pid))
 	if size.Bytes <= 0 {
-		return sliceRecords
+		return c.cfg.Slice
 	}
 	mean := size.Bytes/int64(max(size.Records, 1)) + recordOverhead
-	return int(min(max(wire.MaxRecordBytes/mean, 1), sliceRecords))
+	return int(min(max(wire.MaxRecordBytes/mean, 1), int64(c.cfg.Slice)))
 }
 
 // batch collects records; their bodies share growing arrays that are never
@@ -53,7 +53,7 @@ func (b *batch) note(d *record.Digest, m *record.Meta, at int) {
 // many digests that took. Records that are gone are left out.
 func (c *Core) read(b *batch, digests []record.Digest) int {
 	for i := range digests {
-		if i == batchRecords || b.bytes >= wire.MaxRecordBytes {
+		if i == c.cfg.Slice || b.bytes >= wire.MaxRecordBytes {
 			return i
 		}
 		at := len(b.bodies)

@@ -97,7 +97,7 @@ func (c *Core) advance(j *job) int {
 	case j.stage == filling && len(l.queue) > 0:
 		return c.sendQueue(j)
 	case len(l.queue) > 0:
-		c.ask(j, to, &wire.Migrate{Step: wire.StepFetch, Digests: l.queue[:min(len(l.queue), batchRecords)]})
+		c.ask(j, to, &wire.Migrate{Step: wire.StepFetch, Digests: l.queue[:min(len(l.queue), c.cfg.Slice)]})
 	case l.mask != 0:
 		c.ask(j, to, &wire.Migrate{Step: wire.StepListAsk, Buckets: l.mask})
 	case j.stage == filling:

@@ -62,6 +62,7 @@ type Config struct {
 	Rate      Rate       // of records sent as hub and fetched from duplicates; zero: unlimited
 	MaxActive int        // partitions migrated at once as hub; zero means 32 (at most 8 per peer start)
 	Window    int        // bytes of records sent to one peer and not acknowledged; zero means 1 MiB
+	Slice     int        // records read by one call; zero means 64. A store that waits for a device wants few: its owner waits too
 	Store     Store      // called from the Core's owner only; may be shared with other users
 	Rand      *rand.Rand // spreads repeats
 	// Lost reports whether a version that lost a conflict is to be counted: false
@@ -72,6 +73,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.MaxActive <= 0 {
 		c.MaxActive = maxActive
+	}
+	if c.Slice <= 0 {
+		c.Slice = sliceRecords
 	}
 	if c.Window <= 0 {
 		c.Window = defaultWindow
@@ -377,7 +381,7 @@ func (c *Core) Tick(now cluster.Instant) {
 	if c.frozen || c.view == nil || c.self == partition.Nobody {
 		return
 	}
-	budget := sliceRecords
+	budget := c.cfg.Slice
 	for c.replay && budget > 0 {
 		budget -= c.replayOne()
 	}

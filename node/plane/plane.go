@@ -44,6 +44,7 @@ type Config struct {
 	Deadline     time.Duration // of requests that name none; zero: package txn's
 	Rate         migrate.Rate  // of migrations; zero: unlimited
 	MaxActive    int           // migrate.Config's
+	Slice        int           // migrate.Config's
 	Window       int           // migrate.Config's
 }
 
@@ -123,7 +124,7 @@ func New(cfg Config) *Plane {
 	p := &Plane{self: cfg.Self, id: cfg.Namespace, host: cfg.Host, shards: make([]shard, cfg.Shards)}
 	p.store = records{cfg.Store, &p.mortal}
 	p.mig.core = migrate.New(migrate.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: copies{p.store}, Rand: cfg.Rand,
-		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Lost: p.losses.first})
+		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Slice: cfg.Slice, Lost: p.losses.first})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
 			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.first})

@@ -199,8 +199,13 @@ func (n *Node) openNamespaces() error {
 			n.closeStores()
 			return err
 		}
+		slice := 0
+		if ns.store.Waits() {
+			slice = slowSlice
+		}
 		ns.Plane = plane.New(plane.Config{Self: n.id, Namespace: ns.id, Store: leavingStore{ns.store, n}, Host: ns, Rand: seeded(), CommitMaster: c.CommitMaster,
-			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
+			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Slice: slice,
+			Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
 		n.namespaces = append(n.namespaces, ns)
 		if err := n.loadCopies(ns); err != nil {
 			n.closeStores()
