@@ -43,6 +43,12 @@ func discard(at unsafe.Pointer) bool {
 	return unix.Madvise(unsafe.Slice((*byte)(at), hugePage), unix.MADV_DONTNEED) == nil
 }
 
+// populate makes a huge page resident and zero, and reports whether it is; it
+// blocks for milliseconds.
+func populate(at unsafe.Pointer) bool {
+	return unix.Madvise(unsafe.Slice((*byte)(at), hugePage), unix.MADV_POPULATE_WRITE) == nil
+}
+
 // unmapChunk gives a chunk back to the system.
 func unmapChunk(chunk unsafe.Pointer) error {
 	if err := unix.MunmapPtr(chunk, chunkSize); err != nil {

@@ -17,8 +17,14 @@ const (
 	pagesPerChunk = chunkSize / pageSize
 	pagesPerHuge  = hugePage / pageSize // 32, a word of chunkInfo.taken
 	// maxIdle is how many huge pages a pool keeps for the next span that
-	// needs one, 32 MiB: a fault on a fresh one costs some 100 µs.
+	// needs one, 32 MiB.
 	maxIdle = 16
+	// A first touch of a huge page takes 0.3 ms, in a virtual machine whose
+	// host has to find the memory 5 to 10 ms, in which a node of one processor
+	// does nothing else. So a pool that grows has one more resident before it
+	// is needed for every aheadOf that it uses, at most maxAhead: 8 MiB.
+	aheadOf  = 8
+	maxAhead = 4
 
 	noPage = ^uint32(0)
 )
@@ -55,6 +61,9 @@ type pagePool struct {
 	lowest  int        // no chunk below it has a free page
 	idle    int        // huge pages that are touched and all free
 	pagesIn int64      // pages in spans
+	ahead   bool       // a goroutine populates huge pages
+	closed  bool
+	helpers sync.WaitGroup
 }
 
 func (p *pagePool) init(e *Engine, chunks int) {
@@ -97,7 +106,51 @@ func (p *pagePool) alloc(n int, force bool) (uint32, error) {
 		info.spans[at+i] = span{back: uint16(i)}
 	}
 	p.pagesIn += int64(n)
+	if !p.ahead && p.shortLocked() {
+		p.ahead = true
+		p.helpers.Go(p.populate)
+	}
 	return uint32(c*pagesPerChunk + at), nil
+}
+
+// shortLocked reports whether the pool should have more huge pages ready.
+func (p *pagePool) shortLocked() bool {
+	return !p.closed && int64(p.idle) < min(p.pagesIn/pagesPerHuge/aheadOf, maxAhead)
+}
+
+// populate makes the next huge pages resident until enough are ready.
+func (p *pagePool) populate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ok := true; ok && p.shortLocked(); {
+		c, r := p.untouchedLocked()
+		if c < 0 {
+			break
+		}
+		at := unsafe.Add(p.chunks[c], r*hugePage)
+		p.mu.Unlock()
+		ok = populate(at)
+		p.mu.Lock()
+		if info := p.infos[c]; ok && info.touched>>r&1 == 0 { // else it was taken meanwhile
+			info.touched |= 1 << r
+			p.idle++
+		}
+	}
+	p.ahead = false
+}
+
+// untouchedLocked returns the next huge page that is free and not resident,
+// mapping a chunk if there is none; chunk -1 if that fails.
+func (p *pagePool) untouchedLocked() (chunk, r int) {
+	for c := p.lowest; c < len(p.infos); c++ {
+		if p.infos[c] == nil && p.mapLocked(c) != nil {
+			break
+		}
+		if r := bits.TrailingZeros16(^p.infos[c].touched); r < chunkSize/hugePage {
+			return c, r
+		}
+	}
+	return -1, 0
 }
 
 // findLocked returns the first run of n free pages, mapping a chunk if there
@@ -184,6 +237,10 @@ func (p *pagePool) free(id uint32, n int) {
 }
 
 func (p *pagePool) close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.helpers.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	err := unmapAll(p.chunks, &p.engine.mapped)

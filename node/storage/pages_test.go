@@ -65,6 +65,7 @@ func TestPoolNeverHandsOutAPageTwice(t *testing.T) {
 			delete(owner, q)
 		}
 	}
+	p.helpers.Wait()
 	idle := 0
 	for _, info := range p.infos {
 		for r := 0; info != nil && r < pagesPerChunk/pagesPerHuge; r++ {
@@ -75,5 +76,25 @@ func TestPoolNeverHandsOutAPageTwice(t *testing.T) {
 	}
 	if idle != p.idle || idle > maxIdle || e.Stats().HeldBytes != int64(len(owner))*pageSize {
 		t.Errorf("%d huge pages are idle, pool says %d; %d pages taken, %+v", idle, p.idle, len(owner), e.Stats())
+	}
+}
+
+// A pool that grows has its next huge pages resident before it takes them,
+// over the end of a chunk too, and closes while that goes on.
+func TestAGrowingPoolIsAheadOfItsNeeds(t *testing.T) {
+	e := open(t, Config{})
+	p := &e.slab.pool
+	for used := 1; used <= 3*aheadOf; used++ {
+		p.helpers.Wait()
+		before := p.idle
+		if want := min((used-1)/aheadOf, maxAhead); before != want {
+			t.Fatalf("%d huge pages used: %d ready, want %d", used-1, before, want)
+		}
+		if _, err := p.alloc(pagesPerHuge, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
