@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"strings"
+	"time"
 
 	"headroom/node/transport"
 	"headroom/node/wire"
@@ -15,7 +16,15 @@ const (
 	AdminQuiesce    = "quiesce"      // Outcome
 	AdminUnquiesce  = "unquiesce"    // Outcome
 	AdminRevive     = "revive"       // Outcome; a space and the namespace follow
+	AdminClock      = "clock"        // Clock
 )
+
+// Clock is a node's wall clock when it answered: load generators that share a
+// load compare theirs with it.
+type Clock struct {
+	Node   string `json:"node"`
+	UnixNS int64  `json:"unix_ns"`
+}
 
 // Outcome is the answer to a command that changes something.
 type Outcome struct {
@@ -45,6 +54,8 @@ func (n *Node) admin(c *transport.Conn, h wire.Header, payload []byte) {
 	switch command {
 	case AdminStatus:
 		answer = n.Status()
+	case AdminClock:
+		answer = Clock{n.id.String(), time.Now().UnixNano()}
 	case AdminSafeToStop:
 		safe, why := n.SafeToStop()
 		answer = SafeToStop{safe, why}
@@ -53,7 +64,7 @@ func (n *Node) admin(c *transport.Conn, h wire.Header, payload []byte) {
 	case AdminRevive:
 		answer = n.Revive(argument)
 	default:
-		answer = Outcome{Node: n.id.String(), Error: "unknown command; this node knows status, safe-to-stop, quiesce, unquiesce and revive: are both programs of one version?"}
+		answer = Outcome{Node: n.id.String(), Error: "unknown command; this node knows status, safe-to-stop, quiesce, unquiesce, revive and clock: are both programs of one version?"}
 	}
 	b, err := json.Marshal(answer)
 	if err != nil {

@@ -61,6 +61,7 @@ type Node struct {
 	ep         *transport.Endpoint
 	mesh       *transport.Mesh
 	multicast  *transport.Multicast // nil: none
+	link       link
 	web        *web
 	ctl        control
 	forwards   plane.Forwards
@@ -242,6 +243,7 @@ func (n *Node) listen() error {
 	if n.addr == "" {
 		n.addr = n.ep.Addr().String()
 	}
+	n.link = findLink(n.addr)
 	n.mesh = transport.NewMesh(n.ep)
 	if n.cfg.Multicast != "" {
 		if n.multicast, err = n.ep.JoinMulticast(n.cfg.Multicast); err != nil {

@@ -37,6 +37,7 @@ type Status struct {
 	LinkFaults  []StatusLink      `json:"link_faults"`
 	Namespaces  []StatusNamespace `json:"namespaces"`
 	Devices     []StatusDevice    `json:"devices"`
+	Network     StatusNetwork     `json:"network"`
 	Process     StatusProcess     `json:"process"`
 }
 
@@ -177,6 +178,7 @@ func (n *Node) Status() *Status {
 		s.Namespaces = append(s.Namespaces, n.statusNamespace(ns))
 		s.Devices = append(s.Devices, ns.statusDevices()...)
 	}
+	s.Network = n.statusNetwork()
 	s.Process = StatusProcess{PID: n.pid, UptimeS: time.Duration(n.now().Mono).Seconds(), GOMAXPROCS: runtime.GOMAXPROCS(0),
 		Goroutines: runtime.NumGoroutine(), HeapBytes: heapBytes()}
 	return s

@@ -37,3 +37,12 @@ type ConnStats struct {
 	Writes              uint64 // calls of the QUIC stream's Write
 	Pending             int    // bytes appended and not yet taken by QUIC
 }
+
+// Socket is the state of a UDP socket, in bytes of kernel memory: a datagram
+// of 1,200 takes 2,304. Drops counts the datagrams for which the receive buffer
+// had no room, since the socket was opened.
+type Socket struct {
+	ReceiveUsed, ReceiveBuffer int64
+	SendUsed, SendBuffer       int64
+	Drops                      uint64
+}
