@@ -192,6 +192,7 @@ func printStatus(w io.Writer, s *server.Status) {
 	redundancy := "full redundancy"
 	switch {
 	case s.Redundant:
+		redundancy = fewer(s, redundancy)
 	case s.PartsLeft == 0:
 		redundancy = "redundancy not confirmed by all members yet"
 	default:
@@ -221,6 +222,18 @@ func printStatus(w io.Writer, s *server.Status) {
 	for i := range s.Devices {
 		printDevice(w, &s.Devices[i])
 	}
+}
+
+// fewer says so when the cluster has fewer nodes than a namespace wants copies:
+// nothing is left to copy then, and yet a node less may be data less.
+func fewer(s *server.Status, otherwise string) string {
+	n := len(s.Members)
+	for _, ns := range s.Namespaces {
+		if ns.RF > n {
+			return fmt.Sprintf("%d of %d copies of namespace %s: it wants %d nodes, there %s %d", n, ns.RF, ns.Name, ns.RF, map[bool]string{true: "is", false: "are"}[n == 1], n)
+		}
+	}
+	return otherwise
 }
 
 // printDevice writes a device with its class, the ground for it, and for an

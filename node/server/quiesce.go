@@ -73,5 +73,8 @@ func (n *Node) quiescing(v *cluster.View) string {
 			return ""
 		}
 	}
+	if len(v.Members) == 1 {
+		return "this node is the only one, so it goes on serving although it is quiesced: start another one to take over, or unquiesce this one"
+	}
 	return "every node is quiesced, so none is: unquiesce another one"
 }
