@@ -24,6 +24,7 @@ type Sampler struct {
 	at      time.Time // of the last sample, with its monotonic reading
 	cpu     time.Duration
 	ticks   CPUTicks
+	net     network
 	begun   result.GeneratorSample // greatest values since the start
 	delayed []uint64               // counts of scheduling delays at the start
 }
@@ -43,8 +44,9 @@ func NewSampler() *Sampler {
 // caller's to fill.
 func (s *Sampler) Sample() result.GeneratorSample {
 	metrics.Read(s.read)
-	now, cpu, ticks := time.Now(), ownCPU(), ReadCPUTicks()
-	out := result.GeneratorSample{HostCPUPct: -1, StealPct: ticks.StealPct(s.ticks), WallStepMS: s.step(now)}
+	now, cpu, ticks, net := time.Now(), ownCPU(), ReadCPUTicks(), readNetwork()
+	out := result.GeneratorSample{HostCPUPct: -1, StealPct: ticks.StealPct(s.ticks), WallStepMS: s.step(now), NetBusyPct: net.busyPct(&s.net),
+		NetDropped: int64(net.dropped - s.net.dropped)}
 	if d := now.Sub(s.at).Seconds(); d > 0 && !s.at.IsZero() {
 		out.CPUPct = 100 * (cpu - s.cpu).Seconds() / d
 		out.GCCPUPct = 100 * (s.float(0) - s.gcCPU) / d
@@ -56,7 +58,7 @@ func (s *Sampler) Sample() result.GeneratorSample {
 	out.GCPauseMaxUS, pauses = s.quantile(1, s.pauses, 1)
 	out.SchedP99US, delays = s.quantile(2, s.delays, 0.99)
 	out.HeapBytes = int64(s.uint(3))
-	s.gcCPU, s.pauses, s.delays, s.at, s.cpu, s.ticks = s.float(0), pauses, delays, now, cpu, ticks
+	s.gcCPU, s.pauses, s.delays, s.at, s.cpu, s.ticks, s.net = s.float(0), pauses, delays, now, cpu, ticks, net
 	s.begun.GCPauseMaxUS = max(s.begun.GCPauseMaxUS, out.GCPauseMaxUS)
 	s.begun.WallStepMS = max(s.begun.WallStepMS, out.WallStepMS)
 	return out

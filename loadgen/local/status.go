@@ -42,6 +42,11 @@ type Status struct {
 	Devices []struct {
 		UsedBytes int64 `json:"used_bytes"`
 	} `json:"devices"`
+	Network NetworkStatus `json:"network"`
+	Process struct {
+		PID     int     `json:"pid"`
+		UptimeS float64 `json:"uptime_s"`
+	} `json:"process"`
 
 	raw []byte // the answer as it came
 }

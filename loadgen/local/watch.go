@@ -75,6 +75,8 @@ type Watcher struct {
 type look struct {
 	asked   time.Time // when the last question was sent
 	status  *Status   // its answer, nil when there was none
+	last    *Status   // the last answer that there was, to a question at lastAt
+	lastAt  time.Time
 	raw     []byte    // the last answer as it came
 	calm    int       // answers in a row without migrations
 	calmAt  time.Time // the first of them
@@ -188,8 +190,10 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 	defer w.mu.Unlock()
 	l := w.latest[n.name]
 	l.asked, l.status = asked, s
-	out := Sample{At: asked, Node: n.name, NodeSample: result.NodeSample{Up: s != nil, RSSBytes: -1, CPUPct: -1}}
+	out := Sample{At: asked, Node: n.name, NodeSample: result.NodeSample{Up: s != nil, RSSBytes: -1, CPUPct: -1, NetBusyPct: -1, NetDropped: -1}}
 	if s != nil {
+		out.network(l.last, s, asked.Sub(l.lastAt))
+		l.last, l.lastAt = s, asked
 		l.raw = s.raw
 		partitions, bytes, unavailable := s.left()
 		out.ViewKey, out.Members, out.PartitionsLeft, out.BytesLeft = s.ViewKey, len(s.Members), partitions, bytes

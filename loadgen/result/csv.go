@@ -104,12 +104,21 @@ func (c *cells) number(empty float64) float64 {
 	return v
 }
 
-// more reads a column that older writers did not have: 0 then, and if empty.
-func (c *cells) more() int64 {
+// more reads a column that older writers did not have: empty then, and if it is
+// empty.
+func (c *cells) more(empty int64) int64 {
 	if c.at == len(c.line) {
-		return 0
+		return empty
 	}
-	return c.whole(0)
+	return c.whole(empty)
+}
+
+// moreNumber is more for a number.
+func (c *cells) moreNumber(empty float64) float64 {
+	if c.at == len(c.line) {
+		return empty
+	}
+	return c.number(empty)
 }
 
 func (c *cells) whole(empty int64) int64 {

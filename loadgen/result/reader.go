@@ -101,10 +101,10 @@ func (r *Run) readEvents() error {
 }
 
 func (r *Run) readGenerator() error {
-	return readCSV(filepath.Join(r.Dir, generatorFile), generatorHeader, func(c *cells) {
+	return readCSV(filepath.Join(r.Dir, generatorFile), generatorHeader[:generatorColumns], func(c *cells) {
 		r.Generator = append(r.Generator, GeneratorSample{TSec: c.number(0), CPUPct: c.number(-1), GCCPUPct: c.number(-1),
 			GCPauseMaxUS: c.number(-1), SchedP99US: c.number(-1), HostCPUPct: c.number(-1), StealPct: c.number(-1),
-			InFlight: int(c.whole(0)), HeapBytes: c.whole(0), WallStepMS: c.number(-1)})
+			InFlight: int(c.whole(0)), HeapBytes: c.whole(0), WallStepMS: c.number(-1), NetBusyPct: c.moreNumber(-1), NetDropped: int64(c.moreNumber(-1))})
 	})
 }
 
@@ -118,7 +118,8 @@ func (r *Run) readNodes() error {
 		err := readCSV(f, nodeHeader[:nodeColumns], func(c *cells) {
 			list = append(list, NodeSample{TSec: c.number(0), Up: c.whole(0) == 1, ViewKey: c.text(),
 				Members: int(c.whole(0)), PartitionsLeft: c.whole(0), BytesLeft: c.whole(0), Masters: c.whole(0),
-				Copies: c.whole(0), RSSBytes: c.whole(-1), CPUPct: c.number(-1), Unavailable: c.more(), UsedBytes: c.more()})
+				Copies: c.whole(0), RSSBytes: c.whole(-1), CPUPct: c.number(-1), Unavailable: c.more(0), UsedBytes: c.more(0),
+				NetBusyPct: c.moreNumber(-1), NetDropped: c.more(-1)})
 		})
 		if err != nil {
 			return err

@@ -15,6 +15,7 @@
 //	                 interval per second, absolute time stamps, measured phase only
 //	nodes/NODE.csv   samples of each node (NodeSample)
 //	nodes/NODE.json  the node's last status answer (headroom-status/1) as it came
+//	nodes/NODE.log   the end of a local node's log, when the audit found something
 //	generator.csv    samples of the generator itself (GeneratorSample)
 //
 // Time axis: t_s = 0 is the start of the measured phase (Summary.MeasuredFrom);
@@ -37,15 +38,18 @@
 //
 // nodes/NODE.csv: t_s, up (0 or 1), view_key, members, partitions_left,
 // bytes_left, masters, copies, rss_bytes, cpu_pct (of one core, since the last
-// sample), unavailable (partitions), used_bytes (of index and records; the last
-// two may be missing in old folders). Cells of a node that is down, and rss and cpu of a remote node, are
-// empty.
+// sample), unavailable (partitions), used_bytes (of index and records),
+// net_busy_pct (of the node's link or receive buffer), net_dropped (datagrams;
+// both since the last sample). Old folders lack columns from unavailable on.
+// Cells of a node that is down, and rss and cpu of a remote node, are empty.
 //
 // generator.csv: t_s, cpu_pct (own, of one core), gc_cpu_pct (of it, for
 // collecting), gc_pause_max_us, sched_p99_us (runnable goroutines waiting for a
 // thread), host_cpu_pct and steal_pct (of all cores), in_flight, heap_bytes,
-// wall_step_ms (how far the wall clock was set). Each is over the second before
-// t_s; unknown cells are empty.
+// wall_step_ms (how far the wall clock was set), net_busy_pct (of the speed of
+// the busiest interface), net_dropped (datagrams that found a full UDP buffer on
+// this host; old folders lack the last two). Each is over the second before t_s;
+// unknown cells are empty.
 //
 // Several runs make a study (study.go): a folder with one JSON document
 // (knee.json, matrix.json, overload.json, calibrate.json) and run folders below.
@@ -162,11 +166,13 @@ type Shard struct {
 	StartAt time.Time `json:"start_at"` // planned start of the measured phase
 	// ClockOffsetMS is this machine's wall clock less the reference's, within
 	// ClockErrorMS. It moves the time axis, never a latency. ClockSource says how
-	// it was found: "target" (shortest of several questions to a node), "kernel"
+	// it was found: "target" (quickest of several questions to a node), "kernel"
 	// (the kernel's own estimate against its time source) or "unknown".
 	ClockOffsetMS *float64 `json:"clock_offset_ms"`
 	ClockErrorMS  *float64 `json:"clock_error_ms"`
 	ClockSource   string   `json:"clock_source"`
+	// ClockReference is the node that "target" compares with.
+	ClockReference string `json:"clock_reference,omitempty"`
 }
 
 // Device is the device of local nodes. Times of an emulated device are Dilation
@@ -367,6 +373,8 @@ type GeneratorSample struct {
 	InFlight     int
 	HeapBytes    int64
 	WallStepMS   float64 // absolute
+	NetBusyPct   float64 // of the speed of the host's busiest interface that tells its own
+	NetDropped   int64   // datagrams of the whole host for which a UDP buffer had no room
 }
 
 // SeriesRow is a line of series.csv. Percentiles are microseconds, +Inf where
@@ -419,4 +427,8 @@ type NodeSample struct {
 	CPUPct         float64
 	Unavailable    int64 // partitions that the node knows to be unavailable
 	UsedBytes      int64 // of index and records in memory, of records on devices (their index is not counted)
+	// Since the last sample, negative when unknown: the use of the node's link or
+	// receive buffer, and datagrams for which the buffer had no room.
+	NetBusyPct float64
+	NetDropped int64
 }

@@ -31,10 +31,10 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 		{TSec: 1, Op: "get", Offered: 10, ResponseP50US: math.NaN(), ResponseP90US: math.NaN(), ResponseP99US: math.NaN(),
 			ResponseMaxUS: math.NaN(), ServiceP99US: math.NaN(), LatenessP99US: math.NaN()},
 	}
-	generator := []GeneratorSample{{TSec: 1, CPUPct: 80.5, GCPauseMaxUS: 120, InFlight: 7, HeapBytes: 1 << 20, WallStepMS: -1}}
+	generator := []GeneratorSample{{TSec: 1, CPUPct: 80.5, GCPauseMaxUS: 120, InFlight: 7, HeapBytes: 1 << 20, WallStepMS: -1, NetBusyPct: -1, NetDropped: 2}}
 	events := []Event{{-3.25, EventPhase, "", "load"}, {10, EventFault, "node3", "kill, \"hard\""}}
 	nodes := []NodeSample{{TSec: 1, Up: true, ViewKey: "12.node4.3", Members: 4, PartitionsLeft: 7, BytesLeft: 1e6, Masters: 1024,
-		Copies: 2048, RSSBytes: 1 << 20, CPUPct: 12.5, Unavailable: 3, UsedBytes: 5e6}, {TSec: 2}}
+		Copies: 2048, RSSBytes: 1 << 20, CPUPct: 12.5, Unavailable: 3, UsedBytes: 5e6, NetBusyPct: 7.5, NetDropped: 4}, {TSec: 2}}
 	w.Workload([]byte("version: 1\n"))
 	w.Environment(&Environment{Kernel: "6.18", Cores: 2})
 	for _, r := range rows {
@@ -65,7 +65,7 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 	}
 	want := &Run{Dir: dir, Summary: *sum, Workload: "version: 1\n", Environment: Environment{Kernel: "6.18", Cores: 2},
 		Series: rows, Events: events, Generator: generator,
-		Nodes: map[string][]NodeSample{"node3": {nodes[0], {TSec: 2, RSSBytes: -1, CPUPct: -1}}}}
+		Nodes: map[string][]NodeSample{"node3": {nodes[0], {TSec: 2, RSSBytes: -1, CPUPct: -1, NetBusyPct: -1, NetDropped: -1}}}}
 	nan := cmp.Comparer(func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) })
 	if d := cmp.Diff(want, r, nan); d != "" {
 		t.Errorf("read back differs (-written +read):\n%s", d)

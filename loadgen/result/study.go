@@ -137,7 +137,7 @@ type LimitTest struct {
 
 // Use is how busy one resource was.
 type Use struct {
-	Resource    string  `json:"resource"`    // node-cpu, host-cpu, generator-cpu, in-flight, device, network
+	Resource    string  `json:"resource"`    // node-cpu, device, network (of a node), host-cpu, host-network, host-buffers, generator-cpu, in-flight
 	Node        string  `json:"node"`        // empty: the host or the generator
 	Utilisation float64 `json:"utilisation"` // 0 to 1 of what there is
 	Text        string  `json:"text"`

@@ -34,13 +34,17 @@ var (
 		"response_p90_us", "response_p99_us", "response_max_us", "service_p99_us", "lateness_p99_us"}
 	eventsHeader = []string{"t_s", "kind", "node", "what"}
 	nodeHeader   = []string{"t_s", "up", "view_key", "members", "partitions_left", "bytes_left", "masters", "copies",
-		"rss_bytes", "cpu_pct", "unavailable", "used_bytes"}
+		"rss_bytes", "cpu_pct", "unavailable", "used_bytes", "net_busy_pct", "net_dropped"}
 	generatorHeader = []string{"t_s", "cpu_pct", "gc_cpu_pct", "gc_pause_max_us", "sched_p99_us", "host_cpu_pct", "steal_pct",
-		"in_flight", "heap_bytes", "wall_step_ms"}
+		"in_flight", "heap_bytes", "wall_step_ms", "net_busy_pct", "net_dropped"}
 )
 
-// nodeColumns are the columns of nodes/NODE.csv that every folder has.
-const nodeColumns = 10
+// nodeColumns and generatorColumns are the columns of nodes/NODE.csv and
+// generator.csv that every folder has.
+const (
+	nodeColumns      = 10
+	generatorColumns = 10
+)
 
 // Writer writes a run folder while the run is going on. It belongs to one
 // goroutine. The first error sticks: later calls do what they still can, so
@@ -148,12 +152,18 @@ func (w *Writer) Generator(s GeneratorSample) {
 		}
 	}
 	w.keep(w.generator.line(seconds(s.TSec), known(s.CPUPct), known(s.GCCPUPct), known(s.GCPauseMaxUS), known(s.SchedP99US),
-		known(s.HostCPUPct), known(s.StealPct), strconv.Itoa(s.InFlight), whole(s.HeapBytes), known(s.WallStepMS)))
+		known(s.HostCPUPct), known(s.StealPct), strconv.Itoa(s.InFlight), whole(s.HeapBytes), known(s.WallStepMS),
+		known(s.NetBusyPct), known(float64(s.NetDropped))))
 }
 
 // Status writes the last status answer (headroom-status/1) of the named node.
 func (w *Writer) Status(node string, text []byte) {
 	w.keep(os.WriteFile(filepath.Join(w.dir, nodesDir, filepath.Base(node)+".json"), text, 0o644))
+}
+
+// Log writes the end of the named node's log.
+func (w *Writer) Log(node string, text []byte) {
+	w.keep(os.WriteFile(filepath.Join(w.dir, nodesDir, filepath.Base(node)+".log"), text, 0o644))
 }
 
 // known prints a figure that is negative or NaN when unknown.
@@ -189,18 +199,19 @@ func (w *Writer) Node(node string, s NodeSample) {
 		w.nodes[node] = f
 	}
 	if !s.Up {
-		w.keep(f.line(seconds(s.TSec), "0", "", "", "", "", "", "", "", "", "", ""))
+		w.keep(f.line(append([]string{seconds(s.TSec), "0"}, make([]string, len(nodeHeader)-2)...)...))
 		return
 	}
-	rss, cpu := "", ""
+	rss, dropped := "", ""
 	if s.RSSBytes >= 0 {
 		rss = whole(s.RSSBytes)
 	}
-	if s.CPUPct >= 0 {
-		cpu = strconv.FormatFloat(s.CPUPct, 'f', 1, 64)
+	if s.NetDropped >= 0 {
+		dropped = whole(s.NetDropped)
 	}
 	w.keep(f.line(seconds(s.TSec), "1", s.ViewKey, strconv.Itoa(s.Members), whole(s.PartitionsLeft),
-		whole(s.BytesLeft), whole(s.Masters), whole(s.Copies), rss, cpu, whole(s.Unavailable), whole(s.UsedBytes)))
+		whole(s.BytesLeft), whole(s.Masters), whole(s.Copies), rss, known(s.CPUPct), whole(s.Unavailable), whole(s.UsedBytes),
+		known(s.NetBusyPct), dropped))
 }
 
 // Interval appends the histogram of [from, to) to the log of op and kind. The
