@@ -55,11 +55,11 @@ var layers = map[string][]string{
 	"loadgen/live":   {"workloads/units"},
 	"loadgen/pace":   {"workloads/units"},
 	"loadgen/result": {},
-	"loadgen/target": {"node/client", "node/cluster", "node/record", "node/wire", "node/transport", "node/transport/certs"},
+	"loadgen/target": {"node/client", "node/cluster", "node/disk", "node/disk/emulate", "node/record", "node/wire", "node/transport", "node/transport/certs", "workloads/units"},
 	"loadgen/proof":  {"loadgen/result"},
 	"loadgen/seek":   {"loadgen/result"},
 	"loadgen/drive":  {"loadgen/linear", "loadgen/pace", "loadgen/result", "loadgen/proof", "loadgen/target", "workloads", "workloads/..."},
-	"loadgen/local":  {"loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
+	"loadgen/local":  {"loadgen/pace", "loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
 	"loadgen/device": {"loadgen/pace", "loadgen/result", "node/disk", "node/disk/profile", "workloads/units"},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs", "node/disk", "node/disk/..."},
 

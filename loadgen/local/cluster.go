@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -27,6 +28,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"headroom/loadgen/pace"
 )
 
 const (
@@ -201,9 +204,9 @@ func (c *Cluster) launch(n *node) error {
 	exited := n.exited
 	go func() {
 		// The parent-death signal follows the thread that forked: hold it until
-		// the child is gone.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		// the child is gone. Nodes get the system's time slices, whatever this
+		// process asked for; where that fails there are no others.
+		_ = pace.LongSlice()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
@@ -298,15 +301,47 @@ func (c *Cluster) tails() string {
 
 // tail returns the end of a node's log for an error.
 func tail(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+	text := bytes.TrimSpace(end(path, logTail))
+	if len(text) == 0 {
 		return ""
 	}
-	if len(text) > logTail {
-		text = text[len(text)-logTail:]
+	return fmt.Sprintf("\n--- %s\n%s", filepath.Base(path), text)
+}
+
+// Logs returns the last limit bytes, in whole lines, of each node's log, by
+// name.
+func (c *Cluster) Logs(limit int64) map[string][]byte {
+	out := map[string][]byte{}
+	for _, n := range c.nodes {
+		if text := end(n.log, limit); len(text) > 0 {
+			out[n.name] = text
+		}
+	}
+	return out
+}
+
+// end reads the last lines of a file, nothing where that is not possible.
+func end(path string, limit int64) []byte {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil
+	}
+	from := max(0, size-limit)
+	text := make([]byte, size-from)
+	n, err := f.ReadAt(text, from)
+	if err != nil && err != io.EOF {
+		return nil
+	}
+	text = text[:n]
+	if from > 0 { // it begins within a line
 		text = text[bytes.IndexByte(text, '\n')+1:]
 	}
-	return fmt.Sprintf("\n--- %s\n%s", filepath.Base(path), bytes.TrimSpace(text))
+	return text
 }
 
 // Addrs returns the nodes' addresses, in order of their ids.
