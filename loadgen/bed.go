@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
 	"headroom/loadgen/drive"
 	"headroom/loadgen/local"
+	"headroom/loadgen/pace"
 	"headroom/loadgen/result"
 	"headroom/loadgen/target"
 	"headroom/workloads/units"
@@ -25,6 +27,7 @@ type bed struct {
 	asker   *target.StatusAsker // of a remote cluster
 	tap     tap
 	target  target.Target
+	device  *result.Device // what a device as the target is; nil for others
 	driver  *drive.Driver
 	loadSec float64
 	// calibrated is what a closed loop reached, could what the generator sends to
@@ -89,6 +92,7 @@ func (b *bed) open(ctx context.Context) error {
 	}
 	b.loadSec = time.Since(began).Seconds()
 	b.out.say("loaded %d records in %.1f s (%v)", b.o.workload.Records, b.loadSec, twoDigits(float64(b.o.workload.Records)/b.loadSec))
+	b.describeDevice(ctx)
 	return b.check()
 }
 
@@ -96,6 +100,9 @@ func (b *bed) open(ctx context.Context) error {
 func (b *bed) close() {
 	if b.target != nil {
 		b.target.Close() // what was in flight is counted
+		if b.o.made != "" {
+			_ = os.Remove(b.o.made) // ours: it was not there before
+		}
 	}
 	if b.watcher != nil {
 		b.watcher.Close()
@@ -109,7 +116,8 @@ func (b *bed) close() {
 }
 
 func (b *bed) connect(ctx context.Context) error {
-	b.tap.out = b.out // before a watcher starts
+	b.tap.out = b.out      // before a watcher starts
+	_ = pace.ShortSlices() // a kernel without them leaves lanes as late as they are
 	o := b.o
 	cfg := target.HeadroomConfig{Credentials: o.credentials, Insecure: o.insecure, Namespace: o.namespace,
 		Set: o.recordSet()}
@@ -119,11 +127,15 @@ func (b *bed) connect(ctx context.Context) error {
 		}
 		cfg.Seeds, cfg.Credentials = b.cluster.Addrs(), b.cluster.Credentials()
 	}
+	b.openDevice()
 	dial, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var err error
 	if b.target, err = o.spec.Open(dial, cfg); err != nil {
 		return fmt.Errorf("connect to %s: %w", o.target, err)
+	}
+	if err := b.fits(); err != nil {
+		return err
 	}
 	b.out.nodes.follow(b.target)
 	if err := b.watchRemote(cfg); err != nil {

@@ -23,6 +23,7 @@ type mergeOptions struct {
 	dirs    []string
 	out     string
 	partial bool
+	skew    bool
 	json    bool
 	args    []string
 }
@@ -33,6 +34,7 @@ func parseMerge(args []string, stdout io.Writer) (*mergeOptions, error) {
 	f.SortFlags = false
 	f.StringVar(&o.out, "out", "", "run folder to write (required)")
 	f.BoolVar(&o.partial, "allow-partial", false, "merge although shards are missing; the result says so")
+	f.BoolVar(&o.skew, "allow-skew", false, "merge although the shards' seconds do not fit each other; the result says so")
 	f.BoolVar(&o.json, "json", false, "print run.json on stdout instead of the table")
 	f.SetOutput(stdout)
 	f.Usage = func() {
@@ -87,10 +89,15 @@ func mergeCommandLine(o *mergeOptions, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	aligned := align(m.runs)
+	if err := aligned.check(o.skew); err != nil {
+		return err
+	}
 	if m.w, err = result.Create(o.out); err != nil {
 		return err
 	}
 	m.head(o)
+	m.sum.Verdicts = append(m.sum.Verdicts, aligned.verdict())
 	err = m.add()
 	m.finish(missing)
 	if err = errors.Join(err, m.w.Close()); err != nil {

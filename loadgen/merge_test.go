@@ -25,6 +25,12 @@ const (
 // histogram of all their values and what failed.
 func shards(t *testing.T, root string) (dirs []string, all *hdr.Histogram, failed int64) {
 	t.Helper()
+	return shardsBy(t, root, func(int, *result.Shard) {})
+}
+
+// shardsBy lets clock say what each shard knows of its clock.
+func shardsBy(t *testing.T, root string, clock func(i int, s *result.Shard)) (dirs []string, all *hdr.Histogram, failed int64) {
+	t.Helper()
 	start := time.Date(2026, 11, 22, 22, 0, 0, 0, time.UTC)
 	all = result.NewHistogram()
 	for i := range shardsOf {
@@ -54,11 +60,13 @@ func shards(t *testing.T, root string) (dirs []string, all *hdr.Histogram, faile
 		}
 		failed += bad
 		w.Event(result.Event{TSec: 0, Kind: result.EventPhase, What: "measured phase"})
+		shard := &result.Shard{Index: i, Of: shardsOf, StartAt: start, ClockSource: "unknown"}
+		clock(i, shard)
 		w.Summary(&result.Summary{Format: result.Format, ID: dir, Loop: "open", Workload: result.Workload{Name: "w", SHA256: "x"}, MeasuredFrom: from,
 			DurationSec: shardsSecs, OfferedOpsPerSec: 100, AchievedOpsPerSec: 99,
 			Operations: map[string]result.Operation{"get": {Count: sum + bad, OK: sum, Failed: bad}},
 			Audit:      result.Audit{Enabled: true, AcknowledgedWrites: 10}, Verdicts: []result.Verdict{{Rule: "R10", Level: result.Warn, Text: "busy"}},
-			Shard: &result.Shard{Index: i, Of: shardsOf, StartAt: start}})
+			Shard: shard})
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +102,7 @@ func TestEightShardsMergeToOneHistogramExactly(t *testing.T) {
 	if rows != all.TotalCount() || offered != rows+failed || len(r.Series) != shardsSecs {
 		t.Errorf("series.csv: %d ok, %d offered in %d rows", rows, offered, len(r.Series))
 	}
-	if s := r.Summary; len(s.Merged) != shardsOf || s.OfferedOpsPerSec != 800 || s.Audit.AcknowledgedWrites != 80 || len(s.Verdicts) != shardsOf || len(r.Events) != shardsOf {
+	if s := r.Summary; len(s.Merged) != shardsOf || s.OfferedOpsPerSec != 800 || s.Audit.AcknowledgedWrites != 80 || len(s.Verdicts) != shardsOf+1 || len(r.Events) != shardsOf {
 		t.Errorf("%d shards, %v offered, %d verdicts, %d events", len(s.Merged), s.OfferedOpsPerSec, len(s.Verdicts), len(r.Events))
 	}
 }
@@ -205,4 +213,36 @@ func TestShardsWantACommonLoad(t *testing.T) {
 	f("give --rate", "--shard", "0/2", "--start-at", "1800000000")
 	f("fewer than", "--shard", "0/4", "--closed", "2", "--start-at", "1800000000")
 	f("is for --shard", "--start-at", "1800000000")
+}
+
+// TestShardsWhoseSecondsDifferAreRefused: a shard's start by its own clock, less
+// what that clock is off, is its start in true time.
+func TestShardsWhoseSecondsDifferAreRefused(t *testing.T) {
+	f := func(name string, wantCode int, says string, clock func(i int, s *result.Shard), flags ...string) {
+		t.Helper()
+		root := t.TempDir()
+		dirs, _, _ := shardsBy(t, root, clock)
+		args := append(append([]string{"merge", "--out", filepath.Join(root, "all")}, flags...), dirs...)
+		code, stdout, stderr := runProgram(context.Background(), args...)
+		if code != wantCode || !strings.Contains(stdout+stderr, says) {
+			t.Errorf("%s: exit %d, want %d and %q:\n%s%s", name, code, wantCode, says, stdout, stderr)
+		}
+	}
+	by := func(offset func(i int) float64, within float64, node string) func(int, *result.Shard) {
+		return func(i int, s *result.Shard) {
+			s.ClockOffsetMS, s.ClockErrorMS, s.ClockSource, s.ClockReference = number(offset(i)), number(within), "target", node
+		}
+	}
+	// The folders say that shard i began 137 ms times i late by its own clock.
+	same := func(i int) float64 { return 137 * float64(i) }
+	f("their clocks explain it", exitDone, "lie 0s apart, within 400µs, by the clock of node1", by(same, 0.2, "node1"))
+	f("their clocks are right", exitFailed, "lie 959ms apart (by the clock of node1, within 0s)", by(func(int) float64 { return 0 }, 0.2, "node1"))
+	f("and that is taken", exitDone, "warn  SHARD: the shards' measured phases lie 959ms apart", by(func(int) float64 { return 0 }, 0.2, "node1"), "--allow-skew")
+	f("a bound that tells nothing", exitFailed, "known within 800ms only", by(same, 400, "node1"))
+	f("nobody knows", exitDone, "nothing is known of the shards' clocks", func(int, *result.Shard) {})
+	f("one was not compared", exitDone, "the clocks of shards [3] were not compared", func(i int, s *result.Shard) {
+		if by(same, 0.2, "node1")(i, s); i == 3 {
+			s.ClockReference = "node2"
+		}
+	})
 }

@@ -35,6 +35,8 @@ type options struct {
 	binary      string // of local nodes
 	nodeFlags   map[string]string
 	storage     storage       // of local nodes
+	overwrite   bool          // a device target holds data that may go
+	made        string        // file that a device target makes, to be removed
 	profile     *pace.Profile // nil with closed, trace or auto
 	trace       []time.Duration
 	auto        bool
@@ -83,7 +85,8 @@ func addRun(f *pflag.FlagSet, o *options, r *raw) {
 
 // addCommon adds the flags of all commands that put load on something.
 func addCommon(f *pflag.FlagSet, o *options, r *raw) {
-	f.StringVar(&o.target, "target", "", "what to load: `quic://HOST:PORT,…` (Headroom), redis://…, memcached://…, aerospike://HOST:PORT/NAMESPACE; null: measures the generator alone")
+	f.StringVar(&o.target, "target", "", "what to load: `quic://HOST:PORT,…` (Headroom), redis://…, memcached://…, aerospike://HOST:PORT/NAMESPACE, device:PATH (a file that is made, or a block device); null: measures the generator alone")
+	f.BoolVar(&o.overwrite, "overwrite", false, "the PATH of --target device:PATH holds data: destroy it")
 	f.IntVar(&o.nodes, "local-nodes", 0, "start this many node processes on this machine instead")
 	f.StringVar(&r.arrivals, "arrivals", string(drive.ArrivePoisson), "poisson or constant")
 	f.StringVar(&r.deadline, "deadline", "2s", "of each operation")
@@ -139,7 +142,7 @@ func (c *loadCommand) parse(args []string, stdout io.Writer) (*options, error) {
 		func() error { return o.parseSets(r.sets) }, func() error { return o.parseFaults(r.faults) },
 		func() error { return o.parseSLO(r.slo) }, o.workload.Validate,
 	}
-	steps = append(steps, func() error { return o.parseShard(r.shard, r.startAt) })
+	steps = append(steps, func() error { return o.parseShard(r.shard, r.startAt) }, o.parseDevice)
 	if c.finish != nil {
 		steps = append(steps, func() error { return c.finish(o, r) })
 	}

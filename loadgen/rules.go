@@ -35,7 +35,7 @@ func (t *trial) rules(env *result.Environment) {
 			commit = "all (default)"
 		}
 		add("R7", result.Info, "durability: replication-factor %s, commit %s, device %s", rf, commit, deviceOf(o))
-	} else {
+	} else if t.device == nil {
 		add("R7", result.Info, "durability is the target's: nodes/*.json says its replication factor and devices; compare only with the same")
 	}
 	add("R8", result.Info, "one run: a comparison wants five repeats or more of each side, in mixed order")
@@ -71,4 +71,6 @@ func deviceOf(o *options) string {
 	return "dram"
 }
 
-func onDevice(o *options) bool { return o.nodes > 0 && deviceOf(o) != "dram" }
+func onDevice(o *options) bool {
+	return o.nodes > 0 && deviceOf(o) != "dram" || o.spec.Scheme == "device"
+}

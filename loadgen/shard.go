@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"headroom/loadgen/local"
 	"headroom/loadgen/result"
+	"headroom/loadgen/target"
 )
 
 const (
@@ -18,6 +20,8 @@ const (
 	// shardLate is how far off its planned start a shard may begin before it is
 	// told of: the seconds of the shards then no longer fit.
 	shardLate = 50 * time.Millisecond
+	// clockPatience is how long a shard tries to compare its clock with a node's.
+	clockPatience = 5 * time.Second
 )
 
 // parseShard reads "2/8" and the instant at which all shards start measuring,
@@ -117,12 +121,72 @@ func (t *trial) awaitStart(ctx context.Context) error {
 		return fmt.Errorf("shard %d/%d: its warm-up should have begun %v ago: choose a later --start-at, all shards must have loaded their records by then",
 			s.Index, s.Of, -wait.Round(time.Millisecond))
 	}
-	t.out.say("shard %d of %d, warm-up starts in %v", s.Index, s.Of, wait.Round(time.Millisecond))
+	t.compareClock(ctx)
+	t.out.say("shard %d of %d, warm-up starts in %v%s", s.Index, s.Of, wait.Round(time.Millisecond), clockText(s))
 	t.phase("waiting for the common start")
-	if !sleep(ctx, wait) {
+	if !sleep(ctx, time.Until(s.StartAt)-t.o.warmup) {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// compareClock measures this machine's wall clock against that of the node with
+// the lowest id, which is the same one for all shards of a load. Where that is
+// not possible the kernel's own estimate stays.
+func (t *trial) compareClock(ctx context.Context) {
+	if t.asker == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, clockPatience)
+	defer cancel()
+	c, err := t.askClock(ctx)
+	if err != nil {
+		t.out.say("this machine's clock could not be compared with a node's: %v", err)
+		return
+	}
+	s := t.o.shard
+	s.ClockOffsetMS, s.ClockErrorMS = number(millis(c.Offset)), number(millis(c.Error))
+	s.ClockSource, s.ClockReference = "target", c.Node
+}
+
+func (t *trial) askClock(ctx context.Context) (c target.ClockOffset, err error) {
+	text, err := t.asker.Ask(ctx, t.o.spec.Addrs[0])
+	if err != nil {
+		return c, err
+	}
+	var status struct {
+		Members []struct {
+			Node string `json:"node"`
+			Addr string `json:"addr"`
+		} `json:"members"`
+	}
+	if err := json.Unmarshal(text, &status); err != nil {
+		return c, fmt.Errorf("status of %s: %w", t.o.spec.Addrs[0], err)
+	}
+	node, addr := "", ""
+	for _, m := range status.Members {
+		if node == "" || len(m.Node) < len(node) || len(m.Node) == len(node) && m.Node < node { // node2 before node10
+			node, addr = m.Node, m.Addr
+		}
+	}
+	if addr == "" {
+		return c, errors.New("the cluster has no members yet")
+	}
+	return t.asker.Clock(ctx, addr)
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// clockText is what is known of a shard's clock, for the line of its start.
+func clockText(s *result.Shard) string {
+	if s.ClockOffsetMS == nil {
+		return "; nothing is known of this machine's clock"
+	}
+	against := "true time, says the kernel"
+	if s.ClockReference != "" {
+		against = s.ClockReference + "'s"
+	}
+	return fmt.Sprintf("; its clock is %+.2f ms from %s, within %.2f ms", *s.ClockOffsetMS, against, *s.ClockErrorMS)
 }
 
 // noteShard completes the shard's part of the summary.

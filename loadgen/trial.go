@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -23,6 +24,8 @@ type trial struct {
 	faults  []injected
 	before  result.Audit // of the bed, when the trial began
 	env     result.Environment
+
+	from, to deviceLook // a device target at the ends of the measured phase
 
 	ended string // why it was stopped on purpose before its end, or empty
 
@@ -90,7 +93,7 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 		}
 		if p.Second >= 0 {
 			if !measured {
-				measured = true
+				measured, t.from = true, t.lookAtDevice()
 				t.rec.event(t.driver.Clock().Wall(start), result.EventPhase, "", "measured phase")
 			}
 			g.TSec, g.InFlight = float64(p.Second+1), p.InFlight
@@ -102,6 +105,7 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 			stop()
 		}
 	})
+	t.to = t.lookAtDevice()
 	stop()
 	<-done
 	t.summary.Generator.StealPct = local.ReadCPUTicks().StealPct(ticks)
@@ -114,7 +118,8 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 func (t *trial) self(sampler *local.Sampler) {
 	g, whole := &t.summary.Generator, sampler.Whole()
 	g.GCPauseMaxUS, g.SchedP99US, g.WallStepMS = whole.GCPauseMaxUS, whole.SchedP99US, whole.WallStepMS
-	g.GCCPUPct, g.GOMAXPROCS = whole.GCCPUPct, runtime.GOMAXPROCS(0)
+	// A device target has more schedulers than there are cores to run on.
+	g.GCCPUPct, g.GOMAXPROCS = whole.GCCPUPct, min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 }
 
 // finish completes the folder; report may be nil. It returns what went wrong
@@ -124,6 +129,9 @@ func (t *trial) finish(report *drive.Report) error {
 	m := &t.summary
 	g := &m.Generator
 	g.LoadSec, g.CalibratedOpsPerSec, g.CouldOpsPerSec = t.loadSec, float64(t.calibrated), float64(t.could)
+	if t.device != nil {
+		m.Device = t.device
+	}
 	if report != nil {
 		t.driver.Summarize(report, m)
 		m.Audit = auditSince(m.Audit, t.before)
@@ -133,10 +141,10 @@ func (t *trial) finish(report *drive.Report) error {
 		}
 		m.Faults = t.faultResults(report)
 		t.steady(report)
-		m.Use = t.rec.use(zero, report.Duration, m)
+		m.Use = t.rec.use(zero, report.Duration, m, t.deviceUse(t.from, t.to))
 		m.Verdicts = append(t.notInjected, drive.Verdicts(m, t.driver.Errors())...)
 		t.rules(&t.env)
-		m.Verdicts = append(m.Verdicts, t.o.storage.verdict()...)
+		m.Verdicts = append(append(m.Verdicts, t.o.storage.verdict()...), t.deviceVerdicts()...)
 		t.noteShard()
 		if t.ended != "" {
 			m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "EARLY", Level: result.Info, Text: t.ended})
@@ -152,10 +160,28 @@ func (t *trial) finish(report *drive.Report) error {
 			t.rec.w.Status(name, text)
 		}
 	}
+	t.keepLogs(report == nil)
 	t.tap.turn(nil)
 	t.rec.flush(zero)
 	t.rec.w.Summary(m)
 	return t.rec.w.Close()
+}
+
+// logMax bounds what is kept of each node's log: some ten thousand lines.
+const logMax = 2 << 20
+
+// keepLogs keeps the logs of local nodes, which else go with them, when
+// something is to be looked into.
+func (t *trial) keepLogs(failed bool) {
+	a := &t.summary.Audit
+	if t.cluster == nil || !failed && a.Lost+a.StaleReads+a.Corrupt+a.FalseNotFound == 0 && (a.Linear == nil || a.Linear.Violations == 0) {
+		return
+	}
+	for node, text := range t.cluster.Logs(logMax) {
+		t.rec.w.Log(node, text)
+	}
+	t.summary.Verdicts = append(t.summary.Verdicts, result.Verdict{Rule: "LOGS", Level: result.Info,
+		Text: fmt.Sprintf("the end of each node's log is in %s", filepath.Join(t.dir, "nodes"))})
 }
 
 // steady judges the seconds before the first fault.

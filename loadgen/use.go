@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
 	"time"
 
+	"headroom/loadgen/local"
 	"headroom/loadgen/result"
 )
 
@@ -13,47 +15,110 @@ import (
 // random arrivals, waiting grows steeply beyond it.
 const busyShare = 0.85
 
+// means of the figures of one node or of the generator over the measured phase.
+type mean struct{ sum, n float64 }
+
+// add takes a figure, which is negative when unknown.
+func (m *mean) add(v float64) {
+	if v >= 0 {
+		m.sum += v
+		m.n++
+	}
+}
+
+func (m *mean) value() float64 { return m.sum / m.n }
+
+// nodeUse is what one node used in the measured phase, in percent.
+type nodeUse struct {
+	cpu, net mean
+	dropped  int64
+}
+
 // use lists how busy the resources were in the measured phase, the busiest
-// first, from the samples that are not written yet.
-func (r *recorder) use(zero time.Time, d time.Duration, m *result.Summary) []result.Use {
+// first, from the samples that are not written yet and what is known besides.
+func (r *recorder) use(zero time.Time, d time.Duration, m *result.Summary, list []result.Use) []result.Use {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := []result.Use{}
+	nodes := map[string]*nodeUse{}
+	for i := range r.samples {
+		s := &r.samples[i]
+		if t := s.At.Sub(zero); s.Up && t >= time.Second && t <= d+time.Second {
+			if nodes[s.Node] == nil {
+				nodes[s.Node] = &nodeUse{}
+			}
+			nodes[s.Node].take(s)
+		}
+	}
 	cores := runtime.NumCPU()
 	if n := m.Generator.LocalNodes; n > 0 {
 		cores = max(1, cores/n) // what the launcher gives each
 	}
-	type sum struct{ cpu, n float64 }
-	nodes := map[string]*sum{}
-	for _, s := range r.samples {
-		if t := s.At.Sub(zero); t < time.Second || t > d+time.Second || s.CPUPct < 0 {
+	for name, u := range nodes {
+		list = append(list, u.list(name, cores)...)
+	}
+	list = append(list, r.generatorUse(m)...)
+	slices.SortFunc(list, func(a, b result.Use) int {
+		return cmp.Or(cmp.Compare(b.Utilisation, a.Utilisation), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Resource, b.Resource))
+	})
+	return list
+}
+
+func (u *nodeUse) take(s *local.Sample) {
+	u.cpu.add(s.CPUPct)
+	u.net.add(s.NetBusyPct)
+	u.dropped += max(0, s.NetDropped)
+}
+
+// list names the resources of a node of which anything is known.
+func (u *nodeUse) list(name string, cores int) []result.Use {
+	var list []result.Use
+	add := func(resource string, share float64, format string, args ...any) {
+		list = append(list, result.Use{Resource: resource, Node: name, Utilisation: share, Text: name + fmt.Sprintf(format, args...)})
+	}
+	if u.cpu.n > 0 {
+		add("node-cpu", u.cpu.value()/100/float64(cores), " used %.0f %% of a core, of %d it may use", u.cpu.value(), cores)
+	}
+	if u.net.n > 0 {
+		text := fmt.Sprintf(" used %.0f %% of its link and receive buffer", u.net.value())
+		if u.dropped > 0 {
+			text = fmt.Sprintf("'s port had no room for %d datagrams, in %.0f %% of the samples", u.dropped, u.net.value())
+		}
+		add("network", u.net.value()/100, "%s", text)
+	}
+	return list
+}
+
+// generatorUse lists what the generator and its host used.
+func (r *recorder) generatorUse(m *result.Summary) []result.Use {
+	var list []result.Use
+	var host, net, drops mean
+	dropped := int64(0)
+	for _, g := range r.generator {
+		if g.TSec < 1 {
 			continue
 		}
-		if nodes[s.Node] == nil {
-			nodes[s.Node] = &sum{}
+		host.add(g.HostCPUPct)
+		net.add(g.NetBusyPct)
+		full := 0.0
+		if g.NetDropped > 0 {
+			full, dropped = 1, dropped+g.NetDropped
 		}
-		nodes[s.Node].cpu += s.CPUPct
-		nodes[s.Node].n++
+		drops.add(full)
 	}
-	for name, s := range nodes {
-		cpu := s.cpu / s.n
-		list = append(list, result.Use{Resource: "node-cpu", Node: name, Utilisation: cpu / 100 / float64(cores),
-			Text: fmt.Sprintf("%s used %.0f %% of a core, of %d it may use", name, cpu, cores)})
-	}
-	host, n := 0.0, 0.0
-	for _, g := range r.generator {
-		if g.HostCPUPct >= 0 && g.TSec >= 1 {
-			host += g.HostCPUPct
-			n++
-		}
-	}
-	if n > 0 {
+	if host.n > 0 {
 		what := "the generator's host"
 		if m.Generator.LocalNodes > 0 {
 			what = fmt.Sprintf("the host of the generator and %d nodes", m.Generator.LocalNodes)
 		}
-		list = append(list, result.Use{Resource: "host-cpu", Utilisation: host / n / 100,
-			Text: fmt.Sprintf("%s was %.0f %% busy", what, host/n)})
+		list = append(list, result.Use{Resource: "host-cpu", Utilisation: host.value() / 100, Text: fmt.Sprintf("%s was %.0f %% busy", what, host.value())})
+	}
+	if net.n > 0 {
+		list = append(list, result.Use{Resource: "host-network", Utilisation: net.value() / 100,
+			Text: fmt.Sprintf("the generator's host used %.0f %% of its link", net.value())})
+	}
+	if dropped > 0 {
+		list = append(list, result.Use{Resource: "host-buffers", Utilisation: drops.value(),
+			Text: fmt.Sprintf("UDP buffers of the generator's host had no room for %d datagrams, in %.0f %% of the seconds", dropped, 100*drops.value())})
 	}
 	g := &m.Generator
 	if g.GOMAXPROCS > 0 {
@@ -64,14 +129,5 @@ func (r *recorder) use(zero time.Time, d time.Duration, m *result.Summary) []res
 		list = append(list, result.Use{Resource: "in-flight", Utilisation: float64(g.InFlightPeak) / float64(g.InFlightMax),
 			Text: fmt.Sprintf("at most %d of %d operations in flight", g.InFlightPeak, g.InFlightMax)})
 	}
-	slices.SortFunc(list, func(a, b result.Use) int {
-		switch {
-		case a.Utilisation > b.Utilisation:
-			return -1
-		case a.Utilisation < b.Utilisation:
-			return 1
-		}
-		return 0
-	})
 	return list
 }

@@ -36,7 +36,7 @@ type aerospikeStore interface {
 }
 
 // Aerospike is an Aerospike cluster behind its official Go client. That client
-// has no asynchronous path: each operation in flight holds one of up to 64
+// has no asynchronous path: each operation in flight holds one of up to 256
 // goroutines per lane, and allocates. The generator's own cost is therefore
 // some microseconds per operation more than with the other drivers; lateness
 // and service time show what of it matters.
@@ -57,7 +57,7 @@ func DialAerospike(ctx context.Context, cfg StreamConfig, namespace string) (*Ae
 	}
 	policy := as.NewClientPolicy()
 	policy.User, policy.Password = cfg.User, cfg.Password
-	policy.ConnectionQueueSize = max(cfg.Connections, 4*slowHelpers)
+	policy.ConnectionQueueSize = max(cfg.Connections, slowHelpers)
 	if deadline, ok := ctx.Deadline(); ok {
 		policy.Timeout = time.Until(deadline)
 	}
@@ -74,7 +74,7 @@ func (a *Aerospike) Close() error { a.store.Close(); return nil }
 // NewLane implements Target.
 func (a *Aerospike) NewLane(inFlight int, complete func(*Result)) (Lane, error) {
 	l := &aerospikeLane{a: a, complete: complete}
-	l.slow = newSlowLane(inFlight, l.do)
+	l.slow = newSlowLane(inFlight, complete, l.do)
 	return l, nil
 }
 
@@ -94,16 +94,14 @@ func (l *aerospikeLane) Flush() {}
 func (l *aerospikeLane) Close() error { l.slow.close(); return nil }
 
 // do executes op on a helper's goroutine.
-func (l *aerospikeLane) do(op *Op) {
-	r := Result{Token: op.Token, Outcome: OK}
+func (l *aerospikeLane) do(op *Op, r *Result) {
 	key, err := l.a.key(op.Key)
 	if err == nil {
-		err = l.execute(op, key, &r)
+		err = l.execute(op, key, r)
 	}
 	if err != nil {
 		r.Outcome, r.Err = aerospikeOutcome(err)
 	}
-	l.complete(&r)
 }
 
 func (a *Aerospike) key(k uint64) (*as.Key, as.Error) {

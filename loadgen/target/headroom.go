@@ -81,7 +81,7 @@ func (h *Headroom) Members() []client.Member { return h.client.Members() }
 // NewLane implements Target.
 func (h *Headroom) NewLane(inFlight int, complete func(*Result)) (Lane, error) {
 	l := &headroomLane{h: h, complete: complete, limit: inFlight}
-	l.slow = newSlowLane(inFlight, l.doSlow)
+	l.slow = newSlowLane(inFlight, complete, l.doSlow)
 	return l, nil
 }
 

@@ -13,21 +13,19 @@ import (
 const scanPartitionsMax = 64
 
 // doSlow serves a scan or a batch.
-func (l *headroomLane) doSlow(op *Op) {
+func (l *headroomLane) doSlow(op *Op, r *Result) {
 	ctx, cancel := context.WithTimeout(context.Background(), op.Budget)
 	defer cancel()
-	r := Result{Token: op.Token, Outcome: OK}
 	switch op.Kind {
 	case Scan:
 		if r.Err = l.scan(ctx, op); r.Err != nil {
 			r.Outcome = Failed
 		}
 	case BatchRead:
-		l.batchRead(ctx, op, &r)
+		l.batchRead(ctx, op, r)
 	case BatchWrite:
-		l.batchWrite(ctx, op, &r)
+		l.batchWrite(ctx, op, r)
 	}
-	l.complete(&r)
 }
 
 // scan reads op.ScanLen records from the partition of the key on, in the

@@ -54,3 +54,33 @@ func TestEveryKindWorksOnANode(t *testing.T) {
 		t.Errorf("key 17 lies in partition %d on node %d of %d", p, h.Node(17), h.Nodes())
 	}
 }
+
+// TestANodesClockIsComparedWithinItsBound: the node here has the very clock that
+// is compared with it, so the offset is at most the stated error.
+func TestANodesClockIsComparedWithinItsBound(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	n, err := server.Start(ctx, server.Config{Node: 1, Listen: "127.0.0.1:0", DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	a, err := NewStatusAsker(HeadroomConfig{Credentials: dir + "/certs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	c, err := a.Clock(ctx, n.Addr())
+	if err != nil || c.Node != "node1" || c.Error <= 0 || c.Offset.Abs() > c.Error {
+		t.Errorf("offset %v within %v of %q, %v", c.Offset, c.Error, c.Node, err)
+	}
+}
+
+func TestAnOffsetIsTheClockAgainstTheMiddleOfTheQuestion(t *testing.T) {
+	sent := time.Unix(1000, 0)
+	c := offset(sent, sent.Add(10*time.Millisecond), sent.Add(-2*time.Second))
+	if c.Offset != 2*time.Second+5*time.Millisecond || c.Error != 5*time.Millisecond {
+		t.Errorf("offset %v within %v, want 2.005s within 5ms", c.Offset, c.Error)
+	}
+}

@@ -7,24 +7,29 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"headroom/workloads/units"
 )
 
 // Schemes lists the kinds of targets that ParseSpec knows, with their forms.
 var Schemes = []string{"quic://HOST:PORT,… (Headroom)", "redis://[USER:PASSWORD@]HOST:PORT[/DB]", "memcached://HOST:PORT",
-	"aerospike://HOST:PORT/NAMESPACE", "null"}
+	"aerospike://HOST:PORT/NAMESPACE", "device:PATH[?size=SIZE]", "null"}
 
 // connectionsMax bounds the connections of one lane.
 const connectionsMax = 4096
 
 // Spec is a target as the command line names it.
 type Spec struct {
-	Scheme string   // quic, redis, memcached, aerospike or null
+	Scheme string   // quic, redis, memcached, aerospike, device or null
 	Addrs  []string // host:port, one but for quic
 	// Namespace of aerospike; for quic it is a flag of its own.
 	Namespace      string
 	User, Password string
 	DB             int
 	Connections    int // per lane; zero is the driver's default
+	// Device is a device's path and size; the rest of it is for the caller to
+	// fill in before Open.
+	Device DeviceConfig
 }
 
 // ParseSpec reads "quic://a:1,b:2", "redis://h:p?connections=32", "null" and so
@@ -32,6 +37,9 @@ type Spec struct {
 func ParseSpec(s string) (Spec, error) {
 	if s == "null" || s == "null:" {
 		return Spec{Scheme: "null"}, nil
+	}
+	if rest, ok := strings.CutPrefix(s, devicePrefix); ok {
+		return parseDevice(rest)
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -50,6 +58,30 @@ func ParseSpec(s string) (Spec, error) {
 		return Spec{}, fmt.Errorf("%q: TLS to Redis is not supported, use redis://", s)
 	}
 	return Spec{}, fmt.Errorf("%q: unknown kind of target %q, want %s", s, scheme, strings.Join(Schemes, ", "))
+}
+
+// devicePrefix begins a device as a target.
+const devicePrefix = "device:"
+
+// parseDevice reads PATH[?size=SIZE].
+func parseDevice(s string) (Spec, error) {
+	path, query, _ := strings.Cut(s, "?")
+	spec := Spec{Scheme: "device", Device: DeviceConfig{Path: path}}
+	values, err := url.ParseQuery(query)
+	if err != nil || path == "" || path[0] == '/' && strings.HasPrefix(path, "//") {
+		return spec, fmt.Errorf("%q: want device:PATH, or device:PATH?size=1GiB", devicePrefix+s)
+	}
+	for key, v := range values {
+		if key != "size" {
+			return spec, fmt.Errorf("%q: unknown setting %q, want size=SIZE", devicePrefix+s, key)
+		}
+		size, err := units.ParseBytes(v[0])
+		if err != nil || size <= 0 {
+			return spec, fmt.Errorf("%q: size %q, want one such as 1GiB", devicePrefix+s, v[0])
+		}
+		spec.Device.Size = int64(size)
+	}
+	return spec, nil
 }
 
 var defaultPorts = map[string]string{"redis": "6379", "memcached": "11211", "aerospike": "3000"}
@@ -113,6 +145,8 @@ func (s *Spec) Open(ctx context.Context, h HeadroomConfig) (Target, error) {
 	switch s.Scheme {
 	case "null":
 		return Null{}, nil
+	case "device":
+		t, err = OpenDevice(s.Device)
 	case "redis":
 		t, err = DialRedis(ctx, cfg)
 	case "memcached":

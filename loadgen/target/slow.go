@@ -8,16 +8,22 @@ import (
 )
 
 // slowHelpers bounds the goroutines of a lane that serve its slow operations.
-const slowHelpers = 64
+// An operation beyond them waits in the lane, where its wait is the
+// generator's lateness, not in a queue here, where it would look like the
+// target's service time.
+const slowHelpers = 256
 
 // slowLane runs operations that wait for several answers, or whose driver has
-// no asynchronous path, on goroutines of their own; the others need none. It
-// starts helpers as they are needed, at most slowHelpers.
+// no asynchronous path, on goroutines of its own. It starts one when all others
+// are busy and keeps it: none is started per operation, and what an operation
+// needs is memory of an earlier one.
 type slowLane struct {
-	serve func(*Op)
-	queue chan *Op // capacity: the lane's limit
-	idle  atomic.Int32
-	wg    sync.WaitGroup
+	serve    func(*Op, *Result) // fills in all but the token; reports the items of a batch itself
+	complete func(*Result)
+	most     int
+	queue    chan *Op     // capacity most: a send never blocks
+	busy     atomic.Int32 // operations that were submitted and not served yet
+	wg       sync.WaitGroup
 
 	started int // touched by submit only
 	shut    bool
@@ -26,8 +32,10 @@ type slowLane struct {
 	free []*Op      // with their own memory for keys and values
 }
 
-func newSlowLane(inFlight int, serve func(*Op)) *slowLane {
-	return &slowLane{serve: serve, queue: make(chan *Op, inFlight)}
+// newSlowLane makes a lane for at most inFlight operations.
+func newSlowLane(inFlight int, complete func(*Result), serve func(*Op, *Result)) *slowLane {
+	most := max(1, min(inFlight, slowHelpers))
+	return &slowLane{serve: serve, complete: complete, most: most, queue: make(chan *Op, most)}
 }
 
 // submit hands a copy of op to a helper.
@@ -35,29 +43,26 @@ func (s *slowLane) submit(op *Op) error {
 	if s.shut {
 		return errors.New("target: the lane is closed")
 	}
-	o := s.copy(op)
-	select {
-	case s.queue <- o:
-	default:
-		s.give(o)
+	busy := int(s.busy.Add(1))
+	if busy > s.most {
+		s.busy.Add(-1)
 		return ErrFull
 	}
-	if s.idle.Load() == 0 && s.started < slowHelpers {
+	if busy > s.started {
 		s.started++
 		s.wg.Go(s.help)
 	}
+	s.queue <- s.copy(op)
 	return nil
 }
 
 func (s *slowLane) help() {
-	for {
-		s.idle.Add(1)
-		o, ok := <-s.queue
-		s.idle.Add(-1)
-		if !ok {
-			return
-		}
-		s.serve(o)
+	for o := range s.queue {
+		r := Result{Token: o.Token, Outcome: OK}
+		s.serve(o, &r)
+		// Its place is free before the lane is told, which then finds it.
+		s.busy.Add(-1)
+		s.complete(&r)
 		s.give(o)
 	}
 }
@@ -89,7 +94,7 @@ func (s *slowLane) give(o *Op) {
 	s.mu.Unlock()
 }
 
-// close serves what is queued and returns when no helper runs.
+// close serves what was submitted and returns when no helper runs.
 func (s *slowLane) close() {
 	if !s.shut {
 		s.shut = true

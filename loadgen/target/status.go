@@ -6,14 +6,18 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"headroom/node/transport"
 	"headroom/node/transport/certs"
 	"headroom/node/wire"
 )
 
-// statusCommand is the admin command that a node answers with its status.
-const statusCommand = "status"
+// Admin commands: a node answers with its status, with its wall clock.
+const (
+	statusCommand = "status"
+	clockCommand  = "clock"
+)
 
 // StatusAsker asks nodes for their headroom-status/1 answer over a connection
 // of its own to each, kept open between questions. Safe for concurrent use.
@@ -60,6 +64,13 @@ func exists(path string) bool {
 // Ask returns the status of the node at addr as JSON. It waits as long as ctx
 // lets it.
 func (a *StatusAsker) Ask(ctx context.Context, addr string) ([]byte, error) {
+	text, _, _, err := a.command(ctx, addr, statusCommand)
+	return text, err
+}
+
+// command returns the answer to an admin command, and when it was sent and
+// when the answer was there.
+func (a *StatusAsker) command(ctx context.Context, addr, command string) (text []byte, sent, got time.Time, err error) {
 	a.mu.Lock()
 	c := a.conns[addr]
 	if c == nil {
@@ -71,37 +82,38 @@ func (a *StatusAsker) Ask(ctx context.Context, addr string) ([]byte, error) {
 	case c.asking <- struct{}{}:
 		defer func() { <-c.asking }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, sent, got, ctx.Err()
 	}
-	text, err := c.ask(ctx, a.dialer, addr)
-	if err != nil && c.conn != nil {
+	if c.conn == nil {
+		if c.conn, err = a.dialer.Dial(ctx, addr, c); err != nil {
+			return nil, sent, got, fmt.Errorf("ask %s for its %s: %w", addr, command, err)
+		}
+	}
+	sent = time.Now()
+	text, err = c.ask(ctx, addr, command)
+	got = time.Now()
+	if err != nil {
 		c.conn.Close(err)
 		c.conn = nil
 	}
-	return text, err
+	return text, sent, got, err
 }
 
-func (c *statusConn) ask(ctx context.Context, d *transport.Dialer, addr string) ([]byte, error) {
-	if c.conn == nil {
-		var err error
-		if c.conn, err = d.Dial(ctx, addr, c); err != nil {
-			return nil, fmt.Errorf("ask %s for its status: %w", addr, err)
-		}
-	}
+func (c *statusConn) ask(ctx context.Context, addr, command string) ([]byte, error) {
 	select {
 	case <-c.answer: // of a question that was given up
 	default:
 	}
 	c.id++
-	b := wire.AppendHeader(nil, wire.Header{Kind: wire.KindAdmin, Length: uint32(len(statusCommand)), ID: c.id})
-	if err := c.conn.Send(append(b, statusCommand...)); err != nil {
+	b := wire.AppendHeader(nil, wire.Header{Kind: wire.KindAdmin, Length: uint32(len(command)), ID: c.id})
+	if err := c.conn.Send(append(b, command...)); err != nil {
 		return nil, err
 	}
 	select {
 	case text := <-c.answer:
 		return text, nil
 	case <-c.conn.Done():
-		return nil, fmt.Errorf("ask %s for its status: %w", addr, c.conn.Err())
+		return nil, fmt.Errorf("ask %s for its %s: %w", addr, command, c.conn.Err())
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
