@@ -90,7 +90,7 @@ func plots(path string, names []string, p picture, out io.Writer) error {
 	for _, n := range names {
 		f, err := d.Figure(n)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUsage, err)
 		}
 		list = append(list, f)
 	}
@@ -150,7 +150,7 @@ func tables(path string, names []string, format string, out io.Writer) error {
 	for i, n := range names {
 		t, err := d.Table(n)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUsage, err)
 		}
 		if i > 0 {
 			fmt.Fprintln(out)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -19,6 +20,9 @@ import (
 
 // serveDir shows the runs below dir until the program is told to stop.
 func serveDir(dir string, o options, out io.Writer) error {
+	if _, port, err := net.SplitHostPort(o.listen); err != nil || !isPort(port) {
+		return fmt.Errorf("%w: --listen %q: want ADDRESS:PORT, such as 127.0.0.1:8321", errUsage, o.listen)
+	}
 	if !serve.Loopback(o.listen) {
 		return fmt.Errorf("%w: --listen %s is not on loopback: reports name machines and commands, so they are served to this machine only (ssh -L takes them elsewhere)", errUsage, o.listen)
 	}
@@ -27,7 +31,9 @@ func serveDir(dir string, o options, out io.Writer) error {
 		return err
 	}
 	l, err := net.Listen("tcp", o.listen)
-	if err != nil {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("--listen %s is taken: give another port, or 127.0.0.1:0 for a free one", o.listen)
+	} else if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -48,6 +54,11 @@ func serveDir(dir string, o options, out io.Writer) error {
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && n <= 65535
 }
 
 // compareDocument compares folders for a page.

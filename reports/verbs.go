@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/spf13/pflag"
@@ -41,6 +44,7 @@ func (o *options) flags() *pflag.FlagSet {
 type verb struct {
 	name, args, what string
 	least, most      int // words after the name; most 0: no limit
+	paths            int // of these, from the left, are folders or files; 0: all
 	noun             string
 	flags            []string
 	run              func(words []string, o options, out io.Writer) error
@@ -63,24 +67,34 @@ var verbs = []verb{
 		run: func(w []string, o options, out io.Writer) error { return verify(w[0], o, out) }},
 	{name: "serve", args: "DIR", what: "a page on loopback that lists the runs below DIR", least: 1, most: 1, noun: "one directory", flags: []string{"listen"},
 		run: func(w []string, o options, out io.Writer) error { return serveDir(w[0], o, out) }},
-	{name: "md", args: "RUN [TABLE…]", what: "the report, or tables of it, as Markdown", least: 1, noun: "a run folder and names of tables",
+	{name: "md", paths: 1, args: "RUN [TABLE…]", what: "the report, or tables of it, as Markdown", least: 1, noun: "a run folder and names of tables",
 		run: func(w []string, _ options, out io.Writer) error { return tables(w[0], w[1:], "md", out) }},
-	{name: "csv", args: "RUN [TABLE…]", what: "tables as CSV; without a name it lists the names", least: 1, noun: "a run folder and names of tables",
+	{name: "csv", paths: 1, args: "RUN [TABLE…]", what: "tables as CSV; without a name it lists the names", least: 1, noun: "a run folder and names of tables",
 		run: func(w []string, _ options, out io.Writer) error { return tables(w[0], w[1:], "csv", out) }},
 }
 
 func plotVerb(format string) verb {
-	return verb{name: format, args: "RUN [PLOT…] [-o FILE|DIR]", what: "plots by name, all without one", least: 1, noun: "a run folder and names of plots",
+	return verb{name: format, paths: 1, args: "RUN [PLOT…] [-o FILE|DIR]", what: "plots by name, all without one", least: 1, noun: "a run folder and names of plots",
 		flags: []string{"output", "narrow", "dark"},
 		run: func(w []string, o options, out io.Writer) error {
 			return plots(w[0], w[1:], picture{format: format, output: o.output, narrow: o.narrow, dark: o.dark}, out)
 		}}
 }
 
-// check refuses a wrong number of words and flags of other verbs.
+// check refuses a wrong number of words, flags of other verbs, and paths that
+// lead nowhere.
 func (v verb) check(words []string, flags *pflag.FlagSet) error {
 	if len(words) < v.least || v.most > 0 && len(words) > v.most {
 		return fmt.Errorf("%w: %s takes %s, not %d", errUsage, v.name, v.noun, len(words))
+	}
+	for i, w := range words {
+		if v.paths > 0 && i >= v.paths {
+			break
+		}
+		if _, err := os.Stat(w); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: there is no %s; %s takes %s (headroom-loadgen run --out DIR makes a run folder, headroom-planner plan -o FILE a plan)",
+				errUsage, w, v.name, v.noun)
+		}
 	}
 	var err error
 	flags.Visit(func(f *pflag.Flag) {
