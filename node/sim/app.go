@@ -98,7 +98,7 @@ func (a *app) Commit(_ cluster.Instant, m *wire.Commit) {
 	if a.view != nil {
 		a.left[a.view.Key] = a.n.Now()
 	}
-	a.d.descend(a.view, m.View.Key)
+	a.d.watch.committed(a.d, m)
 	a.view = all[0].View
 	for i, s := range a.spaces {
 		s.Commit(a.n.Now(), all[i])

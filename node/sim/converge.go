@@ -284,17 +284,18 @@ func (d *Data) ReadAll(c *Client) error {
 }
 
 // CheckLineage asserts that no acknowledged write lost against an older one
-// of its own line of Views: what a key holds in the end was written on another
-// side of a split, or is not older. A write that its client sent more than
-// once may have been applied on two sides; it proves nothing.
+// that its master had to know: what a key holds in the end was written on
+// another side of a split, or is not older. A write that its client sent more
+// than once may have been applied on two sides; it proves nothing.
 func (d *Data) CheckLineage() error {
+	clear(d.lines.memo)
 	for _, k := range d.keys {
 		final := d.final(k)
 		if final == nil || !final.acked || final.sent > 1 {
 			continue
 		}
 		for _, y := range k.writes {
-			if y.acked && final.before(y) && (d.lineage[y.view][final.view] || y.view == final.view) {
+			if y.acked && final.before(y) && (y.view == final.view || d.lines.known(d, k.space, k.slot, y.view)[final.view]) {
 				d.W.fail("key %d of partition %d ends as %v, though %v came after it on the same side", k.index, k.pid(), final, y)
 			}
 		}

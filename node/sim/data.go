@@ -75,9 +75,10 @@ type Data struct {
 	// OneSided is set when the View of the two sides of a split may both
 	// acknowledge writes: then a read may be stale.
 	OneSided bool
-	lineage  map[cluster.ViewKey]map[cluster.ViewKey]bool
+	lines    *lines
 	media    []*media // by node and namespace, see mediaOf
 	retired  uint64   // conflicts counted by nodes that are gone
+	watch    watch
 	Stats    DataStats
 }
 
@@ -98,8 +99,7 @@ type placed struct {
 
 // NewData returns a World whose nodes run the data plane.
 func NewData(cfg Config, dc DataConfig) *Data {
-	d := &Data{cfg: dc.withDefaults(), rand: rand.New(rand.NewPCG(cfg.Seed, 0xda7a)), plans: map[cluster.ViewKey][]*plane.Committed{},
-		lineage: map[cluster.ViewKey]map[cluster.ViewKey]bool{}}
+	d := &Data{cfg: dc.withDefaults(), rand: rand.New(rand.NewPCG(cfg.Seed, 0xda7a)), plans: map[cluster.ViewKey][]*plane.Committed{}, lines: newLines()}
 	cfg.NewApp = func(n *Node) App { return newApp(d, n) }
 	d.W = NewWorld(cfg)
 	for _, n := range d.W.Nodes {
@@ -200,6 +200,7 @@ func (d *Data) committed(m *wire.Commit) []*plane.Committed {
 		all = append(all, &plane.Committed{View: &v, Table: table, Plan: plan, Histories: histories})
 	}
 	d.plans[v.Key] = all
+	d.lines.met(d, all, members)
 	return all
 }
 
@@ -214,21 +215,6 @@ func (d *Data) table(v *cluster.View, rf int) *partition.Table {
 	t := partition.NewTable(v, rf)
 	d.tables = append(d.tables, placed{rf, v.Members, t})
 	return t
-}
-
-// descend notes that a node that held View from, goes on with View to.
-func (d *Data) descend(from *cluster.View, to cluster.ViewKey) {
-	set := d.lineage[to]
-	if set == nil {
-		set = map[cluster.ViewKey]bool{}
-		d.lineage[to] = set
-	}
-	if from != nil {
-		set[from.Key] = true
-		for k := range d.lineage[from.Key] {
-			set[k] = true
-		}
-	}
 }
 
 // Conflicts is how many discarded versions all nodes have counted.

@@ -49,6 +49,7 @@ func dataWorldOn(seed uint64, log func(string), more func(r *rand.Rand, s *Space
 		more(r, &dc.Spaces[i])
 	}
 	d := NewData(Config{Nodes: 3 + r.IntN(r.IntN(7)+1), Seed: seed, Net: net, Log: log}, dc)
+	d.Watch(*keyFlag)
 	for _, n := range d.W.Nodes {
 		n.Drift = r.Int64N(2*maxDrift+1) - maxDrift
 	}

@@ -32,6 +32,7 @@ var directed = []struct {
 	{"crash-while-filling", crashWhileFilling},
 	{"old-copy-returns", oldCopyReturns},
 	{"clock-behind", clockBehind},
+	{"meeting-without-a-copy", meetingWithoutACopy},
 }
 
 const directedSeeds = 3
@@ -175,9 +176,11 @@ func (d *Data) master(k *key) *Node {
 }
 
 // put writes k and waits until the write is acknowledged.
-func (d *Data) put(k *key) {
+func (d *Data) put(k *key) { d.putBy(d.Clients[0], k) }
+
+func (d *Data) putBy(c *Client, k *key) {
 	done := false
-	d.Clients[0].Do(wire.KindPut, k, func() { done = true })
+	c.Do(wire.KindPut, k, func() { done = true })
 	d.W.step("the write ends", func() bool { return done })
 	if w := k.writes[len(k.writes)-1]; d.W.Err == nil && !w.acked {
 		d.W.fail("%v of key %d failed", w, k.index)
@@ -365,3 +368,92 @@ func clockBehind(seed uint64) error {
 	}
 	return d.judged()
 }
+
+// meetingWithoutACopy splits a master x, whose clock is ahead, from the other
+// holder y and from z, which has no copy. Both sides serve. Then x meets z,
+// where neither may serve a partition that y served since; then z meets y
+// again, and they go on. What x wrote before y wrote for the last time was
+// still written on another side: by the clocks it is later, so it survives,
+// and the loss of the other is counted.
+func meetingWithoutACopy(seed uint64) error {
+	slow := migrate.Rate{RecordsPerSecond: 1} // so that z gets no copy
+	d := NewData(Config{Nodes: 3, Seed: seed}, DataConfig{Rate: slow})
+	defer d.Close()
+	x := d.W.Node(1) // the greater id makes the newer View of two with one counter
+	x.Wall = time.Hour
+	_ = d.Start() // errors show in W.Err
+	inner, outer := d.NewClient(0), d.NewClient(0)
+	_ = d.W.Run(200 * time.Millisecond)
+	_ = d.Fill(inner)
+	k := d.keys[slices.IndexFunc(d.keys, func(k *key) bool { return d.master(k) == x })]
+	y, z := d.holders(k, x)
+	d.OneSided = true
+	d.together([]*Node{x}, []*Node{y, z})
+	d.putBy(inner, k)
+	first := k.writes[len(k.writes)-1]
+	d.together([]*Node{y}, []*Node{x, z})
+	if d.W.Err == nil && d.serves(x, k) {
+		d.W.fail("%v serves key %d with %v, though %v served it since", x.ID, k.index, x.View(), y.ID)
+	}
+	d.together([]*Node{x}, []*Node{y, z})
+	d.putBy(outer, k)
+	for _, n := range d.W.Nodes {
+		n.App.(*app).spaces[k.space].SetRate(migrate.Rate{})
+	}
+	d.W.Net.HealAll()
+	if err := d.judged(); err != nil {
+		return err
+	}
+	if got, lost := d.final(k), d.Conflicts(); got != first || lost != 1 {
+		d.W.fail("key %d ends as %v with %d versions counted as discarded, want %v and 1", k.index, got, lost, first)
+	}
+	return d.W.Err
+}
+
+// together cuts a cluster into two sides with one client each, and waits until
+// each node has a View of its side.
+func (d *Data) together(a, b []*Node) {
+	d.W.Net.HealAll()
+	cut := func(x, y cluster.NodeID) {
+		d.W.Net.Cut(x, y)
+		d.W.Net.Cut(y, x)
+	}
+	for _, x := range a {
+		for _, y := range b {
+			cut(x.ID, y.ID)
+		}
+		cut(d.Clients[1].ID, x.ID)
+	}
+	for _, y := range b {
+		cut(d.Clients[0].ID, y.ID)
+	}
+	d.W.step("a View on either side", func() bool {
+		for _, side := range [2][]*Node{a, b} {
+			for _, n := range side {
+				if v := n.View(); !n.Serves() || v == nil || len(v.Members) != len(side) || v.Index(side[0].ID) < 0 {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	_ = d.W.Run(300 * time.Millisecond) // the members hear of the View's master; an error shows in W.Err
+}
+
+// holders returns the other holder of a key of which x has a copy, and the
+// third node, which has none.
+func (d *Data) holders(k *key, x *Node) (y, z *Node) {
+	for _, n := range d.W.Nodes {
+		_, ok := n.App.(*app).spaces[k.space].store.Meta(&k.digest)
+		switch {
+		case n == x:
+		case ok:
+			y = n
+		default:
+			z = n
+		}
+	}
+	return y, z
+}
+
+func (d *Data) serves(n *Node, k *key) bool { return n.App.(*app).spaces[k.space].Serves(k.pid()) }

@@ -306,12 +306,35 @@ func (s *space) reopen(keep func() bool) { s.a.d.setMedia(s.a.n.ID, s.id, s.vol.
 // leavingStore is the engine as the data plane sees it: server's.
 type leavingStore struct {
 	*storage.Engine
-	a *app
+	s *space
 }
 
 // Drop implements plane.Engine.
 func (s leavingStore) Drop(pid int) {
-	if !s.a.leaving || !s.OnDevices() {
+	if !s.s.a.leaving || !s.OnDevices() {
+		s.s.a.d.watch.dropped(s.s, pid)
 		s.Engine.Drop(pid)
 	}
+}
+
+// Put implements plane.Engine.
+func (s leavingStore) Put(d *record.Digest, m record.Meta, body []byte) error {
+	err := s.Engine.Put(d, m, body)
+	if err == nil && s.s.a.d.watches(d, s.s.id) {
+		s.s.a.d.watch.stored(s.s, "stores", m, body)
+	}
+	return err
+}
+
+// PutNewer implements plane.Engine.
+func (s leavingStore) PutNewer(d *record.Digest, m record.Meta, body []byte) (bool, record.Meta, bool, error) {
+	applied, old, existed, err := s.Engine.PutNewer(d, m, body)
+	if s.s.a.d.watches(d, s.s.id) {
+		how := "already has newer than"
+		if applied {
+			how = "takes"
+		}
+		s.s.a.d.watch.stored(s.s, how, m, body)
+	}
+	return applied, old, existed, err
 }

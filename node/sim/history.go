@@ -59,6 +59,7 @@ func (d *Data) ended(c *Client, x *call, st wire.Status, bins record.Bins, view 
 	if d.W.cfg.Log != nil && took > time.Second {
 		d.W.logf("client%d: %v of key %d in partition %d ends as %v after %v", c.ID, kindName(x.kind), x.key.index, x.key.pid(), st, took)
 	}
+	d.watch.ended(d, c, x, st, view)
 	switch {
 	case st == wire.StatusInDoubt:
 		d.Stats.InDoubt++

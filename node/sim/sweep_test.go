@@ -16,6 +16,7 @@ import (
 
 var (
 	seedFlag     = flag.Uint64("seed", 0, "run only this seed, and print what happens")
+	keyFlag      = flag.Int("key", -1, "with -seed: print the life of this key, too")
 	seedCount    = flag.Int("seeds", 40, "how many seeds TestSeeds runs")
 	seedFirst    = flag.Uint64("first", 1, "the first seed of TestSeeds")
 	scenarioFlag = flag.String("scenario", "", "run every seed in this scenario, not in the one its number names")
