@@ -168,7 +168,7 @@ func TestTheSequentialTestIsRarelyWrong(t *testing.T) {
 	few.Add(100, 0)
 	few.Add(100, 0)
 	few.Add(100, 0)
-	if few.Decide() != result.Undecided || few.Lean() != result.Holds {
+	if few.Decide() != result.Undecided {
 		t.Error("400 operations decide about p99")
 	}
 }

@@ -36,15 +36,6 @@ func (t *Test) Add(n, k int64) {
 	}
 }
 
-// Totals are the operations seen and those beyond.
-func (t *Test) Totals() (samples, beyond int64) {
-	for i := range t.n {
-		samples += int64(t.n[i])
-		beyond += int64(t.k[i])
-	}
-	return samples, beyond
-}
-
 // Decide returns Holds, Fails, or Undecided when more seconds are needed.
 func (t *Test) Decide() result.Outcome {
 	n, k := 0.0, 0.0
@@ -63,15 +54,6 @@ func (t *Test) Decide() result.Outcome {
 		return result.Holds
 	}
 	return result.Undecided
-}
-
-// Lean is the side on which an undecided test stands.
-func (t *Test) Lean() result.Outcome {
-	n, k := t.Totals()
-	if n == 0 || float64(k) > t.Allowed*float64(n) {
-		return result.Fails
-	}
-	return result.Holds
 }
 
 // excess is the variance of the seconds' counts beyond the limit over that of

@@ -68,22 +68,6 @@ func AppendBody(dst []byte, set string, key Value, bins []Bin) ([]byte, error) {
 	return b, nil
 }
 
-// AppendBodyRaw is AppendBody for bins that are encoded already, which it
-// copies as they are: validate them first.
-func AppendBodyRaw(dst []byte, set string, key Value, bins Bins) ([]byte, error) {
-	b, err := appendHead(dst, set, key)
-	if err != nil {
-		return dst, err
-	}
-	if len(bins) == 0 {
-		bins = Bins{0}
-	}
-	if len(b)-len(dst)+len(bins) > MaxSize {
-		return dst, ErrTooBig
-	}
-	return append(b, bins...), nil
-}
-
 func appendHead(dst []byte, set string, key Value) ([]byte, error) {
 	if len(set) > MaxSet {
 		return dst, ErrSet
