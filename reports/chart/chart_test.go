@@ -3,7 +3,6 @@ package chart
 import (
 	"encoding/xml"
 	"fmt"
-	"image/color"
 	"io"
 	"math"
 	"strings"
@@ -124,33 +123,6 @@ func TestTextAndNamesAreEscaped(t *testing.T) {
 		t.Errorf("unescaped text in %s", f.SVG)
 	}
 	checkLabels(t, "evil", f)
-}
-
-func TestInksAreReadableOnBothPages(t *testing.T) {
-	lum := func(c color.NRGBA) float64 {
-		f := func(v uint8) float64 {
-			x := float64(v) / 255
-			if x <= 0.04045 {
-				return x / 12.92
-			}
-			return math.Pow((x+0.055)/1.055, 2.4)
-		}
-		return 0.2126*f(c.R) + 0.7152*f(c.G) + 0.0722*f(c.B)
-	}
-	ratio := func(a, b color.NRGBA) float64 {
-		x, y := lum(a)+0.05, lum(b)+0.05
-		return max(x, y) / min(x, y)
-	}
-	for _, i := range []Ink{Text, Muted, Blue, Green, Grey, Red, Amber} {
-		for _, back := range []Ink{Paper, DownWash} {
-			if r := ratio(i.Light, back.Light); r < 4 || (back == Paper && r < 4.5) {
-				t.Errorf("%s on light %s: contrast %.2f, want 4.5", i.Name, back.Name, r)
-			}
-			if r := ratio(i.Dark, back.Dark); r < 4.5 {
-				t.Errorf("%s on dark %s: contrast %.2f, want 4.5", i.Name, back.Name, r)
-			}
-		}
-	}
 }
 
 func TestTicksReadLikeWords(t *testing.T) {
