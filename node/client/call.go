@@ -24,6 +24,9 @@ type Call struct {
 	Body       []byte        // flat record of a put, wire.AppendOps of an operate; keep it unchanged until Done, it may be sent again
 	Deadline   time.Duration // from Submit on; zero means Config.Timeout
 	Token      uint64        // the caller's, never touched
+	// Stages, if not nil, is filled in before Done, and the node is asked for
+	// its part. Such a call allocates.
+	Stages *Stages
 	// Done is called exactly once for each accepted Submit, on the reader of
 	// a connection or on the client's timer goroutine. It must not block: all
 	// other operations of that connection wait. It may call Submit.
@@ -106,6 +109,9 @@ func (c *Client) begin(call *Call) {
 	call.Status, call.Last, call.Err, call.Bins = wire.StatusOK, wire.StatusOK, nil, nil
 	call.Gen, call.Expiry, call.Node, call.Attempts = 0, 0, 0, 0
 	call.master, call.node, call.pauses, call.unsure, call.waiting = 0, nil, 0, false, false
+	if call.Stages != nil {
+		*call.Stages = Stages{}
+	}
 }
 
 // route sends a single-record call to the master of its partition or parks

@@ -91,6 +91,9 @@ func (cn *conn) send(call *Call, now cluster.Instant) error {
 	cn.live++
 	cn.sent++
 	cn.nextExpiry = min(cn.nextExpiry, call.deadline)
+	if call.Stages != nil {
+		cn.sentLocked(call)
+	}
 	return nil
 }
 
@@ -111,7 +114,11 @@ func (cn *conn) slotLocked() (uint32, bool) {
 // appendFrame encodes cn.call; it runs under cn.mu from within send.
 func (cn *conn) appendFrame(b []byte) []byte {
 	call, at := cn.call, len(b)
-	b = wire.AppendHeader(b, wire.Header{Kind: call.Kind, ID: cn.callID})
+	h := wire.Header{Kind: call.Kind, ID: cn.callID}
+	if call.Stages != nil {
+		h.Flags = wire.FlagStages
+	}
+	b = wire.AppendHeader(b, h)
 	if call.raw != nil {
 		b = append(b, call.raw...)
 	} else {
@@ -201,13 +208,6 @@ func (cn *conn) retire(now cluster.Instant) {
 	}
 }
 
-// inFlight returns how many calls wait for a reply.
-func (cn *conn) inFlight() int {
-	cn.mu.Lock()
-	defer cn.mu.Unlock()
-	return cn.live
-}
-
 // frame handles what the node sent, on the link's reader goroutine.
 func (cn *conn) frame(h wire.Header, payload []byte) {
 	switch h.Kind {
@@ -219,21 +219,7 @@ func (cn *conn) frame(h wire.Header, payload []byte) {
 		}
 		cn.c.offer(cn.from(), m)
 	case wire.KindReply:
-		call := cn.take(h.ID)
-		if call == nil {
-			cn.c.late.Add(1)
-			return
-		}
-		var r wire.Reply
-		if err := r.Parse(payload); err != nil {
-			cn.c.lost(call, cn.c.Now())
-			cn.malformed(err)
-			return
-		}
-		if call.raw != nil && r.Status == wire.StatusOK {
-			r.Status = wire.StatusBadRequest // a batch or scan has replies of its own kind
-		}
-		cn.c.replied(call, &r, cn.c.Now())
+		cn.reply(h, payload)
 	case wire.KindBatchReply, wire.KindScanReply:
 		call := cn.take(h.ID)
 		if call == nil {
@@ -250,6 +236,35 @@ func (cn *conn) frame(h wire.Header, payload []byte) {
 	default:
 		cn.c.unknown.Add(1) // a newer node may push what we do not know
 	}
+}
+
+// reply handles the answer to a single-record request, or a refusal of another.
+func (cn *conn) reply(h wire.Header, payload []byte) {
+	call := cn.take(h.ID)
+	if call == nil {
+		cn.c.late.Add(1)
+		return
+	}
+	var r wire.StagedReply
+	var err error
+	if h.Flags&wire.FlagStages == 0 {
+		err = r.Reply.Parse(payload)
+	} else if err = r.Parse(payload); call.Stages == nil && err == nil {
+		err = fmt.Errorf("%w: stages that nobody asked for", wire.ErrFrame)
+	}
+	now := cn.c.Now()
+	if err != nil {
+		cn.c.lost(call, now)
+		cn.malformed(err)
+		return
+	}
+	if call.raw != nil && r.Status == wire.StatusOK {
+		r.Status = wire.StatusBadRequest // a batch or scan has replies of its own kind
+	}
+	if h.Flags&wire.FlagStages != 0 && !r.Status.Retryable() && r.Status != wire.StatusInDoubt {
+		cn.staged(call, &r.Stages, now)
+	}
+	cn.c.replied(call, &r.Reply, now)
 }
 
 // from names the node at the other end.

@@ -114,8 +114,10 @@ func (l *fakeLink) Append(add func([]byte) []byte) error {
 	}
 }
 
-func (l *fakeLink) Close(error)           { l.once.Do(func() { close(l.done) }) }
-func (l *fakeLink) Done() <-chan struct{} { return l.done }
+func (l *fakeLink) OnSent(f func())          { f() }
+func (l *fakeLink) SinceRead() time.Duration { return 0 }
+func (l *fakeLink) Close(error)              { l.once.Do(func() { close(l.done) }) }
+func (l *fakeLink) Done() <-chan struct{}    { return l.done }
 
 // read is the client's reader goroutine.
 func (l *fakeLink) read() {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"time"
 
 	"headroom/node/cluster"
 	"headroom/node/wire"
@@ -17,6 +18,10 @@ type link interface {
 	Close(reason error)
 	// Done is closed when the link is of no use any more.
 	Done() <-chan struct{}
+	// OnSent calls f when all that was appended has been sent; it may not.
+	OnSent(f func())
+	// SinceRead is how long ago the frame being handled was read.
+	SinceRead() time.Duration
 }
 
 // receiver gets the frames of one link, one at a time, on the link's reader

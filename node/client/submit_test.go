@@ -13,9 +13,10 @@ import (
 
 // wireless is a link that keeps nothing but the last frame.
 type wireless struct {
-	frame []byte
-	full  bool
-	done  chan struct{}
+	frame  []byte
+	full   bool
+	closed int
+	done   chan struct{}
 }
 
 func (l *wireless) Append(add func([]byte) []byte) error {
@@ -25,8 +26,10 @@ func (l *wireless) Append(add func([]byte) []byte) error {
 	l.frame = add(l.frame[:0])
 	return nil
 }
-func (l *wireless) Close(error)           {}
-func (l *wireless) Done() <-chan struct{} { return l.done }
+func (l *wireless) OnSent(f func())          { f() }
+func (l *wireless) SinceRead() time.Duration { return time.Microsecond }
+func (l *wireless) Close(error)              { l.closed++ }
+func (l *wireless) Done() <-chan struct{}    { return l.done }
 
 type noDialer struct{}
 
@@ -118,8 +121,8 @@ func TestInFlightIsBounded(t *testing.T) {
 	if err := c.Submit(&calls[2]); err != nil {
 		t.Error(err)
 	}
-	if len(ended) != 1 || ended[0] != 1 || cn.inFlight() != 2 {
-		t.Errorf("ended %v, %d in flight", ended, cn.inFlight())
+	if len(ended) != 1 || ended[0] != 1 || cn.live != 2 {
+		t.Errorf("ended %v, %d in flight", ended, cn.live)
 	}
 }
 

@@ -129,6 +129,9 @@ func (p *Plane) route(pid int, f func(core *txn.Core)) {
 func (p *Plane) carryOutLocked(index int) {
 	core := p.shards[index].core
 	out := core.Take()
+	if len(out.Executed) > 0 {
+		p.stored(out.Executed)
+	}
 	late := slices.ContainsFunc(out.Replies, func(r txn.Reply) bool { return r.Read }) && p.leaseOver()
 	for i := range out.Replies {
 		r := &out.Replies[i]
@@ -153,6 +156,15 @@ func (p *Plane) carryOutLocked(index int) {
 		p.host.Wake()
 	}
 	core.Reset()
+}
+
+// stored marks the sampled requests whose record was just read or written. Of
+// several that ran in one call each bears the time of all.
+func (p *Plane) stored(list []*txn.Marks) {
+	now := p.host.Now().Mono
+	for _, m := range list {
+		m.Stored = now
+	}
 }
 
 // leaseOver reports whether the lease has ended by now, after the records were

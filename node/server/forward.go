@@ -20,9 +20,13 @@ func (n *Node) forward(to cluster.NodeID, q *txn.Request) {
 	now := n.mono()
 	q.SentMS = uint32(time.Duration(now).Milliseconds()) // on this node's clock from here on
 	q.DeadlineMS = uint32(max(1, q.Deadline.Sub(now).Milliseconds()))
+	flags := wire.FlagForwarded
+	if q.From.Marks != nil {
+		flags |= wire.FlagStages
+	}
 	err := n.mesh.Send(to, transport.ClassReplication, func(b []byte) []byte {
 		at := len(b)
-		b = wire.AppendHeader(b, wire.Header{Kind: q.Kind, Flags: wire.FlagForwarded, ID: id})
+		b = wire.AppendHeader(b, wire.Header{Kind: q.Kind, Flags: flags, ID: id})
 		b = q.Append(b)
 		wire.PutLength(b, at)
 		return b
@@ -40,12 +44,21 @@ func (n *Node) forwardReply(c *transport.Conn, h wire.Header, payload []byte) {
 	if !ok {
 		return // overdue, and answered already
 	}
-	var r wire.Reply
-	if err := r.Parse(payload); err != nil {
-		c.Close(err)
-		r = wire.Reply{Status: e.Lost()}
+	var r wire.StagedReply
+	err := error(nil)
+	if h.Flags&wire.FlagStages != 0 {
+		err = r.Parse(payload)
+	} else {
+		err = r.Reply.Parse(payload)
 	}
-	n.reply(e.Origin, &r)
+	if err != nil {
+		c.Close(err)
+		r = wire.StagedReply{Reply: wire.Reply{Status: e.Lost()}}
+	}
+	if e.Origin.Marks != nil {
+		e.Origin.Marks.Relayed = &r.Stages
+	}
+	n.reply(e.Origin, &r.Reply)
 }
 
 // sweepForwards answers for nodes that are gone (gone not zero), and for

@@ -52,6 +52,9 @@ func (ns *namespace) replyDurable(to txn.Origin, r *wire.Reply) {
 		if !durable {
 			kept = wire.Reply{Status: wire.StatusInDoubt}
 		}
+		if to.Marks != nil {
+			to.Marks.Durable = ns.n.mono()
+		}
 		ns.n.reply(to, &kept)
 	})
 	if full {
@@ -128,6 +131,9 @@ func (n *Node) readLater(st *connState, ns *namespace, q *txn.Request) bool {
 
 // readNow serves a request on a reader.
 func (n *Node) readNow(ns *namespace, q *txn.Request) {
+	if m := q.From.Marks; m != nil {
+		m.Started = n.mono()
+	}
 	if n.mono() >= q.Deadline {
 		// Nobody waits for it any more. Behind an overloaded device each read
 		// would else be served after its deadline, and none in time.
@@ -139,6 +145,9 @@ func (n *Node) readNow(ns *namespace, q *txn.Request) {
 		read, ok := ns.Begin(&q.Digest, nil)
 		now := n.now()
 		if ok && ns.Valid(&read, &q.Digest, now) {
+			if m := q.From.Marks; m != nil {
+				m.Executed, m.Stored = m.Started, now.Mono
+			}
 			r := read.Reply(now, q.Kind == wire.KindGet)
 			ns.fastReads.Add(1)
 			n.reply(q.From, &r)

@@ -60,7 +60,7 @@ func (h handler) Frames(c *transport.Conn, f wire.Header, payload []byte) {
 }
 
 func (n *Node) clientFrame(c *transport.Conn, st *connState, f wire.Header, payload []byte) bool {
-	f.Flags = 0 // only nodes forward
+	f.Flags &= wire.FlagStages // only nodes forward
 	switch f.Kind {
 	case wire.KindHello:
 		n.hello(c, payload)

@@ -41,6 +41,9 @@ func (n *Node) request(c *transport.Conn, st *connState, h wire.Header, payload 
 		c.Close(err)
 		return
 	}
+	if h.Flags&wire.FlagStages != 0 {
+		q.From.Marks = n.marks(c)
+	}
 	if n.leaving.Load() && !n.inView() {
 		n.reply(q.From, &wire.Reply{Status: wire.StatusShuttingDown})
 		return
@@ -69,6 +72,10 @@ func (n *Node) request(c *transport.Conn, st *connState, h wire.Header, payload 
 // fastGet answers a get without the shard's lock if this node serves the
 // partition.
 func (n *Node) fastGet(c *transport.Conn, st *connState, ns *namespace, q *txn.Request) bool {
+	m := q.From.Marks
+	if m != nil {
+		m.Executed = n.mono()
+	}
 	read, ok := ns.Begin(&q.Digest, st.body[:0])
 	if !ok {
 		return false
@@ -78,26 +85,32 @@ func (n *Node) fastGet(c *transport.Conn, st *connState, ns *namespace, q *txn.R
 	if !ns.Valid(&read, &q.Digest, now) {
 		return false
 	}
+	if m != nil {
+		m.Stored = now.Mono
+	}
 	if _, ok := st.due(n, now.Mono, q.SentMS, q.DeadlineMS); !ok {
 		n.overdue.Add(1)
-		putReply(c, q.From.ID, &wire.Reply{Status: wire.StatusTimeout})
+		n.putReply(c, q.From, &wire.Reply{Status: wire.StatusTimeout})
 		return true
 	}
 	ns.fastReads.Add(1)
 	r := read.Reply(now, q.Kind == wire.KindGet)
-	putReply(c, q.From.ID, &r)
+	n.putReply(c, q.From, &r)
 	return true
 }
 
 // putReply appends a reply frame without waking the flusher: the reader
 // flushes when its input is drained.
-func putReply(c *transport.Conn, id uint64, r *wire.Reply) {
-	_ = c.Put(func(b []byte) []byte { return appendReply(b, id, r) }) // refused: the connection is lost, the client retries
+func (n *Node) putReply(c *transport.Conn, to txn.Origin, r *wire.Reply) {
+	_ = c.Put(func(b []byte) []byte { return n.appendReply(b, to, r) }) // refused: the connection is lost, the client retries
 }
 
-func appendReply(b []byte, id uint64, r *wire.Reply) []byte {
+func (n *Node) appendReply(b []byte, to txn.Origin, r *wire.Reply) []byte {
+	if to.Marks != nil {
+		return n.appendStaged(b, to, r)
+	}
 	at := len(b)
-	b = wire.AppendHeader(b, wire.Header{Kind: wire.KindReply, ID: id})
+	b = wire.AppendHeader(b, wire.Header{Kind: wire.KindReply, ID: to.ID})
 	b = r.Append(b)
 	wire.PutLength(b, at)
 	return b
@@ -108,7 +121,7 @@ func appendReply(b []byte, id uint64, r *wire.Reply) []byte {
 func (n *Node) reply(to txn.Origin, r *wire.Reply) {
 	switch o := to.Conn.(type) {
 	case *transport.Conn:
-		_ = o.Append(func(b []byte) []byte { return appendReply(b, to.ID, r) }) // as in putReply
+		_ = o.Append(func(b []byte) []byte { return n.appendReply(b, to, r) }) // as in putReply
 	case *join:
 		o.set(int(to.ID), r)
 	}

@@ -38,6 +38,7 @@ type Conn struct {
 	busySince atomic.Int64
 	crowded   atomic.Bool   // queued is beyond half of maxPending
 	wake      chan struct{} // capacity 1: one wake-up stands for all
+	readAt    time.Duration // on host.now, of the last read; the reader's
 
 	mu        sync.Mutex // guards all below; a leaf
 	isClosing bool
@@ -47,6 +48,8 @@ type Conn struct {
 	framesOut uint64        // frames appended ever
 	woken     bool          // a wake-up is on its way
 	space     chan struct{} // closed when bytes left; nil if nobody waits
+	onSent    []func()      // of frames that are pending
+	onWritten []func()      // of frames that the flusher took
 }
 
 func newConn(h *host, hd Handler, qc *quic.Conn, s *quic.Stream, p Peer, accepted bool) *Conn {

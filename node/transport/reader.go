@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -103,6 +104,7 @@ func (c *Conn) readLoop() {
 // fill reads once.
 func (c *Conn) fill(buf *readBuffer) error {
 	n, err := c.stream.Read(buf.room())
+	c.readAt = c.host.now()
 	buf.filled(n)
 	c.bytesIn.Add(uint64(n))
 	c.host.stats.BytesIn.Add(uint64(n))
@@ -114,6 +116,11 @@ func (c *Conn) fill(buf *readBuffer) error {
 	}
 	return err
 }
+
+// SinceRead is how long ago the last bytes were read, of which the frame being
+// handled is one: how long it waited for the frames before it. To be called
+// from within Handler.Frames.
+func (c *Conn) SinceRead() time.Duration { return c.host.now() - c.readAt }
 
 // handle gives every complete frame to the Handler.
 func (c *Conn) handle(buf *readBuffer) (frames int, err error) {

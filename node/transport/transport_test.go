@@ -205,6 +205,30 @@ func TestManyRequestsInFlightGetTheirOwnReplies(t *testing.T) {
 	}
 }
 
+func TestOnSentComesWhenWhatWasAppendedIsOut(t *testing.T) {
+	dir := devDir(t, 1)
+	e := listen(t, nodeConfig(t, dir, 1, echo()))
+	k := newCaller()
+	c, err := newDialer(t, dir).Dial(testContext(t), e.Addr().String(), k.handler())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := make(chan uint64, 100)
+	for range 50 {
+		if err := c.Append(func(b []byte) []byte { return appendFrame(b, 0, 0, []byte("x")) }); err != nil {
+			t.Fatal(err)
+		}
+		c.OnSent(func() { sent <- c.Stats().FramesOut })
+	}
+	for i := range uint64(50) {
+		if n := receive(t, sent, fmt.Sprintf("news that frame %d was sent", i)); n <= i {
+			t.Errorf("news %d came when %d frames were out", i, n)
+		}
+	}
+	c.Close(nil)
+	c.OnSent(func() { t.Error("called on a closed connection") })
+}
+
 func TestLargestFramePasses(t *testing.T) {
 	dir := devDir(t, 1)
 	e := listen(t, nodeConfig(t, dir, 1, echo()))

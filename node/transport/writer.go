@@ -90,6 +90,29 @@ func (c *Conn) Flush() {
 // not yet delivery: closing the connection right after may lose it.
 func (c *Conn) FlushWait(ctx context.Context) error { return c.waitBelow(ctx, 1) }
 
+// maxOnSent bounds the functions that wait on one connection.
+const maxOnSent = 64
+
+// OnSent calls f once QUIC has taken all that was appended so far: for samples
+// of how long that takes. f runs on the flusher's goroutine, or at once, and
+// must not block. It is dropped when the connection ends first, or when too
+// many wait.
+func (c *Conn) OnSent(f func()) {
+	c.mu.Lock()
+	switch {
+	case len(c.onSent)+len(c.onWritten) >= maxOnSent || c.isClosing:
+		f = nil
+	case len(c.pending) > 0:
+		c.onSent, f = append(c.onSent, f), nil
+	case c.unsent > 0:
+		c.onWritten, f = append(c.onWritten, f), nil
+	}
+	c.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
 // waitBelow waits until fewer than n bytes are pending or unsent.
 func (c *Conn) waitBelow(ctx context.Context, n int) error {
 	for {
@@ -209,6 +232,9 @@ func (c *Conn) take(empty []byte) ([]byte, int) {
 	batch, n := c.pending, c.appends
 	c.pending, c.appends, c.woken = empty[:0], 0, false
 	c.unsent = len(batch)
+	if len(c.onSent) > 0 {
+		c.onWritten, c.onSent = c.onSent, nil // none is left of the batch before
+	}
 	c.framesOut += uint64(n)
 	c.host.stats.FramesOut.Add(uint64(n))
 	return batch, n
@@ -244,9 +270,16 @@ func (c *Conn) sent(n int) {
 	}
 	space := c.space
 	c.space = nil
+	var written []func()
+	if c.unsent == 0 && len(c.onWritten) > 0 {
+		written, c.onWritten = c.onWritten, nil
+	}
 	c.mu.Unlock()
 	if space != nil {
 		close(space)
+	}
+	for _, f := range written {
+		f()
 	}
 }
 

@@ -61,7 +61,9 @@ func (c *Core) Reset() {
 	clear(o.Sends)
 	clear(o.Answers)
 	clear(o.Forwards)
+	clear(o.Executed)
 	o.Replies, o.Sends, o.Answers, o.Forwards, o.Drained = o.Replies[:0], o.Sends[:0], o.Answers[:0], o.Forwards[:0], o.Drained[:0]
+	o.Executed = o.Executed[:0]
 	c.bins = c.bins[:0]
 }
 
@@ -191,6 +193,7 @@ func (c *Core) reply(to Origin, s wire.Status) {
 // read answers a get from the store.
 func (c *Core) read(now Now, q *Request) {
 	c.stats.Reads++
+	c.executed(now, q)
 	m, body, ok := c.cfg.Store.Get(&q.Digest, c.body[:0])
 	c.body = body[:0]
 	if ok && m.Unreadable {

@@ -125,6 +125,7 @@ func (c *Core) execute(now Now, p *part, o *op) {
 		return
 	}
 	c.stats.Writes++
+	c.executed(now, &o.req)
 	m, body, bins, changed, s := c.change(now, &o.req)
 	o.reply = wire.Reply{Status: s, Generation: m.Generation, Expiry: m.Expiry, Bins: bins}
 	if !changed {
@@ -191,6 +192,7 @@ func (c *Core) replicate(now Now, p *part, o *op) {
 	if len(o.await) == 0 {
 		c.finish(now, o)
 	} else if (c.cfg.CommitMaster || planted.Is(planted.AckBeforeReplica)) && !o.replied {
+		o.req.finished(now)
 		c.answer(o) // it goes on until the replicas have it: they count as equal to this copy
 	}
 }
@@ -198,6 +200,7 @@ func (c *Core) replicate(now Now, p *part, o *op) {
 // finish answers a write and lets the next one of its record begin.
 func (c *Core) finish(now Now, o *op) {
 	if !o.replied {
+		o.req.finished(now)
 		c.answer(o)
 	}
 	c.stats.Finished++

@@ -66,8 +66,9 @@ func (n Now) sec() uint32 { return uint32(n.WallMS / 1000) }
 // Origin is where a request came from and its reply goes. The Core only
 // carries it.
 type Origin struct {
-	Conn any
-	ID   uint64
+	Conn  any
+	ID    uint64
+	Marks *Marks // of a sampled request; else nil
 }
 
 // Request is one single-record request. Body may alias the caller's buffer:
@@ -122,7 +123,8 @@ type Effects struct {
 	Sends    []Send
 	Answers  []Answer
 	Forwards []Forward
-	Drained  []int // partitions whose last write in flight has ended after Drain
+	Drained  []int    // partitions whose last write in flight has ended after Drain
+	Executed []*Marks // of sampled requests whose record was read or written during the call
 }
 
 // Stats counts what happened since the Core was made.

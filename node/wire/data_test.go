@@ -71,6 +71,7 @@ func samples() []message {
 		&Migrate{View: testKey, Partition: 7, Step: StepRecords, Seq: 2, More: true, Records: []MigrateRecord{{digestOf(11), testMeta, []byte("m")}}},
 		&Migrate{View: testKey, Partition: 7, Step: StepDone, Answers: StepFilled},
 		&Migrate{View: testKey, Partition: 7, Step: StepHandoff},
+		&StagedReply{Stages{1, 2, 3 << 20, 4, 5, 6, maxStage}, Reply{Status: StatusOK, Generation: 4, Bins: []byte{1}}},
 	}
 }
 

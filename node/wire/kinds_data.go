@@ -41,6 +41,12 @@ const (
 // forwarded again.
 const FlagForwarded uint8 = 1
 
+// FlagStages on a single-record request asks for the stages of its answer; on
+// a reply it says that the payload is a StagedReply. A node that does not know
+// it answers with a plain Reply, and a client gets only what it asked for.
+// Another layout of the stages takes another flag.
+const FlagStages uint8 = 2
+
 // Status is the outcome of a request. Three families matter to a caller:
 // done (OK, NotFound), failed and certainly not applied, and in doubt.
 type Status uint8
