@@ -182,7 +182,7 @@ func (b *bed) config() drive.Config {
 	}
 	cfg := drive.Config{Workload: o.workload, Target: b.target, Profile: o.profile, Trace: o.trace, Closed: o.closed, Think: o.think,
 		Arrivals: o.arrivals, Lanes: o.lanes, InFlight: o.inFlight, Deadline: o.deadline, Warmup: o.warmup, Duration: o.duration,
-		Seed: o.seed, NoAudit: !o.audit || o.null, Faults: planned, SLO: o.slo, Precise: o.precise}
+		Seed: o.seed, NoAudit: !o.audit || o.null, Faults: planned, SLO: o.slo, Precise: o.precise, Waterfall: o.waterfall}
 	if o.auto {
 		cfg.Closed = calibrateClients
 	}

@@ -98,7 +98,7 @@ func mergeCommandLine(o *mergeOptions, stdout io.Writer) error {
 	}
 	m.head(o)
 	m.sum.Verdicts = append(m.sum.Verdicts, aligned.verdict())
-	err = m.add()
+	err = errors.Join(m.add(), m.stages())
 	m.finish(missing)
 	if err = errors.Join(err, m.w.Close()); err != nil {
 		return err
@@ -147,6 +147,7 @@ func (m *merging) head(o *mergeOptions) {
 	s := &m.sum
 	s.ID, s.Command, s.Shard, s.MeasuredFrom = runID("merged-"+first.Workload.Name, time.Now()), o.args, nil, first.Shard.StartAt
 	s.Operations, s.Verdicts, s.Steady, s.SLO, s.Use = map[string]result.Operation{}, []result.Verdict{}, result.Steady{}, nil, nil
+	s.Stages = nil
 	s.OfferedOpsPerSec, s.AchievedOpsPerSec, s.GoodputOpsPerSec = 0, 0, 0
 	s.Generator, s.Audit = result.Generator{Seed: first.Generator.Seed, Arrivals: first.Generator.Arrivals, WarmupSec: first.Generator.WarmupSec,
 		DeadlineMS: first.Generator.DeadlineMS, ThinkMS: first.Generator.ThinkMS, Precise: first.Generator.Precise}, result.Audit{Enabled: true}

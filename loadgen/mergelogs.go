@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"os"
+	"slices"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
@@ -68,4 +70,38 @@ func mergeLogs(runs []*result.Run, op string, kind result.Kind, each func(sec in
 		}
 		each(sec, sum)
 	}
+}
+
+// stages joins the shards' sampled operations. A shard that kept only a part of
+// what was answered has the less weight for it, and its summary says so.
+func (m *merging) stages() error {
+	kept, sums := map[string][]result.StageSample{}, map[string]result.StageSummary{}
+	for _, r := range m.runs {
+		if r.Summary.Stages == nil {
+			continue
+		}
+		list, err := r.Stages()
+		if err != nil {
+			return err
+		}
+		for op, s := range r.Summary.Stages.Operations {
+			sum := sums[op]
+			sum.Every, sum.Asked, sum.Answered = max(sum.Every, s.Every), sum.Asked+s.Asked, sum.Answered+s.Answered
+			sums[op] = sum
+			kept[op] = append(kept[op], list[op]...)
+		}
+	}
+	if len(sums) == 0 {
+		return nil
+	}
+	var all []result.StageSample
+	for _, op := range slices.Sorted(maps.Keys(sums)) {
+		sum := result.SummarizeStages(kept[op])
+		sum.Every, sum.Asked, sum.Answered = sums[op].Every, sums[op].Asked, sums[op].Answered
+		sums[op] = sum
+		all = append(all, kept[op]...)
+	}
+	m.sum.Stages = &result.Stages{Operations: sums}
+	m.w.Stages(all)
+	return nil
 }

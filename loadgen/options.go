@@ -57,6 +57,7 @@ type options struct {
 	out         string
 	json        bool
 	audit       bool
+	waterfall   int // drive.Config's
 	credentials string
 	insecure    bool
 	namespace   string
@@ -65,7 +66,7 @@ type options struct {
 // raw is the command line before its values are read.
 type raw struct {
 	rate, arrivals, duration, warmup, deadline, readBack, device string
-	trace, think, precise, shard, startAt                        string
+	trace, think, precise, shard, startAt, waterfall             string
 	sets, faults, slo                                            []string
 }
 
@@ -97,6 +98,7 @@ func addCommon(f *pflag.FlagSet, o *options, r *raw) {
 	f.StringArrayVar(&r.sets, "set", nil, "override `KEY=VALUE` of the workload (records, value-size, mix.get, …) or of local nodes (replication-factor, …); repeatable")
 	f.BoolVar(&o.audit, "audit", true, "count lost writes, stale reads, corrupt values and false not-founds")
 	f.StringVar(&r.readBack, "read-back", "30s", "at most this long for reading all written keys at the end")
+	f.StringVar(&r.waterfall, "waterfall", "auto", "ask one operation in `N` where its time went; off: none; auto: 100 a second of each kind, one in 10 to 1000")
 	f.StringVar(&o.credentials, "credentials", "", "`DIR` of the client's credentials for --target")
 	f.BoolVar(&o.insecure, "insecure", false, "believe the target's nodes without proof")
 	f.StringVar(&o.namespace, "namespace", "default", "namespace to load")
@@ -140,7 +142,7 @@ func (c *loadCommand) parse(args []string, stdout io.Writer) (*options, error) {
 	steps := []func() error{
 		func() error { return o.parseTarget(r) }, func() error { return o.parseLoad(r) },
 		func() error { return o.parseSets(r.sets) }, func() error { return o.parseFaults(r.faults) },
-		func() error { return o.parseSLO(r.slo) }, o.workload.Validate,
+		func() error { return o.parseSLO(r.slo) }, func() error { return o.parseWaterfall(r.waterfall) }, o.workload.Validate,
 	}
 	steps = append(steps, func() error { return o.parseShard(r.shard, r.startAt) }, o.parseDevice)
 	if c.finish != nil {
@@ -284,6 +286,23 @@ func (o *options) parseDurations(r *raw) (err error) {
 			return fmt.Errorf("--%s %v: want at least %v", d.name, *d.to, d.least)
 		}
 	}
+	return nil
+}
+
+// parseWaterfall reads how often operations are sampled.
+func (o *options) parseWaterfall(text string) error {
+	switch text {
+	case "auto", "":
+		return nil
+	case "off":
+		o.waterfall = drive.NoWaterfall
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 1e9 {
+		return fmt.Errorf("--waterfall %q: want auto, off or a number of operations, such as 1000", text)
+	}
+	o.waterfall = n
 	return nil
 }
 

@@ -139,6 +139,9 @@ func (t *trial) finish(report *drive.Report) error {
 		for _, row := range report.Series {
 			t.rec.w.Series(row)
 		}
+		if report.Stages != nil {
+			t.rec.w.Stages(report.StageSamples)
+		}
 		m.Faults = t.faultResults(report)
 		t.steady(report)
 		m.Use = t.rec.use(zero, report.Duration, m, t.deviceUse(t.from, t.to))

@@ -168,6 +168,7 @@ func (c *collector) finish() {
 	r := c.r
 	r.CPU = cpuTime() - c.cpuFrom
 	r.Duration, r.SLO = c.w.end-c.w.measured, c.slo
+	r.StageSamples, r.Stages = c.d.waterfall.report()
 	r.Operations = map[string]result.Operation{}
 	for _, l := range r.lanes {
 		if l.window.end < c.w.end {

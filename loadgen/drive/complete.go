@@ -49,6 +49,9 @@ func (l *lane) complete(r *target.Result) {
 func (l *lane) endLocked(i uint32, s *slot, r *target.Result, now time.Duration) (wake bool) {
 	a := l.d.audit
 	out := r.Outcome
+	if s.sample != nil {
+		s.sample.add(r.Stages)
+	}
 	if s.kind == workloads.Get || s.stage == reading {
 		a.sawRead(s.key, s.sent, now, r)
 		if f := a.check(s.key, s.before, s.beforeMS, r); f != fine {
@@ -72,8 +75,11 @@ func (l *lane) endLocked(i uint32, s *slot, r *target.Result, now time.Duration)
 	if s.notFound && answered {
 		out = target.NotFound
 	}
+	if s.sample != nil && s.intended >= l.window.measured && s.intended < l.window.end {
+		l.d.waterfall.keep(s, answered, now)
+	}
 	l.recordLocked(s, out, now)
-	s.stage = idle
+	s.stage, s.sample = idle, nil
 	if think := l.d.cfg.Think; think > 0 {
 		l.resting.add(rest{slot: i, until: now + think})
 	} else {

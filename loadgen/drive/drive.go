@@ -96,6 +96,10 @@ type Config struct {
 	// Faults are the planned instants of faults after the start of the
 	// measured phase; gaps are recorded around them only.
 	Faults []time.Duration
+	// Waterfall is of how many operations of a kind one is asked where its time
+	// went; zero: about a hundred a second, from one in 10 to one in 1000;
+	// NoWaterfall: none.
+	Waterfall int
 	// SLO are limits of which Progress and Report count the operations beyond.
 	SLO []result.Limit
 }
@@ -164,6 +168,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("drive: %d lanes, want 1 to %d", c.Lanes, MaxLanes)
 	case c.Arrivals != "" && c.Arrivals != ArrivePoisson && c.Arrivals != ArriveConstant && loads == 1 && (c.Rate > 0 || c.Profile != nil):
 		return fmt.Errorf("drive: unknown arrivals %q, want %s or %s", c.Arrivals, ArrivePoisson, ArriveConstant)
+	case c.Waterfall < NoWaterfall:
+		return fmt.Errorf("drive: one operation in %d sampled", c.Waterfall)
 	case c.Duration < 0 || c.Warmup < 0 || c.Deadline < 0:
 		return errors.New("drive: a negative duration")
 	}
@@ -180,6 +186,9 @@ type Driver struct {
 	audit  *audit
 	filler *filler
 	hot    []uint64 // keys of the hot partitions or node
+
+	waterfall *waterfall // of the Run under way
+
 	errs   errorCounts
 	lanes  int    // as given, 0 for the default
 	stream uint64 // of arrivals and choices of the runs to come
@@ -194,7 +203,7 @@ func New(cfg Config) (*Driver, error) {
 	}
 	lanes := cfg.Lanes
 	cfg = cfg.withDefaults()
-	d := &Driver{lanes: lanes, stream: cfg.Seed, cfg: cfg, clock: pace.NewClock(), table: newTable(), filler: newFiller(cfg.Workload, cfg.Seed)}
+	d := &Driver{waterfall: &waterfall{}, lanes: lanes, stream: cfg.Seed, cfg: cfg, clock: pace.NewClock(), table: newTable(), filler: newFiller(cfg.Workload, cfg.Seed)}
 	d.audit = &audit{clock: d.clock, enabled: !cfg.NoAudit, writer: cfg.Writer, table: d.table, deletes: cfg.Workload.Issues(workloads.Delete),
 		ttl: cfg.Workload.TTL}
 	switch w := cfg.Workload; {

@@ -52,7 +52,8 @@ type slot struct {
 	kind           workloads.Op
 	stage          stage
 	notFound       bool
-	batch          []item // of a batch; its memory goes with the slot
+	batch          []item  // of a batch; its memory goes with the slot
+	sample         *sample // nil unless its stages are asked for
 }
 
 // What may wake a sleeping lane.
@@ -80,10 +81,14 @@ type lane struct {
 	next    time.Duration // intended start of the next arrival
 	held    int           // kind of an operation that could not start yet, or -1
 	heldKey uint64        // 1 + the key of an insert that could not start, or 0
+	sample  *sample       // of the held operation
 	stopped bool          // a stop was noticed and the window's end moved
 	wake    chan struct{} // capacity 1: wakes a lane that sleeps without the timer
 	tick    *time.Ticker  // of wakeMax: bounds such a sleep
 	offered [workloads.Ops][]uint32
+
+	sinceSample [workloads.Ops]int
+
 	queued  int64          // arrivals that the in-flight limit or ErrFull delayed
 	precise *pace.Precise  // nil: the timer
 	late1   *hdr.Histogram // lateness of all operations; the collector's
@@ -293,8 +298,9 @@ func (l *lane) issue(intended time.Duration) (sent time.Duration, ok bool) {
 	if l.held < 0 {
 		l.held = int(l.draw(intended))
 		l.count(workloads.Op(l.held), intended)
+		l.sample = l.sampling(workloads.Op(l.held))
 	}
-	s := slot{kind: workloads.Op(l.held), intended: intended, gen: gen, stage: inFlight, batch: batch}
+	s := slot{kind: workloads.Op(l.held), intended: intended, gen: gen, stage: inFlight, batch: batch, sample: l.sample}
 	if s.kind == workloads.ReadModifyWrite {
 		s.stage = reading
 	}
@@ -314,7 +320,7 @@ func (l *lane) issue(intended time.Duration) (sent time.Duration, ok bool) {
 	} else if err != nil {
 		l.refuse(err)
 	}
-	l.held, l.heldKey = -1, 0
+	l.held, l.heldKey, l.sample = -1, 0, nil
 	return s.sent, true
 }
 
@@ -383,7 +389,7 @@ func (l *lane) release(i uint32) {
 // request or the write that follows the read.
 func (l *lane) prepare(i uint32, s *slot) {
 	o := &l.op
-	*o = target.Op{Key: s.key, Token: uint64(s.gen)<<32 | uint64(i), Budget: l.d.cfg.Deadline}
+	*o = target.Op{Key: s.key, Token: uint64(s.gen)<<32 | uint64(i), Budget: l.d.cfg.Deadline, Sample: s.sample != nil}
 	switch {
 	case s.stage == reading || s.kind == workloads.Get:
 		o.Kind = target.Read

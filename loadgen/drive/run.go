@@ -73,7 +73,11 @@ type Report struct {
 	// together; Seconds are those, too.
 	Blocks  map[string]*proof.Blocks
 	Seconds []proof.Second
-	lanes   []*lane
+	// Stages says where sampled operations, StageSamples, spent their time; nil
+	// when none was sampled.
+	Stages       *result.Stages
+	StageSamples []result.StageSample
+	lanes        []*lane
 }
 
 // AllOps is the key of all operations together in Report.Blocks.
@@ -98,6 +102,7 @@ func (d *Driver) Run(ctx context.Context, sink Sink, progress func(Progress)) (*
 	w := window{start: start, measured: start + d.cfg.Warmup, end: start + d.cfg.Warmup + d.cfg.Duration}
 	r := &Report{MeasuredFrom: w.measured, Wall: d.clock.Wall(w.measured), Blocks: map[string]*proof.Blocks{}}
 	defer r.closeLanes()
+	d.waterfall = d.newWaterfall(w.measured, d.cfg.Duration)
 	for i := range d.cfg.Lanes {
 		l, err := d.newLane(i, d.cfg.Lanes, w)
 		if err != nil {

@@ -35,7 +35,7 @@ func (d *Driver) Summarize(r *Report, s *result.Summary) {
 		s.Loop = "closed"
 	}
 	s.DurationSec, s.Interrupted, s.Operations, s.Audit = r.Duration.Seconds(), r.Interrupted, r.Operations, d.Audit()
-	s.All = r.All
+	s.All, s.Stages = r.All, r.Stages
 	s.Audit.Linear = d.judge()
 	d.costs(s)
 	g := &s.Generator

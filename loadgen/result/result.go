@@ -17,6 +17,7 @@
 //	nodes/NODE.json  the node's last status answer (headroom-status/1) as it came
 //	nodes/NODE.log   the end of a local node's log, when the audit found something
 //	generator.csv    samples of the generator itself (GeneratorSample)
+//	stages.csv       where sampled operations spent their time (StageSample)
 //
 // Time axis: t_s = 0 is the start of the measured phase (Summary.MeasuredFrom);
 // events of the load and warm-up phases have negative t_s.
@@ -130,6 +131,9 @@ type Summary struct {
 	// Device is what the local nodes keep their records on; nil for a target
 	// that the run did not start.
 	Device *Device `json:"device,omitempty"`
+	// Stages says where the time of sampled operations went; nil when none was
+	// sampled.
+	Stages *Stages `json:"stages,omitempty"`
 	// Shard is set when this run is one of several that load one target.
 	Shard *Shard `json:"shard,omitempty"`
 	// Merged lists the shards that this folder was merged from.

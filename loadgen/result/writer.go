@@ -101,7 +101,7 @@ func clear(dir string) error {
 	old, _ := filepath.Glob(filepath.Join(dir, "*.hlog"))
 	samples, _ := filepath.Glob(filepath.Join(dir, nodesDir, "*.*"))
 	old = append(old, samples...)
-	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile, reserveFile} {
+	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile, stagesFile, reserveFile} {
 		old = append(old, filepath.Join(dir, f))
 	}
 	for _, f := range old {

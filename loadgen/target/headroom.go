@@ -102,9 +102,10 @@ type headroomLane struct {
 // headroomCall is a client.Call with its own memory for the body.
 type headroomCall struct {
 	client.Call
-	lane  *headroomLane
-	token uint64
-	bins  [1]record.Bin
+	lane    *headroomLane
+	token   uint64
+	bins    [1]record.Bin
+	sampled client.Stages // of a sampled operation
 }
 
 func (l *headroomLane) take() *headroomCall {
@@ -172,7 +173,10 @@ func (l *headroomLane) Submit(op *Op) error {
 // fill makes c the request of op.
 func (c *headroomCall) fill(op *Op, digest record.Digest) (err error) {
 	c.token, c.Digest, c.Deadline = op.Token, digest, op.Budget
-	c.TTL, c.Body = wire.TTLDefault, c.Body[:0]
+	c.TTL, c.Body, c.Stages = wire.TTLDefault, c.Body[:0], nil
+	if op.Sample {
+		c.Stages = &c.sampled
+	}
 	switch op.Kind {
 	case Read:
 		c.Kind = wire.KindGet
@@ -208,6 +212,10 @@ func (c *headroomCall) done(*client.Call) {
 	if r.Outcome == NotFound {
 		r.Err = nil
 	}
+	if c.Stages != nil && c.Stages.Known {
+		stages := c.told()
+		r.Stages = &stages
+	}
 	// Given back first, so that who is told of the free place finds it; what r
 	// points to is the connection's and outlives this callback only.
 	l := c.lane
@@ -217,6 +225,17 @@ func (c *headroomCall) done(*client.Call) {
 	l.give(c)
 	l.complete(&r)
 	l.ended()
+}
+
+// Sampled implements Stager: batches and scans are many requests.
+func (h *Headroom) Sampled(k Kind) bool { return k != Scan && k != BatchRead && k != BatchWrite }
+
+// told is what client and node tell of a sampled operation.
+func (c *headroomCall) told() Stages {
+	s, n := c.Call.Stages, &c.Call.Stages.Node
+	return Stages{Node: c.Node.String(), D: [NumStages]time.Duration{StageWait: s.Wait, StageSend: s.Send, StageQueue: n.Queue,
+		StageAdmission: n.Admission, StageStorage: n.Storage, StageReplication: n.Replication, StageDurable: n.Durable,
+		StageForward: n.Forward, StageReply: n.Reply, StageNetwork: s.Network, StageReceive: s.Receive}}
 }
 
 // valueOf returns the value in the bins of a record. A record without the bin

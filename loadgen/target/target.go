@@ -57,6 +57,7 @@ type Op struct {
 	ScanLen int           // Scan only: how many records from Key on, in the target's order
 	Token   uint64        // given back in the Result
 	Budget  time.Duration // time left for this operation; then it ends as Failed or InDoubt
+	Sample  bool          // ask for the stages; it may cost an allocation
 }
 
 // Result is the end of one operation, or with More that of one record of a
@@ -69,6 +70,9 @@ type Result struct {
 	Item    int    // with More
 	Value   []byte // of Read and of an item of BatchRead, valid during the callback
 	Err     error  // why, for Failed and InDoubt
+	// Stages of an Op with Sample, valid during the callback; nil when the
+	// target does not know them.
+	Stages *Stages
 }
 
 // ErrFull is returned by Submit when the lane has as many operations in flight
@@ -101,6 +105,38 @@ type Target interface {
 // not, nil for what it can.
 type Refuser interface {
 	Refuse(Kind) error
+}
+
+// Stage is a stretch of an operation's time at the target.
+type Stage uint8
+
+// The stages, from Submit to the end, in the order in which they happen. They
+// do not overlap; their sum is the operation's time at the target.
+const (
+	StageWait        Stage = iota // in the client, for a node to send it to; earlier attempts
+	StageSend                     // in the client's send buffer
+	StageQueue                    // at the node, behind earlier requests
+	StageAdmission                // at the node, for the partition: a lock, another write of the record, a View, a lease
+	StageStorage                  // reading or writing the record
+	StageReplication              // until every copy has it
+	StageDurable                  // until the device has it, if the write waits for that
+	StageForward                  // at a node that passed the request on
+	StageReply                    // until the reply is in the node's send buffer
+	StageNetwork                  // between the two processes, there and back
+	StageReceive                  // in the client, behind earlier answers
+	NumStages
+)
+
+// Stages are how long each stage of one operation took.
+type Stages struct {
+	D    [NumStages]time.Duration
+	Node string // who answered
+}
+
+// Stager is a Target that can tell stages. Sampled says of which kinds of
+// operations.
+type Stager interface {
+	Sampled(Kind) bool
 }
 
 // Linearizable is a Target that may promise that the operations on one record
