@@ -53,6 +53,8 @@ func valueTicks(m Measure, lo, hi float64, n int) []plot.Tick {
 		return linear(lo, hi, max(step(hi-lo, n), 1), Amount)
 	case Clock:
 		return ClockTicks(lo, hi, n)
+	case Times:
+		return linear(lo, hi, step(hi-lo, n), func(v float64) string { return minus(timeLabel(v)) })
 	default:
 		return linear(lo, hi, step(hi-lo, n), Amount)
 	}
@@ -165,6 +167,14 @@ func DurationTicks(lo, hi float64) []plot.Tick {
 		}
 	}
 	return out
+}
+
+// timeLabel is a duration on a linear axis, which has a zero.
+func timeLabel(us float64) string {
+	if us == 0 {
+		return "0"
+	}
+	return micros(us)
 }
 
 func micros(us float64) string {

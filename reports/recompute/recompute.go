@@ -78,6 +78,7 @@ func Check(dir string) (*Report, error) {
 	}
 	c.slo()
 	c.steady()
+	c.stages()
 	c.rest()
 	return c.out, nil
 }

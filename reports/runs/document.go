@@ -36,6 +36,7 @@ func Document(f *stats.Facts) *page.Document {
 	}
 	overTime(d, f)
 	d.Add("percentiles", "Percentiles", or(nines(f), "Nothing to draw: no interval log (*.hlog) could be read, or it is empty."), kindTable(f))
+	waterfalls(d, f)
 	availability(d, f)
 	d.Add("audit", "Audit", page.Text(auditSentence(f)), auditTable(f), conflictTable(f))
 	d.Add("redundancy", "Redundancy over time", or(redundancyFigure(f), "Nothing to draw: no node was sampled."))

@@ -50,6 +50,7 @@ func Write(dir string) error {
 	for _, op := range shares {
 		s.Operations[op.name] = operation(w, op.name, op.share, zero, rnd)
 	}
+	s.Stages = stages(w, rnd)
 	series(w)
 	events(w)
 	nodes(w)
@@ -148,6 +149,36 @@ func operation(w *result.Writer, op string, share float64, zero time.Time, rnd *
 	o.Service = result.Summarize(sums[result.Service], o.Failed)
 	o.Lateness = result.Summarize(sums[result.Lateness], 0)
 	return o
+}
+
+// stages samples one operation in a hundred.
+func stages(w *result.Writer, rnd *rand.Rand) *result.Stages {
+	typical := map[string][len(result.StageNames)]float64{
+		"get": {15, 0, 12, 40, 2, 3, 0, 0, 0, 2, 300, 20},
+		"put": {15, 0, 12, 60, 30, 9, 480, 0, 0, 3, 280, 20}} // us
+	out := &result.Stages{Operations: map[string]result.StageSummary{}}
+	var all []result.StageSample
+	for _, op := range shares {
+		var list []result.StageSample
+		for i := range int(Seconds * rate * op.share / 100) {
+			x := result.StageSample{TSec: float64(i) * 100 / (rate * op.share), Op: op.name, Node: fmt.Sprintf("node%d", 1+i%4)}
+			slow, _ := shape(int(x.TSec))
+			ns := 900.0 // of no stage
+			for k, us := range typical[op.name] {
+				d := math.Round(us * 1000 * slow * math.Exp(rnd.NormFloat64()*0.6))
+				x.StagesUS[k] = d / 1000
+				ns += d
+			}
+			x.ResponseUS = ns / 1000
+			list = append(list, x)
+		}
+		s := result.SummarizeStages(list)
+		s.Every, s.Asked, s.Answered = 100, int64(len(list))+1, int64(len(list))
+		out.Operations[op.name] = s
+		all = append(all, list...)
+	}
+	w.Stages(all)
+	return out
 }
 
 func series(w *result.Writer) {

@@ -43,7 +43,7 @@ func Load(dir string) (run *result.Run, problems []string, err error) {
 // cut names the CSV files that were cut short: result leaves out a last line
 // that does not end, without a word.
 func cut(dir string) (out []string) {
-	files := []string{"series.csv", "events.csv", "generator.csv"}
+	files := []string{"series.csv", "events.csv", "generator.csv", "stages.csv"}
 	more, _ := filepath.Glob(filepath.Join(dir, "nodes", "*.csv"))
 	for _, f := range more {
 		files = append(files, filepath.Join("nodes", filepath.Base(f)))
@@ -87,6 +87,9 @@ func absent(dir string, run *result.Run) []string {
 		if _, err := os.Stat(filepath.Join(dir, f.name)); errors.Is(err, fs.ErrNotExist) {
 			out = append(out, fmt.Sprintf("%s is missing: %s cannot be shown.", f.name, f.what))
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "stages.csv")); errors.Is(err, fs.ErrNotExist) && run.Summary.Stages != nil {
+		out = append(out, "stages.csv is missing: where the time goes is shown as run.json has it.")
 	}
 	if len(run.Nodes) == 0 && run.Summary.Generator.LocalNodes > 0 {
 		out = append(out, "nodes/*.csv are missing: redundancy over time and the node table cannot be shown.")
