@@ -73,14 +73,13 @@ func (n *knee) limiting() result.Limiting {
 	if p == nil || len(p.Use) == 0 {
 		return result.Limiting{Resource: "unknown", Text: "no resource of the target was seen"}
 	}
-	// A filled in-flight window is what an overload does, not what causes it.
-	for _, u := range p.Use {
-		if u.Resource != "in-flight" && u.Utilisation >= busyShare {
-			v := u.Utilisation
-			return result.Limiting{Resource: u.Resource, Node: u.Node, Utilisation: &v, Text: fmt.Sprintf("at %v %s", units.Rate(p.RateOpsPerSec), u.Text)}
-		}
+	limit := limitOf(p.Use)
+	at := fmt.Sprintf("at %v ", units.Rate(p.RateOpsPerSec))
+	if limit.Utilisation != nil {
+		limit.Text = at + limit.Text
+		return limit
 	}
-	text := fmt.Sprintf("at %v no resource that was seen was %.0f %% busy", units.Rate(p.RateOpsPerSec), 100*busyShare)
+	text := at + limit.Text
 	if n.k.during != "" {
 		text = fmt.Sprintf("the fault, not a resource: %s", text)
 	}

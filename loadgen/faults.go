@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"headroom/loadgen/drive"
 	"headroom/loadgen/local"
 	"headroom/loadgen/result"
+	"headroom/loadgen/target"
 )
 
 // injected is a fault that was carried out.
@@ -49,7 +51,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (t *trial) inject(ctx context.Context, f local.Fault, r *rand.Rand) []string {
 	clock := t.driver.Clock()
 	at := clock.Now()
-	nodes, err := t.cluster.Inject(ctx, f, r)
+	nodes, err := t.carryOut(ctx, f, r, at)
 	wall := clock.Wall(at)
 	if err != nil {
 		t.out.say("fault %v: %v", f, err)
@@ -67,6 +69,40 @@ func (t *trial) inject(ctx context.Context, f local.Fault, r *rand.Rand) []strin
 	t.watcher.Faulted(f.Action, nodes, wall)
 	t.faults = append(t.faults, injected{fault: f, nodes: nodes, at: at, i: i})
 	return nodes
+}
+
+// carryOut does f. A fill or an empty takes a while; the schedule's next fault
+// waits for it.
+func (t *trial) carryOut(ctx context.Context, f local.Fault, r *rand.Rand, at time.Duration) ([]string, error) {
+	if f.Action != local.Fill && f.Action != local.Empty {
+		return t.cluster.Inject(ctx, f, r)
+	}
+	nodes, err := t.room(ctx, f)
+	took := t.driver.Clock().Now() - at
+	if err == nil {
+		t.phase("%s %s took %v", f.Action, f.Node, took.Round(time.Millisecond))
+	}
+	return nodes, err
+}
+
+// room carries out a fill or an empty and returns the nodes it means.
+func (t *trial) room(ctx context.Context, f local.Fault) (names []string, err error) {
+	if f.Node == "random" {
+		return nil, errors.New("name the node to fill, or all")
+	}
+	if t.filler == nil {
+		if t.filler, err = target.NewFiller(ctx, t.cluster.Addrs(), t.cluster.Credentials(), t.o.namespace); err != nil {
+			return nil, err
+		}
+	}
+	names = t.cluster.Names()
+	if f.Node != "all" {
+		names = []string{f.Node}
+	}
+	if f.Action == local.Empty {
+		return names, t.filler.Empty(ctx)
+	}
+	return names, t.filler.Fill(ctx, f.Node)
 }
 
 // faultResults joins what the driver and the watcher saw of each fault.

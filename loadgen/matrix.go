@@ -258,11 +258,12 @@ func (m *matrix) fill(c *result.Cell) error {
 			return err
 		}
 		c.Loop, c.KneeOpsPerSec, c.P50US, c.P99US = "open", k.AnswerOpsPerSec, k.Response.P50, k.Response.P99
-		c.Limiting, c.Lost, c.Verdict = k.Limiting.Resource, k.Audit.Lost, gravest(k.Verdicts)
+		c.Limiting, c.LimitingText, c.Lost, c.Verdict = k.Limiting.Resource, k.Limiting.Text, k.Audit.Lost, gravest(k.Verdicts)
 		for i := len(k.Probes) - 1; i >= 0 && k.AnswerOpsPerSec != nil; i-- {
 			if p := k.Probes[i]; p.Outcome == result.Holds {
 				r, err := result.Open(filepath.Join(dir, p.Dir))
 				if err == nil {
+					c.Device = r.Summary.Device
 					c.OfferedOpsPerSec, c.AchievedOpsPerSec = p.OfferedOpsPerSec, p.AchievedOpsPerSec
 					nodesOf(c, r)
 				}
@@ -278,9 +279,8 @@ func (m *matrix) fill(c *result.Cell) error {
 	s := &r.Summary
 	c.Loop, c.OfferedOpsPerSec, c.AchievedOpsPerSec = s.Loop, s.OfferedOpsPerSec, s.AchievedOpsPerSec
 	c.P50US, c.P99US, c.Failed, c.Lost, c.Verdict = s.All.Response.P50, s.All.Response.P99, s.All.Failed+s.All.InDoubt, s.Audit.Lost, gravest(s.Verdicts)
-	if len(s.Use) > 0 {
-		c.Limiting = s.Use[0].Resource
-	}
+	limit := limitOf(s.Use)
+	c.Limiting, c.LimitingText, c.Device = limit.Resource, limit.Text, s.Device
 	nodesOf(c, r)
 	return nil
 }
@@ -330,10 +330,25 @@ func (m *matrix) verdicts() {
 		count[result.CellFailed], count[result.CellSkipped], count[result.CellPending])},
 		{Rule: "R10", Level: result.Warn, Text: "generator and nodes share one host: compare cells with each other, not with separate machines"},
 		{Rule: "R8", Level: result.Warn, Text: "one run a cell: a difference between two cells wants repeats"}}
+	if m.dilations() > 1 {
+		m.doc.Verdicts = append(m.doc.Verdicts, result.Verdict{Rule: "DILATED", Level: result.Warn,
+			Text: "the devices' times are stretched differently: compare only cells of the same stretch (time xN)"})
+	}
+}
+
+// dilations counts the stretches of time among the cells that were run.
+func (m *matrix) dilations() int {
+	seen := map[float64]bool{}
+	for i := range m.doc.Cells {
+		if c := &m.doc.Cells[i]; c.State == result.CellDone {
+			seen[c.Dilated()] = true
+		}
+	}
+	return len(seen)
 }
 
 var matrixHeader = []string{"n", axisWorkload, axisDevice, axisNodes, axisRF, axisSize, "state", "loop", "offered_ops_per_s", "achieved_ops_per_s",
-	"knee_ops_per_s", "p50_us", "p99_us", "failed", "lost", "node_cpu_pct", "node_rss_bytes", "limiting", "verdict", "dir", "error"}
+	"knee_ops_per_s", "p50_us", "p99_us", "failed", "lost", "node_cpu_pct", "node_rss_bytes", "limiting", "verdict", "dir", "error", "device_class", "dilation"}
 
 // table writes matrix.csv.
 func (m *matrix) table() error {
@@ -347,10 +362,18 @@ func (m *matrix) table() error {
 		v := c.Values
 		err = errors.Join(err, w.Write([]string{strconv.Itoa(c.N), v[axisWorkload], v[axisDevice], v[axisNodes], v[axisRF], v[axisSize], string(c.State), c.Loop,
 			fmt.Sprintf("%.1f", c.OfferedOpsPerSec), fmt.Sprintf("%.1f", c.AchievedOpsPerSec), figure(c.KneeOpsPerSec), figure(c.P50US), figure(c.P99US),
-			strconv.FormatInt(c.Failed, 10), strconv.FormatInt(c.Lost, 10), figure(c.NodeCPUPct), strconv.FormatInt(c.NodeRSSBytes, 10), c.Limiting, c.Verdict, c.Dir, c.Error}))
+			strconv.FormatInt(c.Failed, 10), strconv.FormatInt(c.Lost, 10), figure(c.NodeCPUPct), strconv.FormatInt(c.NodeRSSBytes, 10), c.Limiting, c.Verdict, c.Dir, c.Error,
+			classOf(&c), strconv.FormatFloat(c.Dilated(), 'f', -1, 64)}))
 	}
 	w.Flush()
 	return errors.Join(err, w.Error(), f.Close())
+}
+
+func classOf(c *result.Cell) string {
+	if c.Device == nil {
+		return ""
+	}
+	return c.Device.Class
 }
 
 func figure(v *float64) string {
@@ -379,7 +402,11 @@ func (m *matrix) print(w io.Writer) error {
 		if c.AchievedOpsPerSec > 0 {
 			achieved = units.Rate(float64(int64(c.AchievedOpsPerSec))).String()
 		}
-		t.AppendRow(table.Row{c.N, v[axisWorkload], v[axisDevice], v[axisNodes], v[axisRF], v[axisSize], achieved, knee, microsOf(c.P50US), microsOf(c.P99US),
+		device := v[axisDevice]
+		if f := c.Dilated(); f > 1 {
+			device += fmt.Sprintf(" (time x%g)", f)
+		}
+		t.AppendRow(table.Row{c.N, v[axisWorkload], device, v[axisNodes], v[axisRF], v[axisSize], achieved, knee, microsOf(c.P50US), microsOf(c.P99US),
 			cpu, mem, c.Limiting, note})
 	}
 	fmt.Fprintln(w, t.Render())

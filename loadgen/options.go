@@ -78,7 +78,7 @@ func addRun(f *pflag.FlagSet, o *options, r *raw) {
 	f.StringVar(&r.think, "think", "0s", "rest of a closed client between an answer and its next operation")
 	f.StringVar(&r.duration, "duration", "", "length of the measured phase (default 30s, or as long as the trace or the workload's stages)")
 	f.StringVar(&r.warmup, "warmup", "5s", "length of the phase before it, driven and not measured")
-	f.StringArrayVar(&r.faults, "fault", nil, "`'kill node3 @10s'` (or @40%): kill, term, stop, cont or start of node1…, all or random; local nodes; repeatable (default those of the workload)")
+	f.StringArrayVar(&r.faults, "fault", nil, "`'kill node3 @10s'` (or @40%): kill, term, stop, cont, start, fail-device, corrupt-device, fill or empty of node1…, all or random; local nodes; repeatable (default those of the workload)")
 	f.StringVar(&r.shard, "shard", "", "`I/N`: make part I (0 to N-1) of the load, with records of its own; merge joins the runs")
 	f.StringVar(&r.startAt, "start-at", "", "`TIME` at which all shards start measuring: 2026-11-22T22:00:00Z or seconds since 1970")
 	f.StringArrayVar(&r.slo, "slo", nil, "`p99=2ms` or get.p99_9=10ms: a limit that the run must hold, else exit 3; repeatable")
@@ -458,6 +458,9 @@ func (o *options) parseFaults(texts []string) error {
 		}
 		if err := f.Check(o.nodes, o.duration); err != nil {
 			return err
+		}
+		if (f.Action == local.FailDevice || f.Action == local.CorruptDevice) && o.storage.prefix == nil {
+			return fmt.Errorf("fault %q: the nodes keep their records in memory: give --device file or --device emulated:PROFILE", f)
 		}
 		o.faults = append(o.faults, f)
 	}

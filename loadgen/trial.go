@@ -13,6 +13,7 @@ import (
 	"headroom/loadgen/local"
 	"headroom/loadgen/proof"
 	"headroom/loadgen/result"
+	"headroom/loadgen/target"
 )
 
 // trial is one measured run on a bed, with a run folder of its own.
@@ -29,6 +30,7 @@ type trial struct {
 
 	ended string // why it was stopped on purpose before its end, or empty
 
+	filler      *target.Filler   // of fill and empty; nil: there was none
 	notInjected []result.Verdict // faults of the schedule that could not be carried out
 }
 
@@ -108,6 +110,7 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 	t.to = t.lookAtDevice()
 	stop()
 	<-done
+	t.filler.Close()
 	t.summary.Generator.StealPct = local.ReadCPUTicks().StealPct(ticks)
 	t.self(sampler)
 	t.phase("measured phase ended")

@@ -30,8 +30,25 @@ func (m *mean) value() float64 { return m.sum / m.n }
 
 // nodeUse is what one node used in the measured phase, in percent.
 type nodeUse struct {
-	cpu, net mean
-	dropped  int64
+	cpu, net, device mean
+	dropped          int64
+}
+
+// limitOf names the resource that ended the rate: the busiest one, if it was
+// busy enough. A filled in-flight window is what an overload does, not what
+// causes it.
+func limitOf(list []result.Use) result.Limiting {
+	for _, u := range list {
+		if u.Resource == "in-flight" {
+			continue
+		}
+		v := u.Utilisation
+		if v >= busyShare {
+			return result.Limiting{Resource: u.Resource, Node: u.Node, Utilisation: &v, Text: u.Text}
+		}
+		return result.Limiting{Resource: "unknown", Text: fmt.Sprintf("no resource that was seen was %.0f %% busy; the busiest: %s", 100*busyShare, u.Text)}
+	}
+	return result.Limiting{Resource: "unknown", Text: "no resource of the target was seen"}
 }
 
 // use lists how busy the resources were in the measured phase, the busiest
@@ -66,6 +83,7 @@ func (r *recorder) use(zero time.Time, d time.Duration, m *result.Summary, list 
 func (u *nodeUse) take(s *local.Sample) {
 	u.cpu.add(s.CPUPct)
 	u.net.add(s.NetBusyPct)
+	u.device.add(s.DevicePct)
 	u.dropped += max(0, s.NetDropped)
 }
 
@@ -77,6 +95,9 @@ func (u *nodeUse) list(name string, cores int) []result.Use {
 	}
 	if u.cpu.n > 0 {
 		add("node-cpu", u.cpu.value()/100/float64(cores), " used %.0f %% of a core, of %d it may use", u.cpu.value(), cores)
+	}
+	if u.device.n > 0 {
+		add("device", u.device.value()/100, "'s busiest device was used to %.0f %% of what it can do", u.device.value())
 	}
 	if u.net.n > 0 {
 		text := fmt.Sprintf(" used %.0f %% of its link and receive buffer", u.net.value())

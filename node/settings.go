@@ -112,6 +112,10 @@ var namespaceSettings = []namespaceSetting{
 		n.DeviceSize = int64(b)
 		return err
 	}},
+	{"device-timeout", "a device with a request older than this is given up, and its records are made again elsewhere (default 10s)", "DURATION", func(n *server.NamespaceConfig, v string) (err error) {
+		n.DeviceTimeout, err = units.ParseDuration(v)
+		return err
+	}},
 	{"write-block-size", "unit in which devices are written and defragmented; a record must fit (default 1MiB)", "SIZE", func(n *server.NamespaceConfig, v string) error {
 		b, err := units.ParseBytes(v)
 		n.WriteBlock = int(b)
@@ -123,6 +127,7 @@ var namespaceSettings = []namespaceSetting{
 	}},
 	{"defrag-lwm", "blocks with fewer live bytes than this percentage are defragmented (default 50)", "PERCENT", percent(func(n *server.NamespaceConfig) *int { return &n.LowWater })},
 	{"stop-writes-used", "writes stop when more than this percentage of a device is in use (default 70)", "PERCENT", percent(func(n *server.NamespaceConfig) *int { return &n.StopWritesUsed })},
+	{"evict-used", "beyond this percentage of a device or of memory-limit in use, records nearest their expiry are removed early (default: never)", "PERCENT", percent(func(n *server.NamespaceConfig) *int { return &n.EvictUsed })},
 	{"data-in-memory", "keep records in memory too, and read the devices at the start only (default false)", "true|false", func(n *server.NamespaceConfig, v string) (err error) {
 		n.InMemory, err = boolean(v)
 		return err

@@ -57,6 +57,8 @@ type Config struct {
 	// them in memory.
 	Device    *string
 	DeviceDir string
+	// Devices is how many such files each node has; zero means one.
+	Devices int
 	// Flags are further flags of every node, without dashes: replication-factor.
 	Flags map[string]string
 }
@@ -74,8 +76,8 @@ type node struct {
 	name       string // node1, …
 	addr, http string // host:port
 	args       []string
-	device     string // file of its records, "" for none
-	log        string // path
+	devices    []string // files of its records
+	log        string   // path
 
 	mu      sync.Mutex // guards all below
 	cmd     *exec.Cmd  // nil when down
@@ -154,8 +156,7 @@ func (c *Cluster) start(ctx context.Context) error {
 			n.args = append(n.args, "--namespace", c.cfg.Namespace)
 		}
 		if c.cfg.Device != nil {
-			n.device = filepath.Join(cmp.Or(c.cfg.DeviceDir, c.cfg.Dir), n.name+".device")
-			n.args = append(n.args, "--device="+*c.cfg.Device+n.device)
+			n.args = append(n.args, "--device="+strings.Join(c.deviceFiles(n), ","))
 		}
 		for _, key := range sortedKeys(c.cfg.Flags) {
 			n.args = append(n.args, "--"+key+"="+c.cfg.Flags[key])
@@ -170,13 +171,28 @@ func (c *Cluster) start(ctx context.Context) error {
 	return c.awaitView(ctx)
 }
 
+// deviceFiles names the files of a node's records, and returns them as its flag
+// wants them.
+func (c *Cluster) deviceFiles(n *node) (flags []string) {
+	for i := range max(c.cfg.Devices, 1) {
+		name := n.name + ".device"
+		if i > 0 {
+			name += strconv.Itoa(i + 1)
+		}
+		file := filepath.Join(cmp.Or(c.cfg.DeviceDir, c.cfg.Dir), name)
+		n.devices = append(n.devices, file)
+		flags = append(flags, *c.cfg.Device+file)
+	}
+	return flags
+}
+
 // freshDevices refuses a directory in which a device of a node lies already:
 // it may hold someone's records.
 func (c *Cluster) freshDevices() error {
 	if c.cfg.DeviceDir == "" {
 		return nil
 	}
-	old, err := filepath.Glob(filepath.Join(c.cfg.DeviceDir, "node*.device"))
+	old, err := filepath.Glob(filepath.Join(c.cfg.DeviceDir, "node*.device*"))
 	if err == nil && len(old) > 0 {
 		err = fmt.Errorf("%s is there already: remove it, or give another directory", old[0])
 	}
@@ -378,8 +394,10 @@ func (c *Cluster) Close() error {
 	}
 	wg.Wait()
 	for _, n := range c.nodes {
-		if n.device != "" && c.cfg.DeviceDir != "" {
-			_ = os.Remove(n.device) // ours alone: Start has refused one that was there
+		for _, file := range n.devices {
+			if c.cfg.DeviceDir != "" {
+				_ = os.Remove(file) // ours alone: Start has refused one that was there
+			}
 		}
 	}
 	if c.temp {

@@ -27,7 +27,19 @@ const (
 	Restart Action = "start"
 )
 
-var actions = []string{string(Kill), string(Term), string(Stop), string(Cont), string(Restart)}
+// The actions on what a node keeps its records on. FailDevice cuts the node's
+// device file to nothing, CorruptDevice flips a byte in each of 20 places that
+// hold something; both need a device. Fill and Empty are the load generator's:
+// Fill writes records of its own until the node refuses writes, Empty deletes
+// them.
+const (
+	FailDevice    Action = "fail-device"
+	CorruptDevice Action = "corrupt-device"
+	Fill          Action = "fill"
+	Empty         Action = "empty"
+)
+
+var actions = []string{string(Kill), string(Term), string(Stop), string(Cont), string(Restart), string(FailDevice), string(CorruptDevice), string(Fill), string(Empty)}
 
 // Fault is one line of a fault schedule.
 type Fault struct {
@@ -89,7 +101,7 @@ func (c *Cluster) Inject(ctx context.Context, f Fault, r *rand.Rand) ([]string, 
 	}
 	var names []string
 	for _, n := range hit {
-		if err := c.do(ctx, f.Action, n); err != nil {
+		if err := c.do(ctx, f.Action, n, r); err != nil {
 			return names, fmt.Errorf("%s %s: %w", f.Action, n.name, err)
 		}
 		names = append(names, n.name)
@@ -139,8 +151,14 @@ func (n *node) isStopped() bool {
 	return n.stopped
 }
 
-func (c *Cluster) do(ctx context.Context, a Action, n *node) error {
+func (c *Cluster) do(ctx context.Context, a Action, n *node, r *rand.Rand) error {
 	switch a {
+	case FailDevice:
+		return n.failDevice()
+	case CorruptDevice:
+		return n.corruptDevice(r)
+	case Fill, Empty:
+		return nil // the caller's own work
 	case Kill:
 		return n.signal(syscall.SIGKILL)
 	case Term:

@@ -37,10 +37,18 @@ type Status struct {
 			BytesLeft      int64 `json:"bytes_left"`
 		} `json:"migrations"`
 		Unavailable int64            `json:"unavailable_partitions"`
+		StopWrites  bool             `json:"stop_writes"`
+		Evicted     int64            `json:"evicted"`
 		Conflicts   map[string]int64 `json:"conflicts"` // discarded acknowledged versions by cause, since the process started
 	} `json:"namespaces"`
 	Devices []struct {
-		UsedBytes int64 `json:"used_bytes"`
+		Path      string `json:"path"`
+		State     string `json:"state"`
+		UsedBytes int64  `json:"used_bytes"`
+		Queued    int64  `json:"queued_blocks"`
+		Load      *struct {
+			BusyUS map[string]float64 `json:"busy_us"`
+		} `json:"load"`
 	} `json:"devices"`
 	Network NetworkStatus `json:"network"`
 	Process struct {

@@ -55,6 +55,8 @@ type Observed struct {
 	At       time.Time
 	OneView  time.Duration // to the last survivor's commit of the View that follows the fault
 	Restored time.Duration // to the first moment without migrations in that View or a later one
+
+	harmless bool // it takes no copy away: there is nothing to wait for
 }
 
 // Watcher polls the status of every node of a cluster.
@@ -85,6 +87,7 @@ type look struct {
 	cpu     float64 // seconds, at cpuAt
 	cpuAt   time.Time
 	pid     int
+	devices deviceLook
 }
 
 // Watch starts polling; Close ends it.
@@ -108,7 +111,7 @@ func (w *Watcher) Close() {
 
 // Faulted tells the watcher of an injected fault, so that it looks closely.
 func (w *Watcher) Faulted(a Action, nodes []string, at time.Time) *Observed {
-	f := &Observed{Action: a, Nodes: nodes, At: at}
+	f := &Observed{Action: a, Nodes: nodes, At: at, harmless: a == Fill || a == Empty || a == CorruptDevice}
 	w.mu.Lock()
 	w.faults = append(w.faults, f)
 	for _, l := range w.latest {
@@ -141,7 +144,7 @@ func (w *Watcher) Open() int {
 	defer w.mu.Unlock()
 	open := 0
 	for _, f := range w.faults {
-		if f.Restored == 0 {
+		if f.Restored == 0 && !f.harmless {
 			open++
 		}
 	}
@@ -152,7 +155,7 @@ func (w *Watcher) interval(now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, f := range w.faults {
-		if f.Restored == 0 && now.Sub(f.At) < fastFor {
+		if f.Restored == 0 && !f.harmless && now.Sub(f.At) < fastFor {
 			return fastPoll
 		}
 	}
@@ -190,7 +193,7 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 	defer w.mu.Unlock()
 	l := w.latest[n.name]
 	l.asked, l.status = asked, s
-	out := Sample{At: asked, Node: n.name, NodeSample: result.NodeSample{Up: s != nil, RSSBytes: -1, CPUPct: -1, NetBusyPct: -1, NetDropped: -1}}
+	out := Sample{At: asked, Node: n.name, NodeSample: result.NodeSample{Up: s != nil, RSSBytes: -1, CPUPct: -1, NetBusyPct: -1, NetDropped: -1, DevicePct: -1}}
 	if s != nil {
 		out.network(l.last, s, asked.Sub(l.lastAt))
 		l.last, l.lastAt = s, asked
@@ -202,9 +205,7 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 			out.Copies += ns.Copies[n.name]
 		}
 		out.Unavailable = unavailable
-		for _, d := range s.Devices {
-			out.UsedBytes += d.UsedBytes
-		}
+		l.devices.sample(s, asked, &out.NodeSample)
 		w.process(l, pid, &out.NodeSample)
 		if s.ViewKey != l.viewKey {
 			l.calm = 0 // what it said in an earlier View tells nothing of this one
@@ -225,7 +226,7 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 	}
 	w.o.Sample(out)
 	for _, f := range w.faults {
-		if f.Restored == 0 {
+		if f.Restored == 0 && !f.harmless {
 			w.judge(f)
 		}
 	}
@@ -280,7 +281,7 @@ func (w *Watcher) judge(f *Observed) {
 	if w.superseded(f) {
 		return
 	}
-	gone := f.Action != Restart && f.Action != Cont
+	gone := f.Action == Kill || f.Action == Term || f.Action == Stop
 	key := ""
 	var last int64
 	var calmAt time.Time
@@ -304,7 +305,7 @@ func (w *Watcher) judge(f *Observed) {
 			calmAt = l.calmAt
 		}
 	}
-	if key == "" || f.Action == Restart && time.UnixMilli(last).Before(f.At) {
+	if key == "" || (f.Action == Restart || f.Action == FailDevice) && time.UnixMilli(last).Before(f.At) {
 		return // nobody is left to agree, or this View has the node's earlier life
 	}
 	if d := time.UnixMilli(last).Sub(f.At); f.OneView == 0 && d > 0 {

@@ -119,7 +119,8 @@ func (r *Run) readNodes() error {
 			list = append(list, NodeSample{TSec: c.number(0), Up: c.whole(0) == 1, ViewKey: c.text(),
 				Members: int(c.whole(0)), PartitionsLeft: c.whole(0), BytesLeft: c.whole(0), Masters: c.whole(0),
 				Copies: c.whole(0), RSSBytes: c.whole(-1), CPUPct: c.number(-1), Unavailable: c.more(0), UsedBytes: c.more(0),
-				NetBusyPct: c.moreNumber(-1), NetDropped: c.more(-1)})
+				NetBusyPct: c.moreNumber(-1), NetDropped: c.more(-1),
+				StopWrites: c.more(0) == 1, DevicePct: c.moreNumber(-1), DeviceQueued: c.more(0), DevicesFailed: c.more(0), Evicted: c.more(0)})
 		})
 		if err != nil {
 			return err

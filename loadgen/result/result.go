@@ -41,7 +41,10 @@
 // bytes_left, masters, copies, rss_bytes, cpu_pct (of one core, since the last
 // sample), unavailable (partitions), used_bytes (of index and records),
 // net_busy_pct (of the node's link or receive buffer), net_dropped (datagrams;
-// both since the last sample). Old folders lack columns from unavailable on.
+// both since the last sample), stop_writes (0 or 1), device_pct (how busy the
+// busiest device was since the last sample, of what it can do),
+// device_queued_blocks, devices_failed, evicted (records, since the node
+// started). Old folders lack columns from unavailable on.
 // Cells of a node that is down, and rss and cpu of a remote node, are empty.
 //
 // generator.csv: t_s, cpu_pct (own, of one core), gc_cpu_pct (of it, for
@@ -418,6 +421,8 @@ type Event struct {
 
 // NodeSample is a line of nodes/NODE.csv. The fields after Up mean nothing
 // when Up is false; a negative RSSBytes or CPUPct is unknown (empty cell).
+// DevicePct is how busy the busiest device was since the sample before, of what
+// its busiest resource can do; negative: unknown, or in memory.
 type NodeSample struct {
 	TSec           float64
 	Up             bool
@@ -430,6 +435,11 @@ type NodeSample struct {
 	RSSBytes       int64
 	CPUPct         float64
 	Unavailable    int64 // partitions that the node knows to be unavailable
+	StopWrites     bool  // a namespace of the node refuses writes: it has no room
+	DevicePct      float64
+	DeviceQueued   int64 // write blocks that wait for the node's devices
+	DevicesFailed  int64
+	Evicted        int64 // records removed before their time to make room, since the node started
 	UsedBytes      int64 // of index and records in memory, of records on devices (their index is not counted)
 	// Since the last sample, negative when unknown: the use of the node's link or
 	// receive buffer, and datagrams for which the buffer had no room.

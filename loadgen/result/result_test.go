@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -34,7 +35,8 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 	generator := []GeneratorSample{{TSec: 1, CPUPct: 80.5, GCPauseMaxUS: 120, InFlight: 7, HeapBytes: 1 << 20, WallStepMS: -1, NetBusyPct: -1, NetDropped: 2}}
 	events := []Event{{-3.25, EventPhase, "", "load"}, {10, EventFault, "node3", "kill, \"hard\""}}
 	nodes := []NodeSample{{TSec: 1, Up: true, ViewKey: "12.node4.3", Members: 4, PartitionsLeft: 7, BytesLeft: 1e6, Masters: 1024,
-		Copies: 2048, RSSBytes: 1 << 20, CPUPct: 12.5, Unavailable: 3, UsedBytes: 5e6, NetBusyPct: 7.5, NetDropped: 4}, {TSec: 2}}
+		Copies: 2048, RSSBytes: 1 << 20, CPUPct: 12.5, Unavailable: 3, UsedBytes: 5e6, NetBusyPct: 7.5, NetDropped: 4,
+		StopWrites: true, DevicePct: 87.5, DeviceQueued: 9, DevicesFailed: 1, Evicted: 12}, {TSec: 2}}
 	w.Workload([]byte("version: 1\n"))
 	w.Environment(&Environment{Kernel: "6.18", Cores: 2})
 	for _, r := range rows {
@@ -46,10 +48,7 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 	for _, s := range nodes {
 		w.Node("node3", s)
 	}
-	h := NewHistogram()
-	for v := int64(1000); v < 2_000_000; v += 997 {
-		_ = h.RecordValue(v) // in range; the count below would tell
-	}
+	h := spread()
 	for i := range 3 {
 		w.Interval("get", Response, h, began.Add(time.Duration(i)*time.Second), began.Add(time.Duration(i+1)*time.Second))
 	}
@@ -65,7 +64,7 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 	}
 	want := &Run{Dir: dir, Summary: *sum, Workload: "version: 1\n", Environment: Environment{Kernel: "6.18", Cores: 2},
 		Series: rows, Events: events, Generator: generator,
-		Nodes: map[string][]NodeSample{"node3": {nodes[0], {TSec: 2, RSSBytes: -1, CPUPct: -1, NetBusyPct: -1, NetDropped: -1}}}}
+		Nodes: map[string][]NodeSample{"node3": {nodes[0], {TSec: 2, RSSBytes: -1, CPUPct: -1, NetBusyPct: -1, NetDropped: -1, DevicePct: -1}}}}
 	nan := cmp.Comparer(func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) })
 	if d := cmp.Diff(want, r, nan); d != "" {
 		t.Errorf("read back differs (-written +read):\n%s", d)
@@ -83,6 +82,15 @@ func TestAFolderReadsBackAsWritten(t *testing.T) {
 	if _, err := r.Intervals("put", Response); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Intervals of an absent operation: %v, want not exist", err)
 	}
+}
+
+// spread is a histogram of latencies to two milliseconds.
+func spread() *hdr.Histogram {
+	h := NewHistogram()
+	for v := int64(1000); v < 2_000_000; v += 997 {
+		_ = h.RecordValue(v) // in range
+	}
+	return h
 }
 
 func TestCreateRefusesAForeignFolderAndReplacesARun(t *testing.T) {

@@ -226,7 +226,20 @@ type Cell struct {
 	NodeCPUPct        *float64          `json:"node_cpu_pct"` // all nodes together, of one core
 	NodeRSSBytes      int64             `json:"node_rss_bytes"`
 	Limiting          string            `json:"limiting"`
-	Verdict           string            `json:"verdict"` // the gravest one
+	LimitingText      string            `json:"limiting_text,omitempty"` // how busy it was; of an unknown one, how busy the busiest was
+	Verdict           string            `json:"verdict"`                 // the gravest one
+	// Device is what the nodes kept their records on; nil before the cell was
+	// run. Cells of different dilation share no axis and no ranking.
+	Device *Device `json:"device,omitempty"`
+}
+
+// Dilated is by how much the time of the cell's devices is stretched; 1 is
+// real time.
+func (c *Cell) Dilated() float64 {
+	if c.Device == nil || c.Device.Dilation < 1 {
+		return 1
+	}
+	return c.Device.Dilation
 }
 
 // Calibration is calibrate.json: what this generator on this machine can do.

@@ -34,7 +34,8 @@ var (
 		"response_p90_us", "response_p99_us", "response_max_us", "service_p99_us", "lateness_p99_us"}
 	eventsHeader = []string{"t_s", "kind", "node", "what"}
 	nodeHeader   = []string{"t_s", "up", "view_key", "members", "partitions_left", "bytes_left", "masters", "copies",
-		"rss_bytes", "cpu_pct", "unavailable", "used_bytes", "net_busy_pct", "net_dropped"}
+		"rss_bytes", "cpu_pct", "unavailable", "used_bytes", "net_busy_pct", "net_dropped",
+		"stop_writes", "device_pct", "device_queued_blocks", "devices_failed", "evicted"}
 	generatorHeader = []string{"t_s", "cpu_pct", "gc_cpu_pct", "gc_pause_max_us", "sched_p99_us", "host_cpu_pct", "steal_pct",
 		"in_flight", "heap_bytes", "wall_step_ms", "net_busy_pct", "net_dropped"}
 )
@@ -209,9 +210,13 @@ func (w *Writer) Node(node string, s NodeSample) {
 	if s.NetDropped >= 0 {
 		dropped = whole(s.NetDropped)
 	}
+	stopped := "0"
+	if s.StopWrites {
+		stopped = "1"
+	}
 	w.keep(f.line(seconds(s.TSec), "1", s.ViewKey, strconv.Itoa(s.Members), whole(s.PartitionsLeft),
 		whole(s.BytesLeft), whole(s.Masters), whole(s.Copies), rss, known(s.CPUPct), whole(s.Unavailable), whole(s.UsedBytes),
-		known(s.NetBusyPct), dropped))
+		known(s.NetBusyPct), dropped, stopped, known(s.DevicePct), whole(s.DeviceQueued), whole(s.DevicesFailed), whole(s.Evicted)))
 }
 
 // Interval appends the histogram of [from, to) to the log of op and kind. The

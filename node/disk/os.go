@@ -125,7 +125,7 @@ func (d *osDevice) sizeFile(have, want int64) error {
 	}
 	err := unix.Fallocate(int(d.f.Fd()), 0, 0, want)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = d.f.Truncate(want)
+		err = d.zeros(have, want)
 	}
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("the file system has no room for %d bytes: free some, or configure a smaller device-size (%w)", want, err)
@@ -134,6 +134,30 @@ func (d *osDevice) sizeFile(have, want int64) error {
 		return fmt.Errorf("allocate %d bytes: %w", want, err)
 	}
 	return d.f.Sync()
+}
+
+// zeros allocates a file from have to want bytes where the system cannot, so
+// that a full file system is met now and not by a write that somebody waits for.
+func (d *osDevice) zeros(have, want int64) error {
+	from := have - have%int64(d.block)
+	b := Aligned(1 << 20)
+	for at := from; at < want; at += int64(len(b)) {
+		n := min(int64(len(b)), want-at)
+		if at == from && have > from { // the end of what is there
+			n = int64(d.block)
+			if _, err := d.f.ReadAt(b[:n], at); err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+		}
+		if _, err := d.f.WriteAt(b[:n], at); err != nil {
+			return errors.Join(err, d.f.Truncate(have))
+		}
+		if at == from && have > from {
+			clear(b[:n])
+			at += n - int64(len(b))
+		}
+	}
+	return nil
 }
 
 func (d *osDevice) sizeBlock(want int64) error {

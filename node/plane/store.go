@@ -15,6 +15,7 @@ import (
 type Engine interface {
 	txn.Store
 	Scan(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta, body []byte)) (next storage.Cursor, done bool)
+	Sizes(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta, size int)) (next storage.Cursor, done bool)
 	Summary(p int, sums *[wire.SubBuckets]uint64)
 	ListBucket(p, bucket int, dst []wire.DigestVersion) []wire.DigestVersion
 	Partition(p int) storage.PartitionStats

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"headroom/node/cluster"
 	"headroom/node/disk"
 	"headroom/node/record"
+	"headroom/node/storage"
 	"headroom/node/transport"
 	"headroom/node/wire"
 )
@@ -53,6 +55,9 @@ type NamespaceConfig struct {
 	CommitMaster      bool   // acknowledge writes before the replicas have them
 	DefaultTTL        uint32 // seconds; zero: records never expire
 	MemoryLimit       int64  // bytes of index and data; zero: no limit
+	// EvictUsed is the percentage of the memory limit, or of any device, in use
+	// beyond which records nearest their expiry are removed; zero: never.
+	EvictUsed int
 	// MissingFresh starts a partition from what is left of it when no member
 	// holds a full copy, as an operator's revive does, instead of answering
 	// unavailable until a holder returns.
@@ -69,10 +74,20 @@ type NamespaceConfig struct {
 	StopWritesUsed int    // percent of a device in use above which writes stop; zero: 70
 	InMemory       bool   // records are kept in memory too; the devices are read at the start only
 	OpenDevice     Opener // nil: emulate.OpenPath
+	// DeviceTimeout is how long a request to a device may take before the device
+	// is given up; zero: 10 s, far beyond what a working one needs.
+	DeviceTimeout time.Duration
 }
 
 // Opener opens a device, creating a file of size bytes if there is none.
 type Opener func(path string, size int64) (disk.Device, error)
+
+// minDeviceTimeout is what a busy host may need to notice the end of a request;
+// maxDeviceTimeout is no watch any more.
+const (
+	minDeviceTimeout = 100 * time.Millisecond
+	maxDeviceTimeout = 10 * time.Minute
+)
 
 // Defaults that users see.
 const (
@@ -172,14 +187,33 @@ func (n *NamespaceConfig) validate() error {
 		return fmt.Errorf("namespace %q: %w", n.Name, record.ErrNamespace)
 	case n.ReplicationFactor < 1 || n.ReplicationFactor > maxRF:
 		return fmt.Errorf("namespace %q: replication-factor %d, want 1 to %d", n.Name, n.ReplicationFactor, maxRF)
-	case len(n.Devices) == 0 && (n.DeviceSize != 0 || n.WriteBlock != 0 || n.CommitToDevice || n.LowWater != 0 || n.StopWritesUsed != 0 || n.InMemory):
-		return fmt.Errorf("namespace %q: device-size, write-block-size, commit-to-device, defrag-lwm, stop-writes-used and data-in-memory need a device: add device: PATH", n.Name)
+	case len(n.Devices) == 0 && (n.DeviceSize != 0 || n.WriteBlock != 0 || n.CommitToDevice || n.LowWater != 0 || n.StopWritesUsed != 0 || n.InMemory || n.DeviceTimeout != 0):
+		return fmt.Errorf("namespace %q: device-size, device-timeout, write-block-size, commit-to-device, defrag-lwm, stop-writes-used and data-in-memory need a device: add device: PATH", n.Name)
 	case n.LowWater < 0 || n.LowWater > 90 || n.StopWritesUsed < 0 || n.StopWritesUsed > 95:
 		return fmt.Errorf("namespace %q: defrag-lwm is 1 to 90 percent, stop-writes-used 1 to 95", n.Name)
 	case n.WriteBlock != 0 && (n.WriteBlock < 128<<10 || n.WriteBlock > 8<<20 || n.WriteBlock&(n.WriteBlock-1) != 0):
 		return fmt.Errorf("namespace %q: write-block-size is a power of two from 128KiB to 8MiB", n.Name)
+	case n.DeviceTimeout != 0 && (n.DeviceTimeout < minDeviceTimeout || n.DeviceTimeout > maxDeviceTimeout):
+		return fmt.Errorf("namespace %q: device-timeout %v: want %v to %v", n.Name, n.DeviceTimeout, minDeviceTimeout, maxDeviceTimeout)
 	case n.MemoryLimit < 0:
 		return fmt.Errorf("namespace %q: memory-limit cannot be negative", n.Name)
+	}
+	return n.validateEviction()
+}
+
+// validateEviction refuses a mark that writes would stop before.
+func (n *NamespaceConfig) validateEviction() error {
+	stop := 100 * memoryStop
+	if len(n.Devices) > 0 {
+		stop = min(stop, float64(cmp.Or(n.StopWritesUsed, storage.DefaultStopUsed)))
+	}
+	switch {
+	case n.EvictUsed == 0:
+		return nil
+	case n.EvictUsed < 0 || float64(n.EvictUsed) >= stop:
+		return fmt.Errorf("namespace %q: evict-used %d: want 1 to %g, below the %g percent at which writes stop", n.Name, n.EvictUsed, stop-1, stop)
+	case len(n.Devices) == 0 && n.MemoryLimit == 0:
+		return fmt.Errorf("namespace %q: evict-used wants a limit to be a percentage of: set memory-limit, or a device", n.Name)
 	}
 	return nil
 }

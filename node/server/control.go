@@ -28,6 +28,8 @@ type control struct {
 	meta      meta
 	suspended suspension
 	left      absences
+	starved   bool            // it waited for room: see untilStored
+	done      <-chan struct{} // closed when the node ends
 	linksAt   cluster.Instant // when broken links are to be looked at next
 }
 
@@ -69,6 +71,7 @@ func (n *Node) controlLoop(ctx context.Context) {
 		}
 		read := time.Now()
 		n.checkSuspended()
+		n.checkStarved()
 		n.noteWall(read)
 		if f != nil {
 			f(n.mono())
@@ -227,8 +230,8 @@ func seedID(addr string) cluster.NodeID {
 // carryOutMembership keeps the order that membership.Effects prescribes:
 // persist, tell heartbeat, publish, send.
 func (n *Node) carryOutMembership(now cluster.Instant, e *membership.Effects) {
-	if e.Persist != nil {
-		n.persist(e.Persist, e.Durable)
+	if e.Persist != nil && !n.persist(e.Persist, e.Durable) {
+		return // a promise that is not kept is not given
 	}
 	frozen := n.ctl.ms.Frozen()
 	n.frozen.Store(frozen)
@@ -255,22 +258,18 @@ func (n *Node) carryOutMembership(now cluster.Instant, e *membership.Effects) {
 }
 
 // persist keeps the membership state for a later life; only what must be on
-// the device before the effects that follow is waited for.
-func (n *Node) persist(st *membership.State, durable bool) {
+// the device before the effects that follow is waited for. It reports whether
+// they may follow.
+func (n *Node) persist(st *membership.State, durable bool) bool {
 	m := &n.ctl.meta
 	m.Promised, m.Accepted, m.History = st.Promised, st.Accepted, st.History
 	if !st.View.Key.IsZero() {
 		m.View = st.View
 	}
 	if n.cfg.DataDir == "" || !durable {
-		return
+		return true
 	}
-	if err := storeMeta(n.cfg.DataDir, m); err != nil {
-		// Without its promises this node may not take part: it leaves
-		// rather than risk two Views.
-		n.log.Error("metadata not stored", "err", err)
-		n.fail(err.Error())
-	}
+	return n.untilStored(func() error { return storeMeta(n.cfg.DataDir, m) })
 }
 
 // Freeze implements membership.Host: everything that could change a partition

@@ -1,10 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -20,7 +20,8 @@ import (
 )
 
 const (
-	defaultDeviceSize = 1 << 30
+	defaultDeviceSize    = 1 << 30
+	defaultDeviceTimeout = 10 * time.Second
 	// readersPerDevice is how many reads wait for one device at once, and
 	// readQueue how many more may queue: beyond it the answer is busy.
 	readersPerDevice = 32
@@ -44,7 +45,15 @@ func (n *Node) openStore(ns *namespace) error {
 		if err != nil {
 			return fmt.Errorf("namespace %s: %w", c.Name, err)
 		}
-		l.Devices, cfg.Log = devices, l
+		ns.guard(devices)
+		for _, g := range ns.guards {
+			if g == nil {
+				l.Devices = append(l.Devices, nil)
+			} else {
+				l.Devices = append(l.Devices, g)
+			}
+		}
+		cfg.Log = l
 		ns.devices, ns.classes = devices, make([]atomic.Pointer[deviceClass], len(devices))
 	}
 	store, err := storage.Open(cfg)
@@ -53,6 +62,28 @@ func (n *Node) openStore(ns *namespace) error {
 	}
 	ns.store = store
 	return nil
+}
+
+// guard puts a watch before each device, so that one that hangs or vanishes is
+// given up and the node lives.
+func (ns *namespace) guard(devices []disk.Device) {
+	limit := cmp.Or(ns.cfg.DeviceTimeout, defaultDeviceTimeout)
+	ns.guards = make([]*disk.Guard, len(devices))
+	for i, d := range devices {
+		if d != nil {
+			ns.guards[i] = disk.NewGuard(d, limit)
+		}
+	}
+}
+
+// watchDevice gives the device of a slot up when its guard does, also while
+// nobody asks anything of it.
+func (ns *namespace) watchDevice(ctx context.Context, slot int) {
+	select {
+	case <-ctx.Done():
+	case <-ns.guards[slot].Given():
+		ns.store.GiveUp(slot, ns.guards[slot].Err())
+	}
 }
 
 // openDevices opens what can be opened. A device that fails is left out, to be
@@ -125,6 +156,11 @@ func (n *Node) startDevices(ctx context.Context, ns *namespace) {
 		n.wg.Go(func() { n.classify(ctx, ns) })
 	}
 	n.wg.Go(func() { n.keepCopies(ctx, ns) })
+	for slot, g := range ns.guards {
+		if g != nil {
+			n.wg.Go(func() { ns.watchDevice(ctx, slot) })
+		}
+	}
 	if ns.store.Waits() {
 		for range readersPerDevice * len(ns.cfg.Devices) {
 			n.wg.Go(func() { ns.read(ctx) })
@@ -133,12 +169,19 @@ func (n *Node) startDevices(ctx context.Context, ns *namespace) {
 }
 
 // deviceFailed is called when a device was given up. What waited to be durable
-// is in doubt; the next View is told that this node's copies there are gone.
+// is in doubt; the next View is told that this node's copies there are gone. A
+// node whose last device failed holds nothing from there on: it is quiesced, so
+// that others get its partitions, and stays a member.
 func (n *Node) deviceFailed(ns *namespace, slot int, err error) {
 	n.log.Error("device failed: its copies are made again on other devices and nodes", "namespace", ns.cfg.Name, "path", ns.cfg.Devices[slot], "err", err)
 	ns.gate.Failed()
 	n.post(func(now cluster.Instant) {
 		ns.lostSlots = append(ns.lostSlots, slot)
+		if ns.store.Healthy() == 0 && !n.quiesced.Swap(true) {
+			n.log.Error("no device works: this node is quiesced; replace the devices and start it again", "namespace", ns.cfg.Name)
+			n.ctl.hb.SetQuiesced(now, true)
+			n.ctl.ms.SetSelf(now, n.self())
+		}
 		n.ctl.ms.Recluster(now)
 		n.settle(now)
 	})
@@ -192,10 +235,7 @@ func (ns *namespace) storeCopies(clean bool) error {
 	if err != nil {
 		return err
 	}
-	err = disk.Replace(ns.dir, ns.kept().CopiesName(), func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
+	err = disk.Rewrite(ns.dir, ns.kept().CopiesName(), b)
 	if err == nil {
 		ns.copiesStored = string(b)
 	}

@@ -176,9 +176,14 @@ func (n *Node) keepView(ns *namespace) {
 	if ns.dir == nil || !ns.cfg.CommitToDevice {
 		return
 	}
-	if err := ns.storeCopies(false); err != nil {
-		n.log.Error("copy states not stored: they are missing if all nodes lose their power now", "namespace", ns.cfg.Name, "err", err)
-	}
+	n.untilStored(func() error {
+		err := ns.storeCopies(false)
+		if err != nil && isDevice(err) {
+			n.log.Error("copy states not stored: a device failed, another view follows", "namespace", ns.cfg.Name, "err", err)
+			return nil
+		}
+		return err
+	})
 }
 
 // storeEvery is how often changed copy states are kept.

@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 
 	"headroom/node/cluster"
+	"headroom/node/disk"
 	"headroom/node/wire"
 )
 
 // metaFile is what a node must not forget across a restart, beside its
-// records. It is written whole: to a temporary file, synced, renamed, and the
-// directory synced, so that a crash leaves the old or the new one.
+// records. It is written whole: to a spare file, synced, the two names
+// exchanged, and the directory synced, so that a crash leaves the old or the new
+// one, and a full file system takes it.
 //
 //	0            8          12        16
 //	| magic 8 B  | length   | crc32c  | payload (length bytes)
@@ -110,36 +112,8 @@ func loadMeta(dir string) (*meta, error) {
 
 // storeMeta replaces the metadata of dir and returns when it is durable.
 func storeMeta(dir string, m *meta) error {
-	path := filepath.Join(dir, metaName)
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(m.encode())
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("store %s: %w", path, err)
+	if err := disk.Rewrite(disk.OSDir(dir), metaName, m.encode()); err != nil {
+		return fmt.Errorf("store %s: %w", filepath.Join(dir, metaName), err)
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -25,6 +25,7 @@ type namespace struct {
 	wake  chan struct{} // capacity 1: the migration loop has something to do
 
 	devices []disk.Device // as opened; the engine closes them
+	guards  []*disk.Guard // before each of them; nil where there is none
 	classes []atomic.Pointer[deviceClass]
 
 	gate      gate
@@ -40,6 +41,8 @@ type namespace struct {
 	damageSeen   cluster.Instant
 
 	full        atomic.Uint32 // fullness
+	eviction    *plane.Eviction
+	evictState  atomic.Uint32 // evicting
 	fastReads   atomic.Uint64
 	reviveUntil atomic.Int64 // cluster.Instant until when an operator's word to give up missing data stands
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 
 	"headroom/node/cluster"
 )
@@ -17,6 +18,9 @@ func (n *Node) Quiesce(on bool) (string, error) {
 		return "", errors.New("this node is leaving: it hands everything over by itself")
 	case n.problem.Load() != nil:
 		return "", errors.New(*n.problem.Load())
+	}
+	if ns := n.withoutDevice(); ns != "" && !on {
+		return "", fmt.Errorf("no device of namespace %s works: replace them and start this node again", ns)
 	}
 	if n.quiesced.Swap(on) == on {
 		if on {
@@ -36,6 +40,16 @@ func (n *Node) Quiesce(on bool) (string, error) {
 		return "quiesced: its partitions go to other nodes; safe-to-stop says when that is done", nil
 	}
 	return "no longer quiesced: it gets its partitions back", nil
+}
+
+// withoutDevice names a namespace all of whose devices failed, or is empty.
+func (n *Node) withoutDevice() string {
+	for _, ns := range n.namespaces {
+		if ns.dir != nil && ns.store.Healthy() == 0 {
+			return ns.cfg.Name
+		}
+	}
+	return ""
 }
 
 // self is how this node describes itself to the others.

@@ -124,6 +124,8 @@ func (n *Node) reply(to txn.Origin, r *wire.Reply) {
 		_ = o.Append(func(b []byte) []byte { return n.appendReply(b, to, r) }) // as in putReply
 	case *join:
 		o.set(int(to.ID), r)
+	case *plane.Eviction:
+		o.Replied(r.Status)
 	}
 }
 

@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -80,6 +79,7 @@ type Node struct {
 	frozen      atomic.Bool
 	leaving     atomic.Bool
 	quiesced    atomic.Bool            // an operator said so; a restart forgets it
+	unstored    atomic.Pointer[string] // why its promises cannot be kept at the moment; nil: they can
 	problem     atomic.Pointer[string] // why this node refuses to serve; nil: it does not
 
 	eventsDropped, badPulses, overdue atomic.Uint64
@@ -207,6 +207,7 @@ func (n *Node) openNamespaces() error {
 		ns.Plane = plane.New(plane.Config{Self: n.id, Namespace: ns.id, Store: leavingStore{ns.store, n}, Host: ns, Rand: seeded(), CommitMaster: c.CommitMaster,
 			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Slice: slice,
 			Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
+		ns.eviction = plane.NewEviction(ns.Plane)
 		n.namespaces = append(n.namespaces, ns)
 		if err := n.loadCopies(ns); err != nil {
 			n.closeStores()
@@ -293,7 +294,7 @@ func (n *Node) startCores() {
 	n.ctl.ms = membership.New(now, membership.Config{Self: self, Host: n, Rand: seeded(),
 		State: membership.State{Promised: m.Promised, Accepted: m.Accepted, View: m.View, History: m.History}})
 	ctx, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
+	n.cancel, n.ctl.done = cancel, ctx.Done()
 	n.wg.Go(func() { n.controlLoop(ctx) })
 	n.wg.Go(func() { n.pushMaps(ctx) })
 	n.wg.Go(func() { n.sweep(ctx) })
@@ -303,6 +304,9 @@ func (n *Node) startCores() {
 	n.wg.Go(func() { n.govern(ctx) })
 	for _, ns := range n.namespaces {
 		n.wg.Go(func() { n.migration(ctx, ns) })
+		if ns.cfg.EvictUsed > 0 {
+			n.wg.Go(func() { n.evict(ctx, ns) })
+		}
 		if ns.dir != nil {
 			n.startDevices(ctx, ns)
 		}
@@ -430,10 +434,7 @@ func (n *Node) shutStores() {
 		copies := ns.EncodeCopies(ns.kept(), true)
 		err := ns.store.Shutdown()
 		if err == nil {
-			err = disk.Replace(ns.dir, ns.kept().CopiesName(), func(w io.Writer) error {
-				_, err := w.Write(copies)
-				return err
-			})
+			err = disk.Rewrite(ns.dir, ns.kept().CopiesName(), copies)
 		}
 		if err != nil {
 			n.log.Error("not closed properly: the next start reads all devices and compares with the other nodes", "namespace", ns.cfg.Name, "err", err)

@@ -26,7 +26,7 @@ type Status struct {
 	CommittedMS int64             `json:"view_committed_unix_ms"`
 	Principal   string            `json:"principal"`
 	Insecure    bool              `json:"insecure"`
-	State       string            `json:"state"` // joining, serving, waiting, frozen, leaving, duplicate
+	State       string            `json:"state"` // joining, serving, waiting, frozen, leaving, unstored (no room in data-dir), duplicate
 	Problem     string            `json:"problem,omitempty"`
 	Quiesced    bool              `json:"quiesced"` // an operator quiesced this node
 	Members     []StatusMember    `json:"members"`
@@ -72,6 +72,9 @@ type StatusNamespace struct {
 	Conflicts          StatusConflicts  `json:"conflicts"` // the same by cause
 	StopWrites         bool             `json:"stop_writes"`
 	Capacity           string           `json:"capacity"` // roomy, nearly full (writes will stop soon), stopped
+	UsedPct            float64          `json:"used_pct"` // of the fullest device or the memory limit
+	Eviction           string           `json:"eviction"` // off, idle, soon, evicting
+	Evicted            uint64           `json:"evicted"`  // records removed before their time, since this process started
 	Records            uint64           `json:"records"`
 	Tombstones         uint64           `json:"tombstones"`
 	Reads              uint64           `json:"reads"`
@@ -117,6 +120,43 @@ type StatusDevice struct {
 	Overloads    uint64          `json:"overloads"`
 	FreeBlocks   int             `json:"free_blocks"`
 	Blocks       int             `json:"blocks"`
+	Load         *StatusLoad     `json:"load,omitempty"` // nil: in memory, or it could not be opened
+}
+
+// StatusLoad is what was asked of a device since it was opened. Times are sums
+// over requests.
+type StatusLoad struct {
+	Reads      uint64 `json:"reads"`
+	Writes     uint64 `json:"writes"`
+	Syncs      uint64 `json:"syncs"`
+	ReadBytes  uint64 `json:"read_bytes"`
+	WriteBytes uint64 `json:"write_bytes"`
+	ReadUS     uint64 `json:"read_us"`
+	WriteUS    uint64 `json:"write_us"`
+	SyncUS     uint64 `json:"sync_us"`
+	// BusyUS tells, by resource, how long it was used to all it has: what it
+	// grew in a while, over that while, is its utilisation. An emulated device
+	// has channels and its caps; of a real one only its users are known: this
+	// node's readers, and the one goroutine that writes to it.
+	BusyUS map[string]uint64 `json:"busy_us"`
+}
+
+// load describes what a device was asked.
+func (ns *namespace) load(slot int) *StatusLoad {
+	g := ns.guards[slot]
+	if g == nil {
+		return nil
+	}
+	l := g.Load()
+	us := func(d time.Duration) uint64 { return uint64(d.Microseconds()) }
+	s := &StatusLoad{Reads: l.Reads, Writes: l.Writes, Syncs: l.Syncs, ReadBytes: l.ReadBytes, WriteBytes: l.WriteBytes,
+		ReadUS: us(l.ReadTime), WriteUS: us(l.WriteTime), SyncUS: us(l.Sync)}
+	if e, ok := ns.devices[slot].(*emulate.Device); ok {
+		s.BusyUS = e.BusyUS()
+	} else {
+		s.BusyUS = map[string]uint64{"readers": s.ReadUS / readersPerDevice, "writer": s.WriteUS}
+	}
+	return s
 }
 
 // statusDevices describes a namespace's devices; memory is one of class dram.
@@ -132,6 +172,7 @@ func (ns *namespace) statusDevices() []StatusDevice {
 			r := e.Report()
 			s.Emulation = &r
 		}
+		s.Load = ns.load(d.Slot)
 		switch {
 		case d.Err != nil:
 			s.State, s.Error = "failed", d.Err.Error()
@@ -162,8 +203,10 @@ func (n *Node) Status() *Status {
 	s := &Status{Format: "headroom-status/1", Node: n.id.String(), Incarnation: uint64(n.inc), Addr: n.addr,
 		ClusterName: n.cfg.ClusterName, Insecure: n.cfg.Insecure, State: n.state(), Quiesced: n.quiesced.Load(), BrokenLinks: []string{}, LinkFaults: []StatusLink{},
 		Members: []StatusMember{}, Namespaces: []StatusNamespace{}, Devices: []StatusDevice{}}
-	if p := n.problem.Load(); p != nil {
-		s.Problem = *p
+	for _, p := range []*string{n.unstored.Load(), n.problem.Load()} {
+		if p != nil {
+			s.Problem = *p
+		}
 	}
 	v := n.view.Load()
 	if v != nil {
@@ -206,7 +249,10 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 	st := ns.store.Stats()
 	s := StatusNamespace{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor, Mode: "ap", Commit: "all",
 		Masters: map[string]int{}, Copies: map[string]int{}, Records: uint64(st.Records), Tombstones: uint64(st.Tombstones), StopWrites: st.StopWrites,
-		Capacity: fullnessOf(&ns.cfg, st, ns.store.Devices()).String()}
+		Evicted: ns.eviction.Evicted()}
+	devices := ns.store.Devices()
+	s.Capacity, s.UsedPct = fullnessOf(&ns.cfg, st, devices).String(), usedPct(&ns.cfg, st, devices)
+	s.Eviction = evictionOf(&ns.cfg, s.UsedPct).String()
 	if ns.cfg.CommitMaster {
 		s.Commit = "master"
 	}
@@ -269,6 +315,8 @@ func (n *Node) state() string {
 		return "duplicate"
 	case n.leaving.Load():
 		return "leaving"
+	case n.unstored.Load() != nil:
+		return "unstored"
 	case n.view.Load() == nil:
 		return "joining"
 	case n.frozen.Load():

@@ -81,6 +81,9 @@ func (n *Node) readyz(w http.ResponseWriter, _ *http.Request) {
 		}
 		return
 	}
+	if p := n.unstored.Load(); p != nil {
+		s = *p
+	}
 	if s == "waiting" {
 		s = "waiting for the other members to confirm this node (no lease); status names broken links"
 	}
@@ -106,6 +109,10 @@ var (
 	descMasters     = prometheus.NewDesc("headroom_partitions_mastered", "Partitions this node serves as working master.", []string{"namespace"}, nil)
 	descUsed        = prometheus.NewDesc("headroom_memory_used_bytes", "Index and data of a namespace.", []string{"namespace"}, nil)
 	descFull        = prometheus.NewDesc("headroom_capacity", "0: room; 1: nearly full, writes will stop soon; 2: writes are refused.", []string{"namespace"}, nil)
+	descEviction    = prometheus.NewDesc("headroom_eviction", "0: no eviction; 1: records will be evicted soon; 2: records are evicted.", []string{"namespace"}, nil)
+	descEvicted     = prometheus.NewDesc("headroom_evicted_total", "Records removed before their time to make room.", []string{"namespace"}, nil)
+	descDevOps      = prometheus.NewDesc("headroom_device_requests_total", "Requests to a device.", []string{"path", "class", "kind"}, nil)
+	descDevTime     = prometheus.NewDesc("headroom_device_request_seconds_total", "Time that requests to a device took, summed over requests.", []string{"path", "class", "kind"}, nil)
 	descDevFailed   = prometheus.NewDesc("headroom_device_failed", "1 if the device was given up.", []string{"path", "class"}, nil)
 	descDevUsed     = prometheus.NewDesc("headroom_device_used_bytes", "Live bytes on a device.", []string{"path", "class"}, nil)
 	descDevSize     = prometheus.NewDesc("headroom_device_size_bytes", "Size of a device, 0 for memory without a limit.", []string{"path", "class"}, nil)
@@ -152,6 +159,12 @@ func (m collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descDevSize, float64(d.SizeBytes), d.Path, d.Class)
 		count(descDevDamage, d.Corrupt, d.Path, d.Class)
 		count(descDevOver, d.Overloads, d.Path, d.Class)
+		if l := d.Load; l != nil {
+			for kind, v := range map[string][2]uint64{"read": {l.Reads, l.ReadUS}, "write": {l.Writes, l.WriteUS}, "sync": {l.Syncs, l.SyncUS}} {
+				count(descDevOps, v[0], d.Path, d.Class, kind)
+				ch <- prometheus.MustNewConstMetric(descDevTime, prometheus.CounterValue, float64(v[1])/1e6, d.Path, d.Class, kind)
+			}
+		}
 	}
 	for i, ns := range s.Namespaces {
 		count(descOps, ns.Reads, ns.Name, "read")
@@ -168,6 +181,8 @@ func (m collector) Collect(ch chan<- prometheus.Metric) {
 		count(descConflicts, ns.Conflicts.Merge, ns.Name, "merge")
 		count(descConflicts, ns.Conflicts.Access, ns.Name, "access")
 		gauge(descMasters, float64(ns.Masters[s.Node]), ns.Name)
+		count(descEvicted, ns.Evicted, ns.Name)
+		gauge(descEviction, float64(max(evictionOf(&n.namespaces[i].cfg, ns.UsedPct), evictIdle)-evictIdle), ns.Name)
 		st := n.namespaces[i].store.Stats()
 		gauge(descUsed, float64(st.IndexBytes+st.DataBytes), ns.Name)
 		gauge(descFull, float64(fullnessOf(&n.namespaces[i].cfg, st, n.namespaces[i].store.Devices())), ns.Name)

@@ -146,6 +146,8 @@ func (a *app) alive() bool { return a.n.Up && a.n.Inc == a.inc }
 // reply sends a reply to where its request came from.
 func (a *app) reply(to txn.Origin, r *wire.Reply) {
 	switch o := to.Conn.(type) {
+	case *plane.Eviction:
+		o.Replied(r.Status)
 	case *link:
 		o.reply(to.ID, r, a.viewKey())
 	case peer:

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"headroom/node/disk"
+	"headroom/node/hlc"
 	"headroom/node/record"
 )
 
@@ -216,8 +218,10 @@ func TestLostDeviceTakesItsPartitionsOnly(t *testing.T) {
 		}
 	}
 	s.Kill("b")
-	if err := e.Flush(); err == nil {
-		t.Error("a flush of a dead device succeeded")
+	for range 2 {
+		if err := e.Flush(); err == nil {
+			t.Error("a flush of a dead device succeeded while its records are in the index")
+		}
 	}
 	if len(failed) != 1 || failed[0] != 1 {
 		t.Fatalf("failed devices told: %v", failed)
@@ -235,7 +239,38 @@ func TestLostDeviceTakesItsPartitionsOnly(t *testing.T) {
 	if err := put(1); err != nil {
 		t.Errorf("the other device does not take over: %v", err)
 	}
-	if err := e.Flush(); err == nil {
-		t.Error("a flush after a failure must go on telling of it")
+	if err := e.Flush(); err != nil || e.Healthy() != 1 {
+		t.Errorf("with nothing left on it the device counts no more: flush %v, %d healthy", err, e.Healthy())
+	}
+}
+
+func TestAGivenUpDeviceFailsItsOperationsOnly(t *testing.T) {
+	devs := []disk.Device{disk.NewMemory("a", crashDevice, crashAlign), disk.NewMemory("b", crashDevice, crashAlign)}
+	var told []error
+	c := crashConfig(disk.NewMemory("x", crashDevice, crashAlign), disk.NewMemoryDir(), false)
+	c.Log.Devices = devs
+	c.Log.Failed = func(slot int, err error) { told = append(told, fmt.Errorf("%d: %w", slot, err)) }
+	e, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	a, b := record.Digest{0}, record.Digest{1}
+	put := func(d *record.Digest, stamp int) error {
+		return e.Put(d, record.Meta{Version: record.Version{Stamp: hlc.Stamp(stamp)}, Generation: 1}, []byte("x"))
+	}
+	if err := errors.Join(put(&a, 1), put(&b, 1), e.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	e.GiveUp(1, disk.ErrStuck)
+	e.GiveUp(1, disk.ErrGone)
+	if len(told) != 1 || !errors.Is(told[0], disk.ErrStuck) {
+		t.Errorf("told %v, want once, of the first reason", told)
+	}
+	if err := put(&b, 2); !errors.Is(err, disk.ErrStuck) || !strings.Contains(err.Error(), "device b") {
+		t.Errorf("a write to the device: %v, want its name and the reason", err)
+	}
+	if err := put(&a, 2); err != nil {
+		t.Errorf("a write to the other device: %v", err)
 	}
 }

@@ -178,6 +178,11 @@ func (e *Engine) Each(p int, c Cursor, max int, fn func(d *record.Digest, m *rec
 	return e.visit(p, c, max, func(en *entry, m *record.Meta) { fn((*record.Digest)(&en.digest), m) })
 }
 
+// Sizes is Each with the bytes of each record's body.
+func (e *Engine) Sizes(p int, c Cursor, max int, fn func(d *record.Digest, m *record.Meta, size int)) (next Cursor, done bool) {
+	return e.visit(p, c, max, func(en *entry, m *record.Meta) { fn((*record.Digest)(&en.digest), m, int(en.size)) })
+}
+
 // stopWrites reports whether the device of a partition takes no more from
 // clients: too much of it is live. What other nodes send is taken while there
 // is room at all, so that a write accepted by its master finds room here.
@@ -230,6 +235,23 @@ func (e *Engine) Devices() []DeviceStats {
 }
 
 var errMissing = errors.New("storage: the device was not there at the start")
+
+// GiveUp gives a device up for a reason that its requests have not told: it
+// hangs, or its file is gone. LogConfig.Failed is called as after a failed
+// write.
+func (e *Engine) GiveUp(slot int, err error) {
+	if v := e.log.volumes[slot]; v != nil {
+		v.fail(err)
+	}
+}
+
+// Healthy counts the devices that work.
+func (e *Engine) Healthy() int {
+	if e.log == nil {
+		return 0
+	}
+	return len(e.log.healthy())
+}
 
 // Lost takes the records of a device that failed out of the index, gives its
 // partitions to the other devices and returns them: this node has no copy of

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"sync"
 	"sync/atomic"
@@ -276,11 +275,7 @@ func (l *log) saveState() error {
 
 func (l *log) putStateLocked(phase uint32) error {
 	v := l.changed.Load()
-	err := disk.Replace(l.cfg.Dir, l.stateName(), func(w io.Writer) error {
-		_, err := w.Write(l.encodeState(phase))
-		return err
-	})
-	if err != nil {
+	if err := disk.Rewrite(l.cfg.Dir, l.stateName(), l.encodeState(phase)); err != nil {
 		return fmt.Errorf("store %s: %w", l.stateName(), err)
 	}
 	atomic.StoreUint64(&l.saved, v)

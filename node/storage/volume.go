@@ -464,6 +464,14 @@ func (v *volume) fail(err error) {
 	}
 }
 
+// left reports whether the device failed and nothing of it is in the index any
+// more: it has nothing to flush.
+func (v *volume) left() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.failed != nil && v.lost
+}
+
 // isDurable reports whether the record at loc survives a crash.
 func (v *volume) isDurable(loc uint64) bool {
 	_, n, off := splitLoc(loc)
@@ -495,18 +503,19 @@ func (v *volume) read(loc uint64, size uint32, seq uint64, dst []byte) (r stored
 	from := off / v.align * v.align
 	to := min((off+recordSpan(int(size))+v.align-1)/v.align*v.align, v.size)
 	buf := v.log.takeBuffer(to - from)
-	defer v.log.giveBuffer(buf)
 	part := (*buf)[:to-from]
 	v.mu.Lock()
 	failed := v.failed
 	v.stats.DeviceReads++
 	v.mu.Unlock()
 	if failed != nil {
+		v.log.giveBuffer(buf)
 		return r, dst, failed
 	}
 	if err := v.dev.ReadAt(part, v.base(n)+int64(from)); err != nil {
-		return r, dst, v.readFailed(err)
+		return r, dst, v.readFailed(err) // buf is left: a device that hangs may fill it at any later time
 	}
+	defer v.log.giveBuffer(buf)
 	v.readWell()
 	head := blockHead{slot: v.slot, block: n, seq: seq, set: v.log.set}
 	if !r.parse(part, from, off, head.seed()) {
@@ -527,7 +536,7 @@ func (v *volume) readFailed(err error) error {
 	v.mu.Lock()
 	v.stats.ReadErrors++
 	v.errors++
-	enough := v.errors >= errorsMost
+	enough := v.errors >= errorsMost || errors.Is(err, disk.ErrStuck) || errors.Is(err, disk.ErrGone)
 	v.mu.Unlock()
 	if enough {
 		v.fail(err)

@@ -68,13 +68,14 @@ func (v *volume) short() bool {
 
 // Flush writes what is in buffers to all devices and syncs them: afterwards
 // all that was put before it was called survives a crash. The error is that
-// of the first device given up; the others are flushed all the same.
+// of the first device given up; the others are flushed all the same. One whose
+// records were taken out (Lost) counts no more.
 func (e *Engine) Flush() (err error) {
 	if e.log == nil {
 		return nil
 	}
 	for _, v := range e.log.volumes {
-		if v == nil {
+		if v == nil || v.left() {
 			continue
 		}
 		if _, ferr := v.flush(true); ferr != nil && err == nil {

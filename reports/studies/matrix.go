@@ -43,15 +43,19 @@ func rateMeaning(m *result.Matrix) string {
 }
 
 func matrixTitle(m *result.Matrix) string {
-	done, best := 0, -1
+	done, best, stretches := 0, -1, map[float64]bool{}
 	for i, c := range m.Cells {
 		if c.State != result.CellDone {
 			continue
 		}
 		done++
+		stretches[c.Dilated()] = true
 		if best < 0 || cellRate(c) > cellRate(m.Cells[best]) {
 			best = i
 		}
+	}
+	if len(stretches) > 1 { // cells of different dilation share no ranking
+		return fmt.Sprintf("%d of %s done, on devices whose times are stretched differently: no ranking", done, stats.Plural(int64(len(m.Cells)), "combination"))
 	}
 	if best < 0 {
 		return fmt.Sprintf("None of %s is done", stats.Plural(int64(len(m.Cells)), "combination"))
@@ -132,10 +136,26 @@ func rateCell(c result.Cell) page.Cell {
 	if c.P99US != nil {
 		v.Note = "p99 " + stats.Micros(*c.P99US)
 	}
+	if c.LimitingText != "" {
+		v.Note = strings.TrimPrefix(v.Note+"; limited by "+c.Limiting, "; ")
+	}
+	if f := c.Dilated(); f > 1 {
+		v.Note += "; " + stretched(c, f)
+	}
 	if c.Lost > 0 {
 		v.Note = stats.Plural(c.Lost, "acknowledged write") + " lost"
 	}
 	return v
+}
+
+// stretched gives the figures of a cell on a time-dilated device in the
+// device's own time.
+func stretched(c result.Cell, f float64) string {
+	text := fmt.Sprintf("time stretched %g times: %s", f, rateText(cellRate(c)*f))
+	if c.P99US != nil {
+		text += " and p99 " + stats.Micros(*c.P99US/f)
+	}
+	return text + " in the device's own time, as far as the device is the limit"
 }
 
 // cellFigure shows all rates side by side. Dilated devices have an axis of
@@ -144,7 +164,7 @@ func cellFigure(m *result.Matrix) *page.Figure {
 	r := chart.Rows{Unit: "operations per second"}
 	for _, c := range m.Cells {
 		v := cellRate(c)
-		if math.IsNaN(v) || dilated(c) {
+		if math.IsNaN(v) || c.Dilated() > 1 {
 			continue
 		}
 		r.Rows = append(r.Rows, chart.Row{Label: name(m, c, ""), Text: rateText(v), Bars: []chart.Bar{{To: v, Ink: chart.Blue}}})
@@ -156,10 +176,17 @@ func cellFigure(m *result.Matrix) *page.Figure {
 	return rows("rates", r)
 }
 
-// dilated reports whether a cell's device runs in stretched time.
-func dilated(c result.Cell) bool {
-	d := c.Values["device"]
-	return strings.Contains(d, "dilation=") && !strings.Contains(d, "dilation=1 ") && !strings.HasSuffix(d, "dilation=1")
+// axisCell is a cell's value on an axis; a device's class and dilation are part
+// of what it is.
+func axisCell(c result.Cell, axis string) page.Cell {
+	v := page.Cell{Text: c.Values[axis]}
+	if axis == "device" && c.Device != nil {
+		v.Note = c.Device.Class
+		if f := c.Dilated(); f > 1 {
+			v.Note += fmt.Sprintf(", time stretched %g times", f)
+		}
+	}
+	return v
 }
 
 func cellTable(m *result.Matrix) *page.Table {
@@ -179,7 +206,7 @@ func cellTable(m *result.Matrix) *page.Table {
 	for _, c := range m.Cells {
 		row := []page.Cell{{Text: fmt.Sprint(c.N)}}
 		for _, a := range m.Axes {
-			row = append(row, page.Cell{Text: c.Values[a.Name]})
+			row = append(row, axisCell(c, a.Name))
 		}
 		cpu := page.Cell{Text: page.Missing, Faint: true}
 		if c.NodeCPUPct != nil {

@@ -106,9 +106,11 @@ func (d *Device) serve(op profile.Op, size int64, do func() error) error {
 	slot := d.schedule.Submit(arrived, op, size)
 	d.mu.Unlock()
 	var err error
-	if slot.Dead {
+	switch {
+	case slot.Hung: // nothing reaches the medium
+	case slot.Dead:
 		err = fmt.Errorf("%v on %s: %w (%w)", op, d.backing.Info().Path, ErrDead, syscall.EIO)
-	} else {
+	default:
 		err = do()
 	}
 	if !d.alarm.sleep(slot.End) {
@@ -121,6 +123,36 @@ func (d *Device) serve(op profile.Op, size int64, do func() error) error {
 		d.mu.Unlock()
 	}
 	return err
+}
+
+// BusyUS is Schedule.Busy in microseconds, by resource: channels, read-iops,
+// total-bandwidth, ….
+func (d *Device) BusyUS() map[string]uint64 {
+	d.mu.Lock()
+	b := d.schedule.Busy()
+	d.mu.Unlock()
+	m := map[string]uint64{"channels": uint64(b.Channels.Microseconds())}
+	for i, what := range [caps]string{capRead: "read", capWrite: "write", capTotal: "total"} {
+		if v := b.IOPS[i]; v > 0 {
+			m[what+"-iops"] = uint64(v.Microseconds())
+		}
+		if v := b.Bandwidth[i]; v > 0 {
+			m[what+"-bandwidth"] = uint64(v.Microseconds())
+		}
+	}
+	return m
+}
+
+// Check implements disk.Checker: a device that has died is gone, also while
+// nobody asks anything of it, and so is one whose backing device is.
+func (d *Device) Check() error {
+	if d.p.DieAfter > 0 && d.now() >= d.p.DieAfter {
+		return fmt.Errorf("%s: %w (%w)", d.backing.Info().Path, ErrDead, disk.ErrGone)
+	}
+	if c, ok := d.backing.(disk.Checker); ok {
+		return c.Check()
+	}
+	return nil
 }
 
 // Size implements disk.Device.

@@ -107,6 +107,45 @@ func TestADeadDeviceGivesErrorsAndWritesNothing(t *testing.T) {
 	})
 }
 
+func TestADeviceThatHangsAnswersNothingMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := open(t, device(t, "channels: 2", oneMS, "hang-after: 10ms"), 1)
+		if err := d.WriteAt(bytes.Repeat([]byte{1}, 4096), 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(8500 * time.Microsecond)
+		g := disk.NewGuard(d, time.Second)
+		began := time.Now()
+		if err := g.WriteAt(bytes.Repeat([]byte{2}, 4096), 0); !errors.Is(err, disk.ErrStuck) {
+			t.Errorf("a write over the moment from which it hangs: %v", err)
+		}
+		if took := time.Since(began); took < time.Second || took > 2*time.Second {
+			t.Errorf("its caller was told after %v, want about the limit of 1s", took)
+		}
+		b := make([]byte, 4096)
+		if err := d.backing.ReadAt(b, 0); err != nil || b[0] != 1 {
+			t.Errorf("the medium holds %d, %v; want what was written before", b[0], err)
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestADeadDeviceIsGoneWithoutARequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := open(t, device(t, "channels: 1", oneMS, "die-after: 10s"), 1)
+		defer d.Close()
+		if err := d.Check(); err != nil {
+			t.Errorf("before its death: %v", err)
+		}
+		time.Sleep(10 * time.Second)
+		if err := d.Check(); !errors.Is(err, disk.ErrGone) || !errors.Is(err, ErrDead) {
+			t.Errorf("after its death: %v", err)
+		}
+	})
+}
+
 func TestCloseWakesWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := "service: [{op: read, size: 4KiB, p50: 30s}, {op: write, size: 4KiB, p50: 30s}]"

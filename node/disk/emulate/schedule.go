@@ -13,6 +13,9 @@ import (
 // A dilated device has a dilated window.
 const capWindow = 10 * time.Millisecond
 
+// never is the end of what does not end: 146 years.
+const never = time.Duration(1) << 62
+
 // Schedule is the device as a queue: requests are served first come, first
 // served by the profile's channels, in virtual time. It has no clock, no lock
 // and no goroutine: whoever submits says when, and is told when the request
@@ -28,7 +31,20 @@ type Schedule struct {
 	window   time.Duration
 	stalled  time.Duration // nothing starts before
 	written  int64         // bytes, since the last stall
+	busy     Busy
 }
+
+// Busy is how long each resource of a device was used to all it has, summed up
+// since the start: what it grew in a while, over that while, is the resource's
+// utilisation. A resource without a limit stays zero.
+type Busy struct {
+	Channels  time.Duration
+	IOPS      [caps]time.Duration // of reads, of writes, of both together
+	Bandwidth [caps]time.Duration
+}
+
+// Busy returns what was used by the requests submitted so far.
+func (s *Schedule) Busy() Busy { return s.busy }
 
 // Indexes of what is capped: reads, writes, both.
 const (
@@ -42,6 +58,7 @@ const (
 type Slot struct {
 	Start, End time.Duration
 	Dead       bool // the device dies before the request is done; End is when it is told
+	Hung       bool // the device hangs before the request is done: it never is
 }
 
 // NewSchedule returns the schedule of an idle device at time zero. The
@@ -65,9 +82,13 @@ func (s *Schedule) Submit(now time.Duration, op profile.Op, size int64) Slot {
 	start := max(now, s.stalled, s.admission(now, op), s.channels[0])
 	end := max(start+s.p.Quantile(op, size, s.rng.Float64()), s.transfer(start, op, size))
 	s.channels[0] = end
+	s.busy.Channels += (end - start) / time.Duration(len(s.channels))
 	s.sift()
 	if op == profile.Write {
 		s.stall(start, size)
+	}
+	if s.p.HangAfter > 0 && end >= s.p.HangAfter {
+		return Slot{Start: start, End: never, Hung: true}
 	}
 	if s.dead(end) {
 		return Slot{Start: start, End: s.p.DieAfter, Dead: true}
@@ -92,6 +113,7 @@ func (s *Schedule) admission(now time.Duration, op profile.Op) time.Duration {
 	for i, rate := range rates {
 		if rate > 0 {
 			s.admit[i] = max(s.admit[i], at) + time.Duration(float64(time.Second)/rate)
+			s.busy.IOPS[i] += time.Duration(float64(time.Second) / rate)
 		}
 	}
 	return at
@@ -105,7 +127,9 @@ func (s *Schedule) transfer(start time.Duration, op profile.Op, size int64) time
 	}
 	for i, rate := range s.rates(op, &s.p.Bandwidth) {
 		if rate > 0 {
-			s.pipe[i] = max(s.pipe[i], start) + time.Duration(float64(size)*float64(time.Second)/rate)
+			took := time.Duration(float64(size) * float64(time.Second) / rate)
+			s.pipe[i] = max(s.pipe[i], start) + took
+			s.busy.Bandwidth[i] += took
 			end = max(end, s.pipe[i])
 		}
 	}

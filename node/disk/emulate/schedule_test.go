@@ -229,3 +229,28 @@ func BenchmarkSubmit(b *testing.B) {
 		s.Submit(now, profile.Read, 4096)
 	}
 }
+
+func TestBusyTellsTheResourceThatEndsTheRate(t *testing.T) {
+	s := NewSchedule(device(t, "channels: 2", oneMS, "iops: {read: 10000/s}", "bandwidth: {write: 40960000/s}"), 1)
+	poisson(s, 2000, 1000, 1) // a millisecond each: half of what two channels can
+	b := s.Busy()
+	share := func(d time.Duration) float64 { return d.Seconds() / s.last.Seconds() }
+	near := func(what string, got, want float64) {
+		t.Helper()
+		if got < 0.9*want || got > 1.1*want {
+			t.Errorf("%s is used %.3f, want %.3f", what, got, want)
+		}
+	}
+	near("channels", share(b.Channels), 0.5)
+	near("read requests", share(b.IOPS[capRead]), 0.1)
+	if b.Bandwidth[capWrite] != 0 || b.IOPS[capTotal] != 0 {
+		t.Errorf("reads used %+v", b)
+	}
+	before := s.last
+	for range 100 {
+		s.Submit(s.last, profile.Write, 4096)
+	}
+	if got, want := s.Busy().Bandwidth[capWrite], 10*time.Millisecond; got != want {
+		t.Errorf("100 writes of 4 KiB at 40.96 MB/s took the pipe for %v after %v, want %v", got, before, want)
+	}
+}

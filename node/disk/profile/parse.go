@@ -108,6 +108,10 @@ func (r *reader) top() keys {
 			p.DieAfter, err = units.ParseDuration(s)
 			return err
 		}),
+		"hang-after": scalar(func(s string) (err error) {
+			p.HangAfter, err = units.ParseDuration(s)
+			return err
+		}),
 		"dilation": scalar(func(s string) (err error) {
 			p.Dilation, err = strconv.ParseFloat(s, 64)
 			return err

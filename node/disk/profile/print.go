@@ -42,6 +42,9 @@ func (p *Profile) YAML() []byte {
 	if p.DieAfter > 0 {
 		line("die-after: %v", p.DieAfter)
 	}
+	if p.HangAfter > 0 {
+		line("hang-after: %v", p.HangAfter)
+	}
 	if p.Dilation > 0 {
 		line("dilation: %s", strconv.FormatFloat(p.Dilation, 'f', -1, 64))
 	}

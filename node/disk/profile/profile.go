@@ -76,6 +76,9 @@ type Profile struct {
 	// DieAfter is the time from opening to the moment at which an emulated
 	// device fails for good; zero: never. It is not dilated.
 	DieAfter time.Duration
+	// HangAfter is the time from opening to the moment after which no request of
+	// an emulated device ends any more; zero: never. It is not dilated.
+	HangAfter time.Duration
 	// Dilation is the factor by which an emulator slows this device; zero
 	// leaves the choice to its calibration of the host, 1 forbids any.
 	Dilation float64
@@ -120,8 +123,8 @@ func (p *Profile) Validate() error {
 		return fmt.Errorf("service: %d rows, want at most %d", len(p.Service), MaxRows)
 	case (p.Stalls.Every > 0) != (p.Stalls.For > 0) || p.Stalls.Every < 0 || p.Stalls.For < 0 || p.Stalls.For > MaxTime:
 		return fmt.Errorf("stalls: want both every (bytes written) and for (at most %v), above zero", MaxTime)
-	case p.DieAfter < 0:
-		return errors.New("die-after: cannot be negative")
+	case p.DieAfter < 0 || p.HangAfter < 0:
+		return errors.New("die-after, hang-after: cannot be negative")
 	case p.Dilation != 0 && !(p.Dilation >= 1 && p.Dilation <= MaxDilation):
 		return fmt.Errorf("dilation %g: want 1 (real time) to %d", p.Dilation, MaxDilation)
 	}

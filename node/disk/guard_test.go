@@ -1,0 +1,155 @@
+package disk
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// hanging is a device whose reads wait for release when hang is set.
+type hanging struct {
+	*Memory
+	mu      sync.Mutex // guards hang
+	hang    bool
+	release chan struct{}
+}
+
+func newHanging() *hanging {
+	return &hanging{Memory: NewMemory("m", 1<<20, 4096), release: make(chan struct{})}
+}
+
+func (h *hanging) set(hang bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hang = hang
+}
+
+func (h *hanging) ReadAt(p []byte, off int64) error {
+	h.mu.Lock()
+	hang := h.hang
+	h.mu.Unlock()
+	if hang {
+		<-h.release
+	}
+	return h.Memory.ReadAt(p, off)
+}
+
+func TestADeviceThatHangsIsGivenUpAndItsCallersGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newHanging()
+		g := NewGuard(d, 8*time.Second)
+		if err := g.WriteAt(make([]byte, 4096), 0); err != nil {
+			t.Fatal(err)
+		}
+		d.set(true)
+		began := time.Now()
+		errs := make(chan error)
+		const callers = 3 * guardWorkers // more than can be at the device at once
+		for range callers {
+			go func() { errs <- g.ReadAt(make([]byte, 4096), 0) }()
+		}
+		for range callers {
+			if err := <-errs; !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "m: ") || !strings.Contains(err.Error(), "longer than 8s") {
+				t.Errorf("a read of a device that hangs: %v", err)
+			}
+		}
+		if took := time.Since(began); took < 8*time.Second || took > 11*time.Second {
+			t.Errorf("the device was given up after %v, want between the limit and a little more", took)
+		}
+		<-g.Given()
+		before := time.Now()
+		for _, err := range []error{g.WriteAt(make([]byte, 4096), 0), g.Sync()} {
+			if !errors.Is(err, ErrStuck) {
+				t.Errorf("afterwards: %v, want ErrStuck", err)
+			}
+		}
+		if took := time.Since(before); took != 0 {
+			t.Errorf("afterwards a call took %v, want no time", took)
+		}
+		if n := runtime.NumGoroutine(); n > guardWorkers+20 {
+			t.Errorf("%d goroutines are left behind, want at most %d and the test's own", n, guardWorkers)
+		}
+		if err := g.Close(); err != nil {
+			t.Errorf("close with requests that hang: %v", err)
+		}
+		close(d.release)
+	})
+}
+
+func TestASlowDeviceIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newHanging()
+		g := NewGuard(d, 8*time.Second)
+		defer g.Close()
+		d.set(true)
+		for range 5 {
+			ended := make(chan error)
+			go func() { ended <- g.ReadAt(make([]byte, 4096), 0) }()
+			time.Sleep(7900 * time.Millisecond)
+			d.release <- struct{}{}
+			if err := <-ended; err != nil {
+				t.Fatalf("a read of 7.9 s under a limit of 8 s: %v", err)
+			}
+		}
+		if l := g.Load(); l.Reads != 5 || l.ReadBytes != 5*4096 || l.ReadTime < 5*7*time.Second {
+			t.Errorf("load %+v, want 5 reads of 7.9 s", l)
+		}
+	})
+}
+
+// A process that was stopped finds its requests old when it goes on; they are
+// not late by that.
+func TestTimeInWhichNobodyLookedDoesNotCount(t *testing.T) {
+	g := NewGuard(NewMemory("m", 1<<20, 4096), time.Hour)
+	defer g.Close()
+	w := &guardWorker{}
+	w.began.Store(g.look.Load())
+	g.workers = append(g.workers, w)
+	if n := g.late(g.look.Add(1)); n != 0 {
+		t.Errorf("after one look, however late, %d requests are stuck", n)
+	}
+	if n := g.late(g.look.Add(guardLooks)); n != 1 {
+		t.Errorf("after %d looks %d requests are stuck, want 1", guardLooks+1, n)
+	}
+	g.workers = nil
+}
+
+func TestAFileThatVanishesIsGivenUp(t *testing.T) {
+	gone := func(name, why string, harm func(path string) error) {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "d")
+		d, err := Open(path, Options{Size: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := NewGuard(d, time.Minute)
+		defer g.Close()
+		if err := d.(Checker).Check(); err != nil {
+			t.Fatalf("%s: before: %v", name, err)
+		}
+		if err := harm(path); err != nil {
+			t.Fatal(err)
+		}
+		<-g.Given() // within a second, without any request
+		if err := g.Err(); !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, want %q and the path", name, err, why)
+		}
+		if err := g.WriteAt(Aligned(4096), 0); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: a write afterwards: %v", name, err)
+		}
+	}
+	gone("removed", "removed", os.Remove)
+	gone("cut", "cut short from 1048576 to 0 bytes", func(p string) error { return os.Truncate(p, 0) })
+	gone("replaced", "another file", func(p string) error {
+		if err := os.Remove(p); err != nil {
+			return err
+		}
+		return os.WriteFile(p, make([]byte, 1<<20), 0o600)
+	})
+}
