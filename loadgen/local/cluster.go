@@ -57,8 +57,12 @@ type Config struct {
 	// them in memory.
 	Device    *string
 	DeviceDir string
-	// Devices is how many such files each node has; zero means one.
+	// Devices is how many such files each node has; zero means one. The second
+	// is NODE.device2.
 	Devices int
+	// DeviceAt gives single files another prefix than Device, by their names:
+	// one of a kind that dies or hangs among good ones.
+	DeviceAt map[string]string
 	// Flags are further flags of every node, without dashes: replication-factor.
 	Flags map[string]string
 }
@@ -181,7 +185,11 @@ func (c *Cluster) deviceFiles(n *node) (flags []string) {
 		}
 		file := filepath.Join(cmp.Or(c.cfg.DeviceDir, c.cfg.Dir), name)
 		n.devices = append(n.devices, file)
-		flags = append(flags, *c.cfg.Device+file)
+		prefix, ok := c.cfg.DeviceAt[name]
+		if !ok {
+			prefix = *c.cfg.Device
+		}
+		flags = append(flags, prefix+file)
 	}
 	return flags
 }
@@ -367,6 +375,26 @@ func (c *Cluster) Addrs() []string {
 		out = append(out, n.addr)
 	}
 	return out
+}
+
+// HTTP returns the HTTP address of a node by its name, "" for none.
+func (c *Cluster) HTTP(name string) string {
+	for _, n := range c.nodes {
+		if n.name == name {
+			return n.http
+		}
+	}
+	return ""
+}
+
+// Devices returns the files of a node's records.
+func (c *Cluster) Devices(name string) []string {
+	for _, n := range c.nodes {
+		if n.name == name {
+			return slices.Clone(n.devices)
+		}
+	}
+	return nil
 }
 
 // Names returns the nodes' names, "node1" first.

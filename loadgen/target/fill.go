@@ -39,7 +39,7 @@ type Filler struct {
 
 // NewFiller connects to the nodes at seeds.
 func NewFiller(ctx context.Context, seeds []string, credentials, namespace string) (*Filler, error) {
-	c, err := client.Dial(ctx, client.Config{Seeds: seeds, Credentials: credentials, Namespace: namespace, Name: "fill"})
+	c, err := client.Dial(ctx, client.Config{Seeds: seeds, Credentials: clientOf(credentials), Namespace: namespace, Name: "fill"})
 	if err != nil {
 		return nil, err
 	}

@@ -48,11 +48,7 @@ func DialHeadroom(ctx context.Context, cfg HeadroomConfig) (*Headroom, error) {
 	if cfg.Namespace == "" {
 		cfg.Namespace = client.DefaultNamespace
 	}
-	// The directory of a development cluster has the client's in "client".
-	dev := filepath.Join(cfg.Credentials, "client")
-	if _, err := os.Stat(filepath.Join(dev, "client.crt")); cfg.Credentials != "" && err == nil {
-		cfg.Credentials = dev
-	}
+	cfg.Credentials = clientOf(cfg.Credentials)
 	c, err := client.Dial(ctx, client.Config{Seeds: cfg.Seeds, Credentials: cfg.Credentials, Insecure: cfg.Insecure,
 		Name: "loadgen", Namespace: cfg.Namespace, MaxInFlight: cfg.InFlight})
 	if err != nil {
@@ -286,4 +282,14 @@ func (l *headroomLane) Close() error {
 	case <-time.After(closeGrace):
 		return errors.New("target: the client did not complete all operations")
 	}
+}
+
+// clientOf is where a client's credentials are: the directory of a development
+// cluster has them in "client".
+func clientOf(dir string) string {
+	dev := filepath.Join(dir, "client")
+	if _, err := os.Stat(filepath.Join(dev, "client.crt")); dir != "" && err == nil {
+		return dev
+	}
+	return dir
 }

@@ -38,6 +38,9 @@ type Config struct {
 	Binary  string            // of headroom-node, default beside this program or on PATH
 	Nodes   int               // at least 1
 	Flags   map[string]string // of every node
+	Device  *string           // before the path of each node's device files; nil: in memory
+	Devices int               // files of each node, default 1
+	Odd     map[string]string // other prefixes of single files, see local.Config.DeviceAt
 	Set     []string          // workload keys, KEY VALUE pairs over ycsb-a: "records", "20k"
 	Rate    units.Rate        // open loop
 	Closed  int               // or a closed loop
@@ -101,7 +104,8 @@ func (r *Rig) start(ctx context.Context) error {
 	cfg := &r.cfg
 	r.began = time.Now()
 	var err error
-	if r.Cluster, err = local.Start(ctx, local.Config{Nodes: cfg.Nodes, Binary: cfg.Binary, Flags: cfg.Flags, Dir: r.dir}); err != nil {
+	if r.Cluster, err = local.Start(ctx, local.Config{Nodes: cfg.Nodes, Binary: cfg.Binary, Flags: cfg.Flags, Dir: r.dir,
+		Device: cfg.Device, Devices: cfg.Devices, DeviceAt: cfg.Odd}); err != nil {
 		return fmt.Errorf("start nodes: %w", err)
 	}
 	r.Formed = time.Since(r.began)
