@@ -14,6 +14,7 @@
 package plane
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 	"headroom/node/cluster"
 	"headroom/node/migrate"
 	"headroom/node/partition"
+	"headroom/node/record"
 	"headroom/node/txn"
 	"headroom/node/wire"
 )
@@ -98,7 +100,19 @@ type Plane struct {
 	plan    atomic.Pointer[Committed]
 	mortal  atomic.Bool
 	losses  losses
+
+	// unsettled counts, by slotOf, the writes that are stored here and may yet
+	// be lost: a read that finds one after it took the record waits for it.
+	unsettled [slots]atomic.Int32
 }
+
+// slots is over how many counters a namespace's writes in flight are spread: a
+// node has tens of them in flight, so less than one read in a thousand waits
+// for the write of another record. 64 KiB.
+const slots = 1 << 14
+
+// slotOf is the partition of a record and two bits more.
+func slotOf(d *record.Digest) int { return int(binary.LittleEndian.Uint16(d[:])) % slots }
 
 // Committed is what a View means for one namespace; it never changes.
 type Committed struct {
@@ -127,7 +141,8 @@ func New(cfg Config) *Plane {
 		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Slice: cfg.Slice, Lost: p.losses.first})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
-			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.first})
+			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.first,
+			Unsettled: func(d *record.Digest, by int32) { p.unsettled[slotOf(d)].Add(by) }})
 	}
 	for pid := range p.masters {
 		p.masters[pid].Store(wire.NoMaster)
@@ -151,6 +166,13 @@ func (p *Plane) Mortal() bool { return p.mortal.Load() }
 // Serves reports whether this node answers for the partition while its lease
 // lasts.
 func (p *Plane) Serves(pid int) bool { return p.routes[pid].Load()&1 == 1 }
+
+// Settled reports whether what a read took of the record before this call is
+// on every member that must have it: if not, the answer might be taken back,
+// and the read belongs to Request, which waits.
+func (p *Plane) Settled(d *record.Digest) bool {
+	return p.unsettled[slotOf(d)].Load() == 0
+}
 
 // Progress returns what migration has still to do and has done.
 func (p *Plane) Progress() migrate.Progress {

@@ -14,7 +14,8 @@ func (p *Plane) Request(q *txn.Request) {
 
 // Read is a read that skips the shard's lock: the record is taken first, and
 // only then does Valid look whether this node served it all the while, so that
-// one that was paused in between does not answer with what it held before.
+// one that was paused in between does not answer with what it held before, and
+// whether a write of it is in flight.
 type Read struct {
 	route uint64
 	Meta  record.Meta
@@ -34,7 +35,7 @@ func (p *Plane) Begin(d *record.Digest, dst []byte) (r Read, serves bool) {
 
 // Valid reports whether what Begin read may be answered at now.
 func (p *Plane) Valid(r *Read, d *record.Digest, now txn.Now) bool {
-	return now.Mono < now.Lease && p.routes[d.Partition()].Load() == r.route
+	return now.Mono < now.Lease && p.routes[d.Partition()].Load() == r.route && p.Settled(d)
 }
 
 // Reply is the answer to a get of what was read.

@@ -46,6 +46,8 @@ const (
 	MissingStartsFresh
 	LackingCopyIsFull
 	AbsenceForgotten
+	UnsettledRead
+	DoubtfulWriteDropped
 	End // one more than the last
 )
 
@@ -84,5 +86,7 @@ var Rules = [End]string{
 	OlderCopyServes:          "an older copy does not serve",
 	MissingStartsFresh:       "only partitions that never had data start fresh",
 	AbsenceForgotten:         "a node that was away for too long brings nothing back",
+	UnsettledRead:            "a read does not tell of a write that may yet be lost",
+	DoubtfulWriteDropped:     "a write in doubt goes on until all replicas have it",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
 }

@@ -117,7 +117,7 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 	st.out = out
 	now := n.now()
 	for i := range st.batch.Items {
-		if ns.Route(st.batch.Items[i].Digest.Partition()) != routes[i] {
+		if d := &st.batch.Items[i].Digest; ns.Route(d.Partition()) != routes[i] || !ns.Settled(d) {
 			return false
 		}
 	}

@@ -24,6 +24,7 @@ type Core struct {
 	ops                    map[uint64]*op            // by id
 	order                  []*op                     // ops, oldest first; ended ones are dropped at Tick
 	nextID                 uint64
+	readers                int // reads that wait for a write in flight
 	parked                 []*Request
 	parkedBytes, heldBytes int // of bodies
 	held                   []held
@@ -104,7 +105,9 @@ func (c *Core) Request(now Now, q *Request) {
 	case !q.isRead() && q.View != 0 && q.View != c.tag && !planted.Is(planted.OldMapNotFenced):
 		c.fenced(q)
 	case q.isRead() && (len(p.Duplicates) == 0 || planted.Is(planted.DuplicatesNotResolved)):
-		c.read(now, q)
+		if !c.readLater(q) {
+			c.read(now, q)
+		}
 	default:
 		c.start(now, p, q)
 	}
@@ -151,6 +154,28 @@ func (c *Core) enqueue(first *op, q *Request) {
 	first.queue = append(first.queue, q)
 }
 
+// readLater lets a read wait for the write of its record that is in flight.
+// What that has stored here is not on every member yet: if this node was lost
+// now, a member without it could serve, and the answer would be taken back.
+func (c *Core) readLater(q *Request) bool {
+	first := c.busy[q.Digest]
+	if first == nil || !first.unsettled {
+		return false
+	}
+	if c.readers >= MaxReaders {
+		c.stats.Busy++
+		c.reply(q.From, wire.StatusBusy)
+		return true
+	}
+	if !q.kept {
+		c.stats.Delayed++
+		q = q.clone()
+	}
+	first.readers = append(first.readers, q)
+	c.readers++
+	return true
+}
+
 // park keeps a request until the next Commit, SetMaster or Tick.
 func (c *Core) park(q *Request) {
 	if len(c.parked) >= MaxParked || c.parkedBytes+len(q.Body) > MaxWaiting {
@@ -170,14 +195,7 @@ func (c *Core) park(q *Request) {
 func (c *Core) unpark(now Now) {
 	todo := c.parked
 	c.parked, c.parkedBytes = nil, 0
-	for _, q := range todo {
-		if now.Mono >= q.Deadline {
-			c.stats.Timeouts++
-			c.reply(q.From, wire.StatusTimeout)
-			continue
-		}
-		c.Request(now, q)
-	}
+	c.requestAll(now, todo)
 }
 
 func (q *Request) clone() *Request {

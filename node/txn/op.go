@@ -36,6 +36,8 @@ type op struct {
 	applied   bool             // the store has it
 	discarded []record.Version // resolving: versions counted as lost
 	replied   bool             // CommitMaster: the client has its answer, the replicas not yet the record
+	unsettled bool             // stored here, and may yet be lost: reads of the record wait
+	readers   []*Request       //   here
 	queue     []*Request       // later writes of the same record
 	adopted   []*op            // later adoptions of the same record
 }
@@ -116,7 +118,11 @@ func (c *Core) execute(now Now, p *part, o *op) {
 		return
 	}
 	if o.req.isRead() {
-		c.read(now, &o.req)
+		q := o.req
+		q.kept = false // it is the op's memory
+		if !c.readLater(&q) {
+			c.read(now, &q)
+		}
 		c.end(now, o)
 		return
 	}
@@ -132,6 +138,7 @@ func (c *Core) execute(now Now, p *part, o *op) {
 		c.finish(now, o)
 		return
 	}
+	c.unsettle(o)
 	if err := c.cfg.Store.Put(&o.req.Digest, m, body); err != nil {
 		o.reply = wire.Reply{Status: refused(err)}
 		c.finish(now, o)
@@ -159,6 +166,7 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	c.stats.Adopted++
 	o.reply = wire.Reply{Status: wire.StatusOK}
 	o.meta.Version = c.stamp(now, o.meta.Version)
+	c.unsettle(o)
 	if err := c.cfg.Store.Put(&o.req.Digest, o.meta, o.req.Body); err != nil {
 		o.reply.Status = refused(err)
 		c.finish(now, o)
@@ -166,6 +174,29 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	}
 	o.body = append(o.body[:0], o.req.Body...)
 	c.replicate(now, p, o)
+}
+
+// unsettle lets reads of the record wait from now on: the op is about to store
+// what is not on every member yet.
+func (c *Core) unsettle(o *op) {
+	if !o.unsettled && !planted.Is(planted.UnsettledRead) {
+		o.unsettled = true
+		c.tellUnsettled(o, 1)
+	}
+}
+
+// settle ends that: the record is on all members, or the op knows no more.
+func (c *Core) settle(o *op) {
+	if o.unsettled {
+		o.unsettled = false
+		c.tellUnsettled(o, -1)
+	}
+}
+
+func (c *Core) tellUnsettled(o *op, by int32) {
+	if c.cfg.Unsettled != nil {
+		c.cfg.Unsettled(&o.req.Digest, by)
+	}
 }
 
 // refused is the status of a write that the store did not take.
@@ -194,6 +225,7 @@ func (c *Core) replicate(now Now, p *part, o *op) {
 	} else if (c.cfg.CommitMaster || planted.Is(planted.AckBeforeReplica)) && !o.replied {
 		o.req.finished(now)
 		c.answer(o) // it goes on until the replicas have it: they count as equal to this copy
+		c.settle(o) // acknowledged: reads may tell of it
 	}
 }
 
@@ -218,10 +250,12 @@ func (c *Core) answer(o *op) {
 	c.out.Replies = append(c.out.Replies, Reply{To: o.req.From, Reply: o.reply})
 }
 
-// end forgets an op and starts the next one queued behind it.
+// end forgets an op, answers the reads that waited for it and starts the next
+// one queued behind it.
 func (c *Core) end(now Now, o *op) {
 	delete(c.ops, o.id)
 	o.phase = ended
+	c.settle(o)
 	pid := o.req.Digest.Partition()
 	if p := c.parts[pid]; p != nil {
 		p.inflight--
@@ -233,19 +267,42 @@ func (c *Core) end(now Now, o *op) {
 		return
 	}
 	delete(c.busy, o.req.Digest)
-	queue, adopted := o.queue, o.adopted
-	o.queue, o.adopted = nil, nil
+	readers, queue, adopted := o.readers, o.queue, o.adopted
+	o.readers, o.queue, o.adopted = nil, nil, nil
+	c.readers -= len(readers)
+	c.requestAll(now, readers)
 	for _, a := range adopted {
 		c.startAdopted(now, a)
 	}
-	for _, q := range queue {
-		if now.Mono >= q.Deadline {
-			c.stats.Timeouts++
-			c.reply(q.From, wire.StatusTimeout)
-		} else {
-			c.Request(now, q) // queues again behind the first that starts
+	c.requestAll(now, queue) // they queue again behind the first that starts
+}
+
+// requestAll executes requests that waited, but for those that waited too long.
+func (c *Core) requestAll(now Now, list []*Request) {
+	for _, q := range list {
+		if !c.overdue(now, q) {
+			c.Request(now, q)
 		}
 	}
+}
+
+// overdue ends a request that has not been executed by its deadline.
+func (c *Core) overdue(now Now, q *Request) bool {
+	if now.Mono < q.Deadline {
+		return false
+	}
+	c.stats.Timeouts++
+	c.reply(q.From, wire.StatusTimeout)
+	return true
+}
+
+// expireWaiting ends what has waited behind o for too long.
+func (c *Core) expireWaiting(now Now, o *op) {
+	late := func(q *Request) bool { return c.overdue(now, q) }
+	o.queue = slices.DeleteFunc(o.queue, late)
+	before := len(o.readers)
+	o.readers = slices.DeleteFunc(o.readers, late)
+	c.readers -= before - len(o.readers)
 }
 
 // Receive handles a message of another node: KindReplicate, KindAdopt or

@@ -29,7 +29,12 @@ const (
 	MaxParked  = 8192                  // requests waiting for a View or a lease
 	MaxWaiting = 4 << 20               // bytes of parked requests, and again of held messages: 32 shards make 256 MiB
 	MaxHeld    = 8192                  // messages of a View this node has not committed yet
+	MaxReaders = 8192                  // reads waiting for writes in flight
+	maxKept    = 8192                  // writes in flight beyond which one ends that is overdue
 	ackRetry   = 50 * time.Millisecond // resend to a silent peer; applying twice is harmless
+	// keepFor is how long a write goes on that was answered in doubt: a member
+	// that has not answered by then is no member any more.
+	keepFor = time.Minute
 )
 
 // Store is what a Core needs of the storage engine; see storage.Engine for
@@ -52,6 +57,11 @@ type Config struct {
 	// Lost reports whether a version that lost a conflict is to be counted: false
 	// if package migrate, or an earlier op, has counted it; nil: always.
 	Lost func(d record.Digest, v record.Version) bool
+	// Unsettled is told +1 before a write of the record is stored, and −1 when
+	// what it stored cannot be lost by the loss of this node. In between the
+	// Core lets reads of the record wait, and who reads the store beside it must
+	// do so too; nil: nobody does.
+	Unsettled func(d *record.Digest, by int32)
 }
 
 // Now is one reading of the caller's clocks.
@@ -138,6 +148,7 @@ type Stats struct {
 	Fenced                   uint64 // writes sent by the map of an older View, refused
 	ConflictsDiscarded       uint64 // acknowledged versions that lost against the other side of a split
 	Refused                  uint64 // parked or held beyond the limit
+	Delayed                  uint64 // reads that waited for a write of their record
 }
 
 // Duplicate is a holder whose records the working master may lack.

@@ -595,3 +595,69 @@ func TestStampNeverGoesBack(t *testing.T) {
 		t.Errorf("stamp %v is not newer than %v", v, old)
 	}
 }
+
+func TestAReadWaitsForTheWriteInFlight(t *testing.T) {
+	w := newWorld(t, 2)
+	count := 0
+	w.nodes[2].core.cfg.Unsettled = func(_ *record.Digest, by int32) { count += int(by) }
+	w.commit(1, 2, 2, 1)
+	w.request(2, wire.KindPut, 7, body(1))
+	w.deliver()
+	w.cut[1] = true
+	put := w.request(2, wire.KindPut, 7, body(2))
+	w.deliver()
+	get, other := w.request(2, wire.KindGet, 7, nil), w.request(2, wire.KindGet, 8, nil)
+	if w.status(get) != 255 || w.status(other) != wire.StatusNotFound || count != 1 {
+		t.Fatalf("get of the record %v, of another %v, %d unsettled; want none, not found and 1", w.status(get), w.status(other), count)
+	}
+	w.cut[1] = false
+	w.tick(ackRetry)
+	w.deliver()
+	v, _ := record.Bins(w.replies[get].Bins).Get("a")
+	if got, _ := v.Int(); w.status(put) != wire.StatusOK || w.status(get) != wire.StatusOK || got != 2 || count != 0 {
+		t.Errorf("put %v, get %v of %d, %d unsettled; want ok, ok of 2 and 0", w.status(put), w.status(get), got, count)
+	}
+}
+
+func TestAWriteInDoubtGoesOnAndReadsDoNotSeeIt(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(1, 2, 2, 1)
+	w.cut[1] = true
+	put := w.request(2, wire.KindPut, 7, body(1))
+	w.deliver()
+	w.tick(2 * time.Second)
+	get := w.request(2, wire.KindGet, 7, nil)
+	w.tick(2 * time.Second)
+	if w.status(put) != wire.StatusInDoubt || w.status(get) != wire.StatusTimeout {
+		t.Errorf("put %v, get %v; want in doubt and timeout", w.status(put), w.status(get))
+	}
+	w.queue = nil
+	w.cut[1] = false
+	w.tick(ackRetry)
+	w.deliver()
+	if got := w.stored(1, 7); got != 1 {
+		t.Errorf("the replica holds %d, want 1", got)
+	}
+	w.cut[1] = true
+	w.request(2, wire.KindPut, 8, body(1))
+	w.tick(2*time.Second + keepFor)
+	if n := len(w.nodes[2].core.ops); n != 0 {
+		t.Errorf("%d ops go on after %v, want none", n, keepFor)
+	}
+}
+
+func TestReadsThatWaitMoveToTheNewMaster(t *testing.T) {
+	w := newWorld(t, 2)
+	w.commit(1, 2, 2, 1)
+	w.cut[1] = true
+	w.request(2, wire.KindPut, 7, body(1))
+	w.request(2, wire.KindGet, 7, nil)
+	w.deliver()
+	w.cut[1] = false
+	w.nodes[2].core.Freeze()
+	w.commit(2, 1, 2, 1)
+	w.deliver()
+	if n := w.nodes[2].core; n.readers != 0 || len(n.ops) != 0 || w.nodes[1].core.Stats().Reads != 1 {
+		t.Errorf("%d reads wait and %d ops go on at the old master, %d reads at the new one; want 0, 0 and 1", n.readers, len(n.ops), w.nodes[1].core.Stats().Reads)
+	}
+}

@@ -25,12 +25,15 @@ func (c *Core) Commit(now Now, v *cluster.View, list []Assignment) {
 	}
 	running := slices.Clone(c.order)
 	for _, o := range running {
+		c.parked = append(c.parked, o.readers...) // this node may not serve the record any more
+		o.readers = nil
 		if o.phase != ended {
 			if p := c.parts[o.req.Digest.Partition()]; p != nil {
 				p.inflight++
 			}
 		}
 	}
+	c.readers = 0
 	for _, o := range running {
 		if o.phase != ended && (c.busy[o.req.Digest] == o || o.req.isRead()) {
 			c.rerun(now, o)
@@ -60,10 +63,9 @@ func (c *Core) rerun(now Now, o *op) {
 		q := o.req.clone()
 		c.end(now, o)
 		c.Request(now, q) // which may be fenced
-	case p == nil || p.Master == 0:
-		o.reply = wire.Reply{Status: wire.StatusInDoubt}
-		c.stats.InDoubt++
-		c.finish(now, o)
+	case p == nil || p.Master == 0: // nobody to give it to before the next View
+		o.await = o.await[:0]
+		c.doubt(o)
 	case p.Master != c.cfg.Self:
 		o.phase, o.await, o.sent = handing, append(o.await[:0], p.Master), now.Mono
 		c.ask(o)
@@ -71,6 +73,16 @@ func (c *Core) rerun(now Now, o *op) {
 		c.run(now, p, o) // the other side may have newer, acknowledged ones: they win
 	default:
 		c.replicateAgain(now, p, o)
+	}
+}
+
+// doubt answers an applied write whose fate is not known. It goes on, so that
+// the copies that count as equal become so.
+func (c *Core) doubt(o *op) {
+	if !o.replied {
+		o.reply = wire.Reply{Status: wire.StatusInDoubt}
+		c.stats.InDoubt++
+		c.answer(o)
 	}
 }
 
@@ -228,26 +240,39 @@ func (c *Core) Tick(now Now) {
 }
 
 func (c *Core) tickOp(now Now, o *op) {
-	switch {
-	case o.phase == ended || c.view == nil:
-	case now.Mono >= o.req.Deadline && (c.busy[o.req.Digest] == o || o.req.isRead()):
-		o.reply = wire.Reply{Status: wire.StatusInDoubt}
-		if o.phase == resolving && !o.applied {
-			o.reply.Status = wire.StatusTimeout
-			c.stats.Timeouts++
-		} else {
-			c.stats.InDoubt++
-		}
-		if o.req.isRead() {
-			c.reply(o.req.From, wire.StatusTimeout)
-			c.end(now, o)
-		} else {
-			c.finish(now, o)
-		}
-	case !c.frozen && now.Mono.Sub(o.sent) >= ackRetry && len(o.await) > 0:
+	if o.phase == ended || c.view == nil {
+		return
+	}
+	c.expireWaiting(now, o)
+	if now.Mono >= o.req.Deadline && (c.busy[o.req.Digest] == o || o.req.isRead()) && c.expireOp(now, o) {
+		return
+	}
+	if !c.frozen && now.Mono.Sub(o.sent) >= ackRetry && len(o.await) > 0 {
 		o.sent = now.Mono
 		c.ask(o)
 	}
+}
+
+// expireOp answers an op that is overdue, and reports whether it ends. A write
+// that is applied goes on: its replicas count as equal to this copy.
+func (c *Core) expireOp(now Now, o *op) (ends bool) {
+	switch {
+	case o.req.isRead():
+		c.overdue(now, &o.req)
+		c.end(now, o)
+		return true
+	case !o.applied:
+		c.stats.Timeouts++
+		o.reply = wire.Reply{Status: wire.StatusTimeout}
+		c.finish(now, o)
+		return true
+	}
+	c.doubt(o)
+	if now.Mono.Sub(o.req.Deadline) < keepFor && len(c.ops) <= maxKept && !planted.Is(planted.DoubtfulWriteDropped) {
+		return false
+	}
+	c.finish(now, o)
+	return true
 }
 
 // recycle keeps an ended op's memory for the next one.
