@@ -20,12 +20,15 @@ var directed = []struct {
 }{
 	{"late-commit", func(seed uint64) error { return late(seed, wire.KindCommit) }},
 	{"late-accept", func(seed uint64) error { return late(seed, wire.KindAccept) }},
+	{"same-counter", sameCounter},
 	{"slow-acceptance", slowAcceptance},
 	{"deaf-member", deafMember},
 	{"lost-commit", lostCommit},
 	{"firewall", firewall},
 	{"ghost-write", ghostWrite},
 	{"half-write", halfWrite},
+	{"unsettled-read", unsettledRead},
+	{"doubtful-write", doubtfulWrite},
 	{"read-while-merging", readWhileMerging},
 	{"lost-fill", lostFill},
 	{"crash-before-replica", crashBeforeReplica},
@@ -83,6 +86,54 @@ func late(seed uint64, kind wire.Kind) error {
 	_ = w.Run(50 * time.Millisecond) // an error shows in w.Err
 	w.Node(5).Resume()
 	w.step("one View after the pause", w.OneView)
+	return w.Err
+}
+
+// sameCounter lets two principals that know nothing of each other use the same
+// counter for their next View, and ask a node that both can have: first the
+// lower one, whose View it adopts, and then, late, the higher one.
+func sameCounter(seed uint64) error {
+	w := NewWorld(Config{Nodes: 5, Seed: seed, Interval: 20 * time.Millisecond})
+	low, high := []*Node{w.Node(1), w.Node(2), w.Node(4)}, []*Node{w.Node(3), w.Node(5)}
+	w.cutFor(time.Hour, low, high, true)
+	for _, n := range w.Nodes {
+		if n.ID != 2 {
+			n.Start()
+		}
+	}
+	holds := func(n cluster.NodeID, members int) bool {
+		v := w.Node(n).View()
+		return v != nil && len(v.Members) == members
+	}
+	w.step("two Views", func() bool { return holds(1, 2) && holds(3, 2) && holds(4, 2) && holds(5, 2) })
+	asked, late, first := false, false, cluster.ViewKey{}
+	w.Net.Drop = func(from, to cluster.NodeID, k wire.Kind, payload []byte) bool {
+		if from == 5 && to == 1 && k == wire.KindPrepare && !late {
+			late = true
+			m, _ := wire.ParseViewMessage(k, payload) // of our own
+			if got := m.(*wire.Prepare).Ballot.Counter; got != w.Node(4).View().Key.Counter+1 {
+				w.fail("node5 asks with counter %d, not that of node4: nothing is proven", got)
+			}
+		}
+		return false
+	}
+	w.Net.Hold = func(from, to cluster.NodeID, k wire.Kind) bool {
+		asked = asked || from == 1 && to == 4 && k == wire.KindPromise
+		if v := w.Node(1).View(); v != nil && v.Index(2) >= 0 && first.IsZero() {
+			first = v.Key
+		}
+		return from == 5 && to == 1 && first.IsZero() || from == 2 && to == 4 && k == wire.KindPromise && !late
+	}
+	w.Node(2).Start()
+	w.step("node 4 asks node 1", func() bool { return asked })
+	for _, n := range high {
+		w.Net.Heal(n.ID, 1)
+		w.Net.Heal(1, n.ID)
+	}
+	w.step("node 5 has asked node 1, which went with node 4", func() bool { return late && !first.IsZero() })
+	_ = w.Run(time.Second) // an error shows in w.Err
+	w.Net.HealAll()
+	w.step("one View in the end", w.OneView)
 	return w.Err
 }
 
@@ -232,6 +283,60 @@ func halfWrite(seed uint64) error {
 	d.put(k)
 	m.Resume()
 	_ = d.W.Run(time.Second)
+	return d.judged()
+}
+
+// unsettledRead reads a record while a write of it is on the master alone, and
+// again when the master stands still and the others go on without it.
+func unsettledRead(seed uint64) error {
+	d := directedData(Config{Nodes: 4, Seed: seed}, DataConfig{})
+	defer d.Close()
+	writer, reader := d.Clients[0], d.NewClient(0)
+	_ = d.W.Run(200 * time.Millisecond) // errors show in W.Err
+	k := d.keys[0]
+	m := d.master(k)
+	d.W.Net.Drop = func(from, _ cluster.NodeID, k wire.Kind, _ []byte) bool {
+		return from == m.ID && k == wire.KindReplicate
+	}
+	writer.Do(wire.KindPut, k, nil)
+	_ = d.W.Run(20 * time.Millisecond)
+	for _, n := range d.W.Nodes { // it does not send it again
+		d.W.Net.Cut(writer.ID, n.ID)
+	}
+	left := 2
+	reader.Do(wire.KindGet, k, func() { left-- })
+	_ = d.W.Run(20 * time.Millisecond)
+	m.Pause()
+	d.W.step("a View without the master", func() bool { return d.W.allBut(m)[0].View().Index(m.ID) < 0 })
+	d.W.Net.Drop = nil
+	reader.Do(wire.KindGet, k, func() { left-- })
+	d.W.step("both reads end", func() bool { return left == 0 })
+	_ = d.W.Run(opTimeout)
+	d.W.Net.HealAll()
+	m.Resume()
+	_ = d.W.Run(time.Second)
+	_ = d.judged()
+	return d.checkLinear()
+}
+
+// doubtfulWrite keeps a write from its replica until it has ended in doubt, in
+// one View, and nobody writes the record again.
+func doubtfulWrite(seed uint64) error {
+	d := directedData(Config{Nodes: 3, Seed: seed}, DataConfig{})
+	defer d.Close()
+	k := d.keys[0]
+	m := d.master(k)
+	d.W.Net.Drop = func(from, _ cluster.NodeID, k wire.Kind, _ []byte) bool {
+		return from == m.ID && k == wire.KindReplicate
+	}
+	done := false
+	d.Clients[0].Do(wire.KindPut, k, func() { done = true })
+	d.W.step("the write ends", func() bool { return done })
+	if w := k.writes[len(k.writes)-1]; w.acked {
+		d.W.fail("%v was acknowledged without its replica", w)
+	}
+	d.W.Net.Drop = nil
+	_ = d.W.Run(time.Second) // errors show in W.Err
 	return d.judged()
 }
 
