@@ -31,7 +31,8 @@ var layers = map[string][]string{
 	"node/migrate":    {"node/cluster", "node/hlc", "node/record", "node/wire", "node/partition", "node/planted"},
 	"node/txn":        {"node/cluster", "node/hlc", "node/record", "node/wire", "node/partition", "node/planted"},
 	// I/O
-	"node/disk":            {},
+	"node/disk":            {"node/disk/ring"},
+	"node/disk/ring":       {},
 	"node/disk/profile":    {"workloads/units"},
 	"node/disk/class":      {"node/disk"},
 	"node/disk/emulate":    {"node/disk", "node/disk/profile", "workloads/units"},
@@ -90,6 +91,7 @@ var layers = map[string][]string{
 	"hack/figures":      {"hack/figures/rig", "loadgen/...", "node/client", "node/record", "workloads/..."},
 	"hack/e2e":          {"hack/figures/rig", "loadgen/...", "node/client", "node/record"},
 	"hack/benchplanner": {"loadgen/result", "node/disk/profile", "planner/model", "planner/plan", "planner/verify"},
+	"hack/benchengine":  {"node/disk", "node/hlc", "node/record", "node/storage"},
 	"hack/batchbench":   {"node/client", "node/record", "node/wire"},
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -31,7 +32,12 @@ func first(t *testing.T, d Device, off int64) byte {
 
 func openFile(t *testing.T, path string, size int64) Device {
 	t.Helper()
-	d, err := Open(path, Options{Size: size})
+	return openWith(t, path, Options{Size: size})
+}
+
+func openWith(t *testing.T, path string, o Options) Device {
+	t.Helper()
+	d, err := Open(path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +46,9 @@ func openFile(t *testing.T, path string, size int64) Device {
 }
 
 func TestFileKeepsWholeBlocksAndRefusesOthers(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "dev")
-	for _, d := range []Device{openFile(t, path, 1<<20), NewMemory("m", 1<<20, testBlock)} {
+	dir := t.TempDir()
+	threads := openWith(t, filepath.Join(dir, "threads"), Options{Size: 1 << 20, Threads: true})
+	for _, d := range []Device{openFile(t, filepath.Join(dir, "dev"), 1<<20), threads, NewMemory("m", 1<<20, testBlock)} {
 		last := d.Size() - testBlock
 		if err := d.WriteAt(block(7), last); err != nil {
 			t.Fatal(err)
@@ -85,6 +92,44 @@ func TestFileIsForOneProcessAndNeverShrinks(t *testing.T) {
 	if _, err := Open(filepath.Join(t.TempDir(), "none"), Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file without a size: %v, want ErrNotExist", err)
 	}
+}
+
+// TestClosingFreesTheFileAtOnce reopens it again and again: the lock must not
+// outlive Close, whatever the kernel still keeps of a ring.
+func TestClosingFreesTheFileAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dev")
+	for range 100 {
+		d := openFile(t, path, 1<<20)
+		if err := d.WriteAt(block(1), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(d.Sync(), d.Close(), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRequestsUnderWayOutliveClose(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dev")
+	d := openFile(t, path, 1<<20)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			b := Aligned(testBlock)
+			for {
+				if err := d.ReadAt(b, 0); errors.Is(err, ErrClosed) {
+					return
+				} else if err != nil {
+					t.Errorf("read beside Close: %v", err)
+				}
+			}
+		})
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	openFile(t, path, 0)
 }
 
 func TestCrashKeepsWhatWasSyncedAndAnyPartOfTheRest(t *testing.T) {

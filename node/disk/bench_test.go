@@ -1,0 +1,55 @@
+package disk
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// BenchmarkRead reads 4 KiB at random from a file past the page cache, so many
+// goroutines at a time, through an io_uring and in threads.
+func BenchmarkRead(b *testing.B) {
+	const size, chunk = 256 << 20, 1 << 20
+	path := filepath.Join(b.TempDir(), "dev")
+	for _, depth := range []int{1, 4, 32} {
+		for _, threads := range []bool{false, true} {
+			name := map[bool]string{false: "ring", true: "threads"}[threads]
+			b.Run(fmt.Sprintf("%s/%d", name, depth), func(b *testing.B) {
+				d, err := Open(path, Options{Size: size, Threads: threads})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer d.Close()
+				for off := int64(0); off < size; off += chunk { // what was never written is not read either
+					if err := d.WriteAt(Aligned(chunk), off); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				readAll(b, d, depth)
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reads/s")
+			})
+		}
+	}
+}
+
+func readAll(b *testing.B, d Device, depth int) {
+	var wg sync.WaitGroup
+	var done atomic.Int64
+	for range depth {
+		wg.Go(func() {
+			p := Aligned(minBlock)
+			for done.Add(1) <= int64(b.N) {
+				if err := d.ReadAt(p, rand.Int64N(d.Size()/minBlock)*minBlock); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
