@@ -6,7 +6,7 @@ SEEDS    ?= 200
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check race sim sim-planted sim-figures sim-verdicts soak crash bench bench-planner e2e demo fmt lint clean
+.PHONY: help build test check race sim sim-planted sim-figures sim-verdicts soak crash bench bench-engine bench-planner e2e demo fmt lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ soak: ## healthy nodes for 10,000 hours, then seeds until told to stop; out/soak
 	$(GO) test ./node/sim -run TestSeeds -first $$(date +%s)000 -soak $(CURDIR)/out/soak.txt -timeout 0 -v
 
 bench: ## benchmarks of the hot paths, ready for benchstat
-	$(GO) test -run '^$$' -bench . -benchtime 1s -count $(or $(COUNT),3) ./node/storage ./node/transport ./node/partition ./node/record ./loadgen/...
+	$(GO) test -run '^$$' -bench . -benchtime 1s -count $(or $(COUNT),3) ./node/storage ./node/disk ./node/transport ./node/partition ./node/record ./loadgen/...
+
+bench-engine: ## the storage engine beside its targets and fio (under 4 minutes, wants a quiet machine and fio)
+	@hack/bench-engine.sh
 
 e2e: build ## real processes: kill, stop, rejoin under load, audited
 	$(GO) test ./hack/e2e -count 1 -e2e -timeout 15m

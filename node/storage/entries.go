@@ -26,7 +26,10 @@ func (a *entryArena) at(h uint32) *entry {
 // unless forced, and ErrNoMemory.
 func (a *entryArena) alloc(force bool) (uint32, error) {
 	loc, err := a.class.alloc(force)
-	return uint32(loc/entrySize) + 1, err
+	return handle(loc), err
 }
+
+// handle returns the handle of the entry at loc.
+func handle(loc uint64) uint32 { return uint32(loc/entrySize) + 1 }
 
 func (a *entryArena) free(h uint32) { a.class.free(uint64(h-1) * entrySize) }

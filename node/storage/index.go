@@ -123,11 +123,8 @@ func (e *Engine) insertLocked(p int, d *record.Digest, m *record.Meta, body []by
 
 // enterLocked makes an entry of a record whose body is at loc.
 func (e *Engine) enterLocked(p int, d *record.Digest, m *record.Meta, loc uint64, size uint32) error {
-	sh := &e.shards[p]
-	if sh.bits == 0 {
-		if err := e.resizeLocked(sh, minBits, m.Tombstone); err != nil {
-			return err
-		}
+	if err := e.needTableLocked(&e.shards[p], m.Tombstone); err != nil {
+		return err
 	}
 	h, err := e.entries.alloc(m.Tombstone)
 	if err != nil {
@@ -136,18 +133,32 @@ func (e *Engine) enterLocked(p int, d *record.Digest, m *record.Meta, loc uint64
 	en := e.entries.at(h)
 	*en = entry{digest: *d, loc: loc, size: size}
 	en.setMeta(m)
+	e.linkLocked(p, h, en)
 	e.indexBytes.Add(entrySize)
+	e.entryCount.Add(1)
+	return nil
+}
+
+func (e *Engine) needTableLocked(sh *shard, force bool) error {
+	if sh.bits != 0 {
+		return nil
+	}
+	return e.resizeLocked(sh, minBits, force)
+}
+
+// linkLocked puts a filled entry into the table that its partition has, and
+// counts it there; the engine's own figures are the caller's to raise.
+func (e *Engine) linkLocked(p int, h uint32, en *entry) {
+	sh := &e.shards[p]
 	head := &e.buckets(sh)[place(&en.digest)>>(32-sh.bits)]
 	en.next, *head = *head, h
 	sh.entries++
-	e.entryCount.Add(1)
 	e.countLocked(p, en, 1)
 	if sh.entries > 1<<sh.bits && sh.bits < maxBits {
 		// Without memory for a larger table the chains get longer: slower,
 		// not wrong.
-		_ = e.resizeLocked(sh, sh.bits+1, m.Tombstone)
+		_ = e.resizeLocked(sh, sh.bits+1, en.flags&flagTombstone != 0)
 	}
-	return nil
 }
 
 // replaceLocked gives an entry another version and body; in place if the new
@@ -284,6 +295,13 @@ func (e *Engine) newSlot(body []byte, at uint64, force bool) (loc uint64, err er
 func (e *Engine) freeBody(loc uint64, size uint32) {
 	if e.log != nil {
 		e.log.release(e.device(loc), size)
+	}
+	e.freeSlot(loc, size)
+}
+
+// freeSlot frees what newSlot made.
+func (e *Engine) freeSlot(loc uint64, size uint32) {
+	if e.log != nil {
 		if !e.log.cfg.InMemory {
 			return
 		}

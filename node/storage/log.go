@@ -95,15 +95,22 @@ type log struct {
 	changed  atomic.Uint64
 	saved    uint64
 	failed   [maxSlots]bool
-	buffers  sync.Pool
+	buffers  sync.Pool // of smallBuffer bytes
+	blocks   sync.Pool // of WriteBlock bytes
 	recovery Recovery
 }
 
 func (l *log) nextSeq() uint64 { return l.seq.Add(1) }
 
+// kick tells that there is something to flush or to defragment.
 func (l *log) kick(v *volume) {
+	signal(v.wake)
+	signal(v.sparse)
+}
+
+func signal(c chan struct{}) {
 	select {
-	case v.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -114,15 +121,31 @@ func (l *log) durable(*volume) {
 	}
 }
 
+// smallBuffer is enough for a record of some KiB; longer ones take a block's.
+const smallBuffer = 16 << 10
+
+func (l *log) pool(n int) (pool *sync.Pool, size int) {
+	if n <= smallBuffer {
+		return &l.buffers, smallBuffer
+	}
+	return &l.blocks, max(n, l.cfg.WriteBlock)
+}
+
+// takeBuffer returns at least n bytes that any device accepts.
 func (l *log) takeBuffer(n int) *[]byte {
-	if b, ok := l.buffers.Get().(*[]byte); ok && len(*b) >= n {
+	pool, size := l.pool(n)
+	if b, ok := pool.Get().(*[]byte); ok {
 		return b
 	}
-	b := disk.Aligned(max(n, 16<<10))
+	b := disk.Aligned(size)
 	return &b
 }
 
-func (l *log) giveBuffer(b *[]byte) { l.buffers.Put(b) }
+func (l *log) giveBuffer(b *[]byte) {
+	*b = (*b)[:cap(*b)]
+	pool, _ := l.pool(len(*b))
+	pool.Put(b)
+}
 
 func (l *log) home(p int) (v *volume, lineage uint32) {
 	h := l.homes[p].Load()

@@ -245,104 +245,156 @@ func (l *log) begin() error {
 // each record.
 type scanner struct {
 	e       *Engine
+	volumes []*volume
+	next    atomic.Int64 // block to read, counted over all volumes
+	last    int64
 	records atomic.Int64
 	mu      sync.Mutex // guards all below
 	found   []map[uint32]findings
 	err     error
 }
 
-// scanAll rebuilds the index from the devices' blocks.
+// scanMost bounds the goroutines of a scan, each of which holds a block.
+const scanMost = 32
+
+// scanAll rebuilds the index from the devices' blocks. It reads all devices at
+// once, with more goroutines than processors: some wait while others compute.
 func (e *Engine) scanAll(fresh []bool) error {
 	s := &scanner{e: e, found: make([]map[uint32]findings, len(e.log.volumes))}
-	workers := runtime.GOMAXPROCS(0)
+	most := 0
+	for i, v := range e.log.volumes {
+		s.found[i] = map[uint32]findings{}
+		if v != nil && !fresh[i] {
+			s.volumes = append(s.volumes, v)
+			most = max(most, len(v.blocks))
+		}
+	}
+	s.last = int64(most * len(s.volumes))
+	workers := min(max(2*runtime.GOMAXPROCS(0), len(s.volumes)), scanMost)
 	if e.log.cfg.Serial {
 		workers = 1
 	}
-	for i, v := range e.log.volumes {
-		s.found[i] = map[uint32]findings{}
-		if v == nil || fresh[i] {
-			continue
-		}
-		var next atomic.Int64
-		var wg sync.WaitGroup
-		for range workers {
-			wg.Go(func() { s.work(v, &next) })
-		}
-		wg.Wait()
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(s.work)
 	}
+	wg.Wait()
 	if s.err != nil {
 		return s.err
 	}
 	for i, v := range e.log.volumes {
-		if v != nil {
-			e.judge(v, s.found[i])
+		if v == nil {
+			continue
 		}
+		for n := range v.blocks {
+			v.live += int64(v.blocks[n].live)
+		}
+		e.judge(v, s.found[i])
 	}
 	e.log.recovery.Records = s.records.Load()
 	return nil
 }
 
-func (s *scanner) work(v *volume, next *atomic.Int64) {
-	data := disk.Aligned(v.size)
+// work reads one block after the other, a block of each device in turn.
+func (s *scanner) work() {
+	w := scanWorker{s: s, loader: loader{e: s.e}}
+	defer w.end()
+	var data []byte
 	for {
-		n := next.Add(1) - 1
-		if n >= int64(len(v.blocks)) {
+		job := s.next.Add(1) - 1
+		if job >= s.last {
 			return
 		}
-		f, err := s.block(v, uint32(n), data)
-		s.mu.Lock()
-		if err != nil && s.err == nil {
-			s.err = fmt.Errorf("device %s: %w", v.dev.Info().Path, err)
+		v, n := s.volumes[job%int64(len(s.volumes))], job/int64(len(s.volumes))
+		if n >= int64(len(v.blocks)) {
+			continue
 		}
-		stop := s.err != nil
-		if f.used {
-			s.found[v.slot][uint32(n)] = f
+		if len(data) < v.size {
+			data = disk.Aligned(v.size)
 		}
-		s.mu.Unlock()
-		if stop {
+		f, err := w.block(v, uint32(n), data[:v.size])
+		if !s.note(v, uint32(n), f, err) {
 			return
 		}
 	}
 }
 
+// note keeps what was found of a block. It reports whether to go on.
+func (s *scanner) note(v *volume, n uint32, f findings, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && s.err == nil {
+		s.err = fmt.Errorf("device %s: %w", v.dev.Info().Path, err)
+	}
+	if f.used {
+		s.found[v.slot][n] = f
+	}
+	return s.err == nil
+}
+
+// scanWorker is one of a scan's goroutines.
+type scanWorker struct {
+	s *scanner
+	loader
+	seen  int64
+	dense bool // the last block was in use: read the next one whole
+	err   error
+}
+
+func (w *scanWorker) end() {
+	w.loader.end()
+	w.s.records.Add(w.seen)
+}
+
 // block reads one block, if its first or last device block is not empty.
-func (s *scanner) block(v *volume, n uint32, data []byte) (findings, error) {
-	a := v.align
-	if err := v.dev.ReadAt(data[:a], v.base(n)); err != nil {
+func (w *scanWorker) block(v *volume, n uint32, data []byte) (findings, error) {
+	there, err := w.read(v, n, data)
+	if w.dense = there; err != nil || !there {
 		return findings{}, err
 	}
 	var h blockHead
-	if !h.parse(data, blockMagic) {
-		if err := v.dev.ReadAt(data[v.size-a:], v.base(n)+int64(v.size-a)); err != nil {
-			return findings{}, err
-		}
-		if zero(data[v.size-a:]) && zero(data[:a]) {
-			return findings{}, nil
-		}
-	}
-	if err := v.dev.ReadAt(data[a:], v.base(n)+int64(a)); err != nil {
-		return findings{}, err
-	}
 	if h.parse(data, blockMagic) || h.parse(data[v.size-headerSize:], endMagic) {
 		v.blocks[n].seq = h.seq // the worker that reads it is the only one to touch it
 	}
-	f := walk(data, s.e.log.set, v.slot, n, v.align, func(r *stored, at int) { s.enter(v, n, h.seq, r, at) })
+	f := walk(data, w.e.log.set, v.slot, n, v.align, func(r *stored, at int) { w.enter(v, n, h.seq, r, at) })
 	if !f.used {
 		v.blocks[n].seq = 0
 	}
-	return f, nil
+	return f, w.err
+}
+
+// read fills data with a block, or reports that it was never filled.
+func (w *scanWorker) read(v *volume, n uint32, data []byte) (there bool, err error) {
+	if w.dense {
+		if err := v.dev.ReadAt(data, v.base(n)); err != nil {
+			return false, err
+		}
+		return !zero(data[:v.align]) || !zero(data[v.size-v.align:]), nil
+	}
+	a := v.align
+	if err := v.dev.ReadAt(data[:a], v.base(n)); err != nil {
+		return false, err
+	}
+	if zero(data[:a]) {
+		if err := v.dev.ReadAt(data[v.size-a:], v.base(n)+int64(v.size-a)); err != nil {
+			return false, err
+		}
+		if zero(data[v.size-a:]) {
+			return false, nil
+		}
+	}
+	return true, v.dev.ReadAt(data[a:], v.base(n)+int64(a))
 }
 
 // enter takes a record into the index if it is the newest of its digest; of
 // two copies of one version the one in the later filling.
-func (s *scanner) enter(v *volume, n uint32, seq uint64, r *stored, at int) {
-	s.records.Add(1)
-	e := s.e
+func (w *scanWorker) enter(v *volume, n uint32, seq uint64, r *stored, at int) {
+	w.seen++
+	e := w.e
 	p := r.digest.Partition()
 	if h := e.log.homes[p].Load(); uint32(h>>8) != r.lineage || uint16(uint8(h)) != v.slot {
 		return
 	}
-	loc := makeLoc(v.slot, n, at)
 	sh := &e.shards[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -359,39 +411,39 @@ func (s *scanner) enter(v *volume, n uint32, seq uint64, r *stored, at int) {
 			return
 		}
 	}
-	if err := e.takeLocked(p, en, r, loc); err != nil {
-		s.mu.Lock()
-		s.err = errors.Join(s.err, err)
-		s.mu.Unlock()
+	if err := w.pointLocked(p, en, r, makeLoc(v.slot, n, at)); err != nil && w.err == nil {
+		w.err = err
 	}
 }
 
-// takeLocked points the index to a record that was found.
-func (e *Engine) takeLocked(p int, en *entry, r *stored, at uint64) error {
-	loc := at
+// pointLocked points the index to a record that was found. Blocks are counted
+// without their volume's lock: nobody else looks at them yet.
+func (w *scanWorker) pointLocked(p int, en *entry, r *stored, at uint64) (err error) {
+	e, loc := w.e, at
 	if e.log.cfg.InMemory {
-		var err error
 		if loc, err = e.newSlot(r.body, at, true); err != nil {
 			return err
 		}
 	}
-	size := uint32(len(r.body))
-	slot, n, _ := splitLoc(at)
-	v := e.log.volumes[slot]
-	v.mu.Lock()
-	v.blocks[n].live += uint32(recordSpan(int(size)))
-	v.live += int64(recordSpan(int(size)))
-	v.mu.Unlock()
+	e.log.countLive(at, recordSpan(len(r.body)))
 	if en == nil {
-		return e.enterLocked(p, &r.digest, &r.meta, loc, size)
+		return w.enterLocked(p, r, loc)
 	}
 	e.countLocked(p, en, -1)
-	e.freeBody(en.loc, en.size)
+	e.log.countLive(e.device(en.loc), -recordSpan(int(en.size)))
+	e.freeSlot(en.loc, en.size)
 	en.setMeta(&r.meta)
-	en.loc, en.size = loc, size
+	en.loc, en.size = loc, uint32(len(r.body))
 	en.flags |= flagPast
 	e.countLocked(p, en, 1)
 	return nil
+}
+
+// countLive adds to the live bytes of the block at a location, beside others
+// that do.
+func (l *log) countLive(at uint64, bytes int) {
+	slot, n, _ := splitLoc(at)
+	atomic.AddUint32(&l.volumes[slot].blocks[n].live, uint32(bytes))
 }
 
 // judge tells damage from what a crash may leave: a block that a later one

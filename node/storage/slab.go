@@ -129,6 +129,27 @@ func (k *sizeClass) init(pool *pagePool, slot uint32) {
 func (k *sizeClass) alloc(force bool) (loc uint64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.allocLocked(force)
+}
+
+// allocMany fills dst with slots and returns how many there were. It gives the
+// pool's error only if there was none.
+func (k *sizeClass) allocMany(dst []uint64, force bool) (n int, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for n < len(dst) {
+		if dst[n], err = k.allocLocked(force); err != nil {
+			break
+		}
+		n++
+	}
+	if n > 0 {
+		err = nil
+	}
+	return n, err
+}
+
+func (k *sizeClass) allocLocked(force bool) (loc uint64, err error) {
 	if k.room == noPage {
 		id, err := k.pool.alloc(int(k.pages), force)
 		if err != nil {

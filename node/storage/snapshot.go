@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/bits"
+	"runtime"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -91,29 +94,49 @@ func (e *Engine) loadIndex() (err error) {
 	if err := e.loadBlocks(in); err != nil {
 		return err
 	}
-	parts := make([][]byte, cluster.Partitions)
-	for p := range parts {
-		if parts[p], err = loadPart(in, f.Size()); err != nil {
-			e.forget()
-			return err
-		}
+	if err = e.loadParts(in, f.Size()); err != nil {
+		e.forget()
 	}
+	return err
+}
+
+// part is one partition of the index file.
+type part struct {
+	p int
+	b []byte // entries
+}
+
+// loadParts reads the partitions one after the other, and has them entered
+// side by side. It holds two of them in memory for each goroutine.
+func (e *Engine) loadParts(in io.Reader, most int64) error {
+	workers := runtime.GOMAXPROCS(0)
+	parts, spare := make(chan part, workers), make(chan []byte, 2*workers)
+	errs := make([]error, workers+1)
 	var wg sync.WaitGroup
-	const workers = 4
-	errs := make([]error, workers)
 	for w := range workers {
+		spare <- nil
+		spare <- nil
 		wg.Go(func() {
-			for p := w; p < len(parts) && errs[w] == nil; p += workers {
-				errs[w] = e.enterPart(p, parts[p])
+			l := loader{e: e}
+			defer l.end()
+			for t := range parts {
+				if errs[w] == nil {
+					errs[w] = l.enterPart(t)
+				}
+				spare <- t.b
 			}
 		})
 	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		e.forget()
-		return err
+	for p := range cluster.Partitions {
+		b, err := loadPart(in, <-spare, most)
+		if errs[workers] = err; err != nil {
+			break
+		}
+		parts <- part{p, b}
 	}
-	return nil
+	close(parts)
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func (e *Engine) loadBlocks(in io.Reader) error {
@@ -146,7 +169,8 @@ func (e *Engine) loadBlocks(in io.Reader) error {
 	return nil
 }
 
-func loadPart(in io.Reader, most int64) ([]byte, error) {
+// loadPart reads the next partition, sealed, into b or a larger buffer.
+func loadPart(in io.Reader, b []byte, most int64) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return nil, err
@@ -155,34 +179,43 @@ func loadPart(in io.Reader, most int64) ([]byte, error) {
 	if n > most {
 		return nil, errIndex
 	}
-	b := make([]byte, 4+n+4)
+	b = slices.Grow(b[:0], int(4+n+4))[:4+n+4]
 	copy(b, head[:])
-	if _, err := io.ReadFull(in, b[4:]); err != nil {
-		return nil, err
-	}
-	if crc32.Checksum(b[:4+n], castagnoli) != binary.LittleEndian.Uint32(b[4+n:]) {
-		return nil, errIndex
-	}
-	return b[4 : 4+n], nil
+	_, err := io.ReadFull(in, b[4:])
+	return b, err
 }
 
-func (e *Engine) enterPart(p int, b []byte) error {
-	sh := &e.shards[p]
+// enterPart verifies a partition of the index file and takes it over.
+func (l *loader) enterPart(t part) error {
+	end := len(t.b) - 4
+	if crc32.Checksum(t.b[:end], castagnoli) != binary.LittleEndian.Uint32(t.b[end:]) {
+		return errIndex
+	}
+	entries := t.b[4:end]
+	if len(entries) == 0 {
+		return nil
+	}
+	e := l.e
+	sh := &e.shards[t.p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for ; len(b) > 0; b = b[entrySize:] {
-		var en entry
-		copy((*[entrySize]byte)(unsafe.Pointer(&en))[:], b)
-		d := record.Digest(en.digest)
-		if d.Partition() != p {
-			return fmt.Errorf("partition %d: %w", p, errIndex)
-		}
-		m := en.meta()
-		if err := e.enterLocked(p, &d, &m, en.loc, en.size); err != nil {
+	size := uint8(bits.Len(uint(len(entries)/entrySize - 1)))
+	if err := e.resizeLocked(sh, min(max(size, minBits), maxBits), true); err != nil {
+		return err
+	}
+	for ; len(entries) > 0; entries = entries[entrySize:] {
+		h, err := l.take(false)
+		if err != nil {
 			return err
 		}
-		_, made := e.find(sh, &d)
-		made.flags = en.flags &^ flagRaided
+		en := e.entries.at(h)
+		copy((*[entrySize]byte)(unsafe.Pointer(en))[:], entries)
+		if (*record.Digest)(&en.digest).Partition() != t.p {
+			return fmt.Errorf("partition %d: %w", t.p, errIndex)
+		}
+		l.use()
+		en.flags &^= flagRaided
+		e.linkLocked(t.p, h, en)
 	}
 	return nil
 }

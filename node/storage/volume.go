@@ -123,7 +123,8 @@ type volume struct {
 	lost     bool  // and its records are out of the index
 	errors   int   // failed reads in a row
 	flushedC *sync.Cond
-	wake     chan struct{} // capacity 1: there is something to flush or to defragment
+	wake     chan struct{} // capacity 1: there may be something to flush
+	sparse   chan struct{} // capacity 1: there may be something to defragment
 	stats    VolumeStats
 }
 
@@ -142,7 +143,7 @@ type VolumeStats struct {
 }
 
 func newVolume(l *log, slot int, dev disk.Device, writeBlock int) *volume {
-	v := &volume{log: l, slot: uint16(slot), dev: dev, size: writeBlock, align: dev.BlockSize(), inMemory: map[uint32]*buffer{}, wake: make(chan struct{}, 1)}
+	v := &volume{log: l, slot: uint16(slot), dev: dev, size: writeBlock, align: dev.BlockSize(), inMemory: map[uint32]*buffer{}, wake: make(chan struct{}, 1), sparse: make(chan struct{}, 1)}
 	v.flushedC = sync.NewCond(&v.mu)
 	v.blocks = make([]block, (dev.Size()-volumeHeader)/int64(writeBlock))
 	return v
@@ -392,13 +393,46 @@ func (v *volume) piecesLocked(all bool) ([]piece, uint64) {
 	return list, v.ticket
 }
 
+// writesAtOnce is how many pieces of a flush are on their way to the device:
+// it writes one while the next is handed over.
+const writesAtOnce = 4
+
+// write writes pieces, in any order, several at a time.
 func (v *volume) write(pieces []piece) error {
-	for _, p := range pieces {
-		if err := v.dev.WriteAt(p.b.data[p.from:p.to], v.base(p.b.block)+int64(p.from)); err != nil {
-			return err
+	one := func(p piece) error {
+		return v.dev.WriteAt(p.b.data[p.from:p.to], v.base(p.b.block)+int64(p.from))
+	}
+	if v.log.cfg.Serial || len(pieces) == 1 {
+		for _, p := range pieces {
+			if err := one(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	errs := make([]error, len(pieces))
+	slots := make(chan struct{}, writesAtOnce)
+	var wg sync.WaitGroup
+	for i, p := range pieces {
+		slots <- struct{}{}
+		wg.Go(func() {
+			errs[i] = one(p)
+			<-slots
+		})
+	}
+	wg.Wait()
+	return worst(errs)
+}
+
+// worst returns an error that gives the device up, if there is one, before
+// that of a full file system.
+func worst(errs []error) (err error) {
+	for _, e := range errs {
+		if e != nil && (err == nil || errors.Is(err, syscall.ENOSPC)) {
+			err = e
 		}
 	}
-	return nil
+	return err
 }
 
 func (v *volume) writtenLocked(pieces []piece) {

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"headroom/node/cluster"
@@ -10,7 +11,7 @@ import (
 )
 
 // Background work is made of steps that a simulation calls one by one and Run
-// calls from one goroutine per device.
+// calls from two goroutines per device.
 
 // flushAge is how long a record may wait in a buffer that does not fill: what
 // a crash may take from a node that does not commit to device.
@@ -41,6 +42,9 @@ func (e *Engine) runVolume(ctx context.Context, v *volume, commit bool) {
 	v.mu.Lock()
 	v.eager = commit
 	v.mu.Unlock()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { e.runDefrag(ctx, v) })
 	t := time.NewTicker(flushAge)
 	defer t.Stop()
 	for ctx.Err() == nil && !v.broken() {
@@ -53,17 +57,43 @@ func (e *Engine) runVolume(ctx context.Context, v *volume, commit bool) {
 			aged = true
 		}
 		_, _ = v.flush(commit || aged || v.short()) // an error gave the device up, and was told
-		for ctx.Err() == nil && e.defragment(v) {
-			_, _ = v.flush(commit || v.short())
+		signal(v.sparse)                            // the queue has room again
+	}
+}
+
+// runDefrag defragments beside the flushes: it reads one block while another
+// is written.
+func (e *Engine) runDefrag(ctx context.Context, v *volume) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.sparse:
+		}
+		for ctx.Err() == nil && !v.crowded() && e.defragment(v) {
+			if v.short() {
+				signal(v.wake)
+			}
 		}
 	}
 }
 
-// short reports whether blocks that wait for a sync are needed.
+// crowded reports whether so much waits to be written that defragmentation
+// has to wait: half of what clients may queue.
+func (v *volume) crowded() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.queue)*v.size >= max(maxQueue/2, 2*v.size)
+}
+
+// short reports whether blocks that wait for a sync are needed: there are few
+// free ones, and a sync gains a quarter more, or there are hardly any.
 func (v *volume) short() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return len(v.waiting) > 0 && len(v.free) <= max(len(v.blocks)/8, defragReserve+deleteReserve)
+	const least = defragReserve + deleteReserve
+	few := len(v.free) <= max(len(v.blocks)/8, least)
+	return few && len(v.waiting) > 0 && (len(v.free) <= least || 4*len(v.waiting) >= len(v.free))
 }
 
 // Flush writes what is in buffers to all devices and syncs them: afterwards

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headroom/node/disk"
+	"headroom/node/storage"
+)
+
+// flash is an engine on a file of its own directory.
+type flash struct {
+	*storage.Engine
+	o    *options
+	dir  string
+	size int64
+	mark int
+	stop func() // the engine's background work
+}
+
+// newFlash makes an engine on a file of size bytes, with a low-water mark.
+func newFlash(o *options, size int64, mark int) (*flash, error) {
+	dir, err := os.MkdirTemp(o.dir, "benchengine-")
+	if err != nil {
+		return nil, err
+	}
+	f := &flash{o: o, dir: dir, size: size, mark: mark, stop: func() {}}
+	if err := f.open(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return f, nil
+}
+
+func (f *flash) path() string { return filepath.Join(f.dir, "dev") }
+
+func (f *flash) open() error {
+	d, err := disk.Open(f.path(), disk.Options{Size: f.size, Threads: f.o.threads})
+	if err != nil {
+		return err
+	}
+	f.Engine, err = storage.Open(storage.Config{Log: &storage.LogConfig{Name: "bench", Devices: []disk.Device{d}, Dir: disk.OSDir(f.dir),
+		NewID: rand.Uint64, LowWater: f.mark, StopUsed: 100}})
+	return err
+}
+
+// run starts the background work.
+func (f *flash) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { f.Run(ctx, false) })
+	f.stop = func() { cancel(); wg.Wait() }
+}
+
+func (f *flash) remove() {
+	f.stop()
+	_ = f.Close()
+	_ = os.RemoveAll(f.dir)
+}
+
+// put stores a record, waiting while the device has no room for more.
+func (f *flash) put(ctx context.Context, k, stamp uint64, body []byte) error {
+	d := numbered(k)
+	for {
+		err := f.Put(&d, versioned(stamp), body)
+		if !errors.Is(err, storage.ErrOverload) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+func (f *flash) load(ctx context.Context, records int, body []byte) error {
+	f.run(ctx)
+	for k := range records {
+		if err := f.put(ctx, uint64(k), 1, body); err != nil {
+			return err
+		}
+	}
+	f.stop()
+	f.stop = func() {}
+	return f.Flush()
+}
+
+func restart(ctx context.Context, o *options) error {
+	const records = 2_000_000
+	f, err := newFlash(o, records*176/10*12+(64<<20), 50)
+	if err != nil {
+		return err
+	}
+	defer f.remove()
+	if err := f.load(ctx, records, make([]byte, 100)); err != nil {
+		return err
+	}
+	var scans, warms []float64
+	for n := range 2 * max(1, o.pairs/2) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		clean := n%2 == 1
+		if clean {
+			err = f.Shutdown()
+		} else {
+			err = f.Close()
+		}
+		runtime.GC()
+		began := time.Now()
+		if err = errors.Join(err, f.open()); err != nil {
+			return err
+		}
+		took := time.Since(began).Seconds()
+		if s := f.Stats(); s.Records != records || f.Recovery().Warm != clean {
+			return fmt.Errorf("%d records came back, warm %v; want %d, %v", s.Records, f.Recovery().Warm, records, clean)
+		}
+		if clean {
+			warms = append(warms, took)
+		} else {
+			scans = append(scans, records/took)
+		}
+	}
+	row("scan after a crash", "records/s", scans, atLeast(1e6))
+	row("warm restart of 2 million records", "s", warms, atMost(1))
+	return nil
+}
+
+func reads(ctx context.Context, o *options) error {
+	const records = 6_000_000
+	f, err := newFlash(o, records*177+(128<<20), 50)
+	if err != nil {
+		return err
+	}
+	defer f.remove()
+	if err := f.load(ctx, records, make([]byte, 100)); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Shutdown(), f.open()); err != nil { // nothing in buffers any more
+		return err
+	}
+	f.run(ctx)
+	for _, depth := range []int{1, 4, 32} {
+		var ours, theirs, ratios []float64
+		for range o.pairs {
+			a, err := f.readers(ctx, depth, records)
+			if err != nil {
+				return err
+			}
+			b, err := fio(ctx, f.path(), "randread", "4k", depth, o.each, f.Devices()[0].UsedBytes)
+			if err != nil {
+				return err
+			}
+			ours, theirs, ratios = append(ours, a), append(theirs, b.Read.IOPS), append(ratios, a/b.Read.IOPS)
+		}
+		row(fmt.Sprintf("gets per second, queue depth %d", depth), "1/s", ours, nil)
+		row(fmt.Sprintf("fio reads per second, queue depth %d", depth), "1/s", theirs, nil)
+		want := 0.9
+		if depth > 4 {
+			want = 0.75
+		}
+		row(fmt.Sprintf("ratio at queue depth %d", depth), "x", ratios, atLeast(want))
+	}
+	return nil
+}
+
+// readers reads records at random in depth goroutines and returns how many a
+// second came from the device.
+func (f *flash) readers(ctx context.Context, depth, records int) (float64, error) {
+	before, began := f.Devices()[0].DeviceReads, time.Now()
+	var wg sync.WaitGroup
+	var bad atomic.Int64
+	for w := range depth {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(w), uint64(began.UnixNano())))
+			var body []byte
+			for time.Since(began) < f.o.each && ctx.Err() == nil {
+				d := numbered(rnd.Uint64N(uint64(records)))
+				m, b, ok := f.Get(&d, body[:0])
+				if body = b; !ok || m.Unreadable || len(b) != 100 {
+					bad.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	rate := float64(f.Devices()[0].DeviceReads-before) / time.Since(began).Seconds()
+	if bad.Load() > 0 {
+		return 0, fmt.Errorf("%d records could not be read", bad.Load())
+	}
+	return rate, ctx.Err()
+}
+
+func writes(ctx context.Context, o *options) error {
+	const size = 1 << 30
+	beside := filepath.Join(o.dir, fmt.Sprintf("benchengine-%d.fio", os.Getpid()))
+	defer os.Remove(beside)
+	if _, err := fio(ctx, beside, "write", "1m", 4, 0, size); err != nil { // laid out and written once, as a drive in use is
+		return err
+	}
+	for _, mark := range []int{20, 50} {
+		if err := overwrite(ctx, o, beside, size, mark); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overwrite compares the engine's writes at a low-water mark with fio's.
+func overwrite(ctx context.Context, o *options, beside string, size int64, mark int) error {
+	f, err := newFlash(o, size, mark)
+	if err != nil {
+		return err
+	}
+	defer f.remove()
+	body := make([]byte, 1000)
+	records := int(size / 2 / 1072) // 1072 bytes a record in a block: half of the device is live
+	if err := f.load(ctx, records, body); err != nil {
+		return err
+	}
+	f.run(ctx)
+	stamp := uint64(1)
+	for range 3 * records { // until blocks are emptied as evenly as they will be
+		stamp++
+		if err := f.put(ctx, rand.Uint64N(uint64(records)), stamp, body); err != nil {
+			return err
+		}
+	}
+	var all, user, amplified, theirs []float64
+	for range o.pairs {
+		before, began := f.Devices()[0], time.Now()
+		for time.Since(began) < 2*o.each { // longer than a flush of all that may wait
+			stamp++
+			if err := f.put(ctx, rand.Uint64N(uint64(records)), stamp, body); err != nil {
+				return err
+			}
+		}
+		after, took := f.Devices()[0], time.Since(began).Seconds()
+		f.stop()
+		b, err := fio(ctx, beside, "write", "1m", 4, o.each, size)
+		if err != nil {
+			return err
+		}
+		f.run(ctx)
+		theirs = append(theirs, b.Write.BW/1e6)
+		all = append(all, float64(after.Written-before.Written)/took/b.Write.BW)
+		user = append(user, float64(after.UserBytes-before.UserBytes)/took/b.Write.BW)
+		amplified = append(amplified, float64(after.Written-before.Written)/float64(after.UserBytes-before.UserBytes))
+	}
+	wants := map[int]float64{20: 0.56, 50: 0.35}
+	row(fmt.Sprintf("low-water mark %d %%: fio", mark), "MB/s", theirs, nil)
+	row(fmt.Sprintf("low-water mark %d %%: written against fio", mark), "x", all, atLeast(0.7))
+	row(fmt.Sprintf("low-water mark %d %%: user bytes against fio", mark), "x", user, atLeast(wants[mark]))
+	row(fmt.Sprintf("low-water mark %d %%: written per user byte", mark), "x", amplified, nil)
+	return nil
+}
+
+// fioJob is what is used of fio's JSON output (checked with 3.33).
+type fioJob struct {
+	Error int `json:"error"`
+	Read  struct {
+		IOPS float64 `json:"iops"`
+	} `json:"read"`
+	Write struct {
+		BW float64 `json:"bw_bytes"` // bytes a second
+	} `json:"write"`
+}
+
+// fio runs one job of fio past the page cache through its io_uring engine, for
+// length, or once through the file if that is zero.
+func fio(ctx context.Context, path, rw, block string, depth int, length time.Duration, size int64) (*fioJob, error) {
+	args := []string{"--name=pair", "--filename=" + path, "--ioengine=io_uring", "--direct=1", "--rw=" + rw, "--bs=" + block, "--thread", "--norandommap",
+		"--randrepeat=0", fmt.Sprintf("--iodepth=%d", depth), fmt.Sprintf("--size=%d", size), "--output-format=json"}
+	if length > 0 {
+		args = append(args, "--time_based", fmt.Sprintf("--runtime=%dms", length.Milliseconds()))
+	}
+	cmd := exec.CommandContext(ctx, "fio", args...)
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, errors.New("fio is not installed: apt-get install fio")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fio %s: %w", rw, err)
+	}
+	var out struct {
+		Jobs []fioJob `json:"jobs"`
+	}
+	if err := json.Unmarshal(text, &out); err != nil {
+		return nil, fmt.Errorf("output of fio: %w", err)
+	}
+	if len(out.Jobs) != 1 || out.Jobs[0].Error != 0 {
+		return nil, fmt.Errorf("fio %s failed", rw)
+	}
+	return &out.Jobs[0], nil
+}

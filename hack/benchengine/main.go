@@ -1,0 +1,138 @@
+// Command benchengine measures the storage engine alone, each figure beside
+// its target: operations per second and core, restart, flash against fio,
+// memory, garbage collection. hack/bench-fio.sh and hack/bench-engine.sh run
+// it; `make bench` has the same hot paths for benchstat.
+//
+// The invariant to know: a figure is a median over repetitions in one process
+// on this machine, with their number beside it; what is compared is
+// interleaved, so that a busy machine slows both sides.
+//
+// Start reading at parts.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// options are the flags.
+type options struct {
+	dir     string
+	pairs   int
+	each    time.Duration
+	records int
+	threads bool
+}
+
+// part is one group of figures.
+type part struct {
+	name, what string
+	run        func(context.Context, *options) error
+}
+
+func parts() []part {
+	return []part{
+		{"dram", "1 million records of 100 bytes in memory, digest given, one goroutine", dram},
+		{"restart", "2 million records of 100 bytes on a file, opened after a crash and after a proper end", restart},
+		{"reads", "random reads of 100-byte records on a file beside fio's of 4 KiB in the same file", reads},
+		{"writes", "uniform overwrites of 1000-byte records at 50 % live fill beside fio's sequential writes of 1 MiB", writes},
+		{"many", "50 million records of 64 bytes in one process: speed, memory, garbage collection (9 GB)", many},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "benchengine:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	var o options
+	f := pflag.NewFlagSet("benchengine", pflag.ContinueOnError)
+	f.StringVar(&o.dir, "dir", "", "where the files lie, 2.5 GB at most (default: the system's temporary directory)")
+	f.IntVar(&o.pairs, "pairs", 10, "interleaved pairs")
+	f.DurationVar(&o.each, "each", time.Second, "length of one side of a pair")
+	f.IntVar(&o.records, "records", 50_000_000, "records of the part many")
+	f.BoolVar(&o.threads, "threads", false, "reads and writes wait in threads instead of an io_uring")
+	f.Usage = func() {
+		fmt.Println("benchengine [flags] PART… measures the storage engine. Parts:")
+		for _, p := range parts() {
+			fmt.Printf("  %-8s %s\n", p.name, p.what)
+		}
+		fmt.Print(f.FlagUsages())
+	}
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := choose(f.Args())
+	if err != nil {
+		return err
+	}
+	for _, p := range chosen {
+		fmt.Printf("\n%s: %s\n", p.name, p.what)
+		began := time.Now()
+		if err := p.run(ctx, &o); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		fmt.Printf("  (took %v)\n", time.Since(began).Round(time.Second))
+	}
+	return nil
+}
+
+func choose(names []string) (out []part, err error) {
+	for _, name := range names {
+		i := slices.IndexFunc(parts(), func(p part) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no part %q: --help lists them", name)
+		}
+		out = append(out, parts()[i])
+	}
+	if len(out) == 0 {
+		return nil, errors.New("name a part; --help lists them")
+	}
+	return out, nil
+}
+
+// target is what a figure has to be: at least, or, if most, at most.
+type target struct {
+	value float64
+	most  bool
+}
+
+func atLeast(v float64) *target { return &target{value: v} }
+func atMost(v float64) *target  { return &target{value: v, most: true} }
+
+// row prints one figure, the median of its repetitions and their range.
+func row(name string, unit string, values []float64, t *target) {
+	slices.Sort(values)
+	n := len(values)
+	median := (values[(n-1)/2] + values[n/2]) / 2
+	text := fmt.Sprintf("  %-46s %10.4g %-10s n=%-3d %s", name, median, unit, n, fmt.Sprintf("[%.4g, %.4g]", values[0], values[n-1]))
+	switch {
+	case t == nil:
+		text += "  reported"
+	case t.most:
+		text += fmt.Sprintf("  <= %g %s", t.value, verdict(median <= t.value))
+	default:
+		text += fmt.Sprintf("  >= %g %s", t.value, verdict(median >= t.value))
+	}
+	fmt.Println(strings.TrimRight(text, " "))
+}
+
+func verdict(met bool) string {
+	if met {
+		return "met"
+	}
+	return "NOT MET"
+}
