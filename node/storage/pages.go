@@ -131,7 +131,9 @@ func (p *pagePool) populate() {
 		p.mu.Unlock()
 		ok = populate(at)
 		p.mu.Lock()
-		if info := p.infos[c]; ok && info.touched>>r&1 == 0 { // else it was taken meanwhile
+		switch info := p.infos[c]; {
+		case !ok || info.touched>>r&1 == 1: // it was taken meanwhile
+		case p.idle < maxIdle || !discard(at):
 			info.touched |= 1 << r
 			p.idle++
 		}
