@@ -52,3 +52,10 @@ func (d *osDevice) checkBlock() error {
 	}
 	return nil
 }
+
+func closed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
