@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -378,7 +379,14 @@ func (o *options) parseSets(sets []string) error {
 			return fmt.Errorf("--set %s: %w", s, err)
 		}
 	}
-	return nil
+	if len(o.nodeFlags) == 0 {
+		return nil
+	}
+	flags := maps.Clone(o.nodeFlags)
+	if o.storage.prefix != nil {
+		flags["device"] = *o.storage.prefix + "node1.device" // some keys need one
+	}
+	return local.CheckFlags(o.binary, flags)
 }
 
 func (o *options) set(key, value string, nodeKeys []string) error {

@@ -18,6 +18,7 @@ import (
 const usage = `headroom-node runs a node of a Headroom cluster, and asks running ones.
 
   headroom-node run [--config node.yaml] [flags]     one cluster node
+  headroom-node check [--config node.yaml] [flags]   would run accept this? starts nothing
   headroom-node status --addr HOST:PORT              the cluster as that node sees it
   headroom-node safe-to-stop --addr HOST:PORT        may it be stopped now? exit 0 or 3
   headroom-node quiesce|unquiesce --addr HOST:PORT   hand its partitions to other nodes; take them back
@@ -45,6 +46,8 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "run":
 		err = run(args[1:], stdout, stderr)
+	case "check":
+		err = check(args[1:], stdout)
 	case "status":
 		err = status(args[1:], stdout)
 	case "safe-to-stop":

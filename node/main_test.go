@@ -29,7 +29,7 @@ namespaces:
   - name: carts
     missing-copies: unavailable
 `)
-	cfg, _, err := configure([]string{"--config", path, "--rack", "8", "--insecure"})
+	cfg, _, err := configure("run", []string{"--config", path, "--rack", "8", "--insecure"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,10 +40,25 @@ namespaces:
 	if !reflect.DeepEqual(cfg.Namespaces[0], want) {
 		t.Errorf("namespace %+v, want %+v", cfg.Namespaces[0], want)
 	}
-	cfg, _, err = configure([]string{"--namespace", "users", "--replication-factor", "3", "--commit", "master", "--default-ttl", "1h", "--memory-limit", "2GiB", "--missing-copies", "fresh"})
+	cfg, _, err = configure("run", []string{"--namespace", "users", "--replication-factor", "3", "--commit", "master", "--default-ttl", "1h", "--memory-limit", "2GiB", "--missing-copies", "fresh"})
 	if err != nil || len(cfg.Namespaces) != 1 || !reflect.DeepEqual(cfg.Namespaces[0], want) {
 		t.Errorf("by flags: %+v, %v; want %+v", cfg.Namespaces, err, want)
 	}
+}
+
+func TestCheckSaysWhatRunWould(t *testing.T) {
+	f := func(code int, says string, args ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		if got := dispatch(append([]string{"check"}, args...), &out, &errs); got != code || !strings.Contains(out.String()+errs.String(), says) {
+			t.Errorf("check %q exits %d, want %d, and prints %q%q, want %q", args, got, code, out.String(), errs.String(), says)
+		}
+	}
+	f(0, "is right", "--replication-factor", "3")
+	f(2, "--replication-factor", "--replication-factor", "x")
+	f(2, "replication", "--replication-factor", "99")
+	f(2, "unknown flag", "--replicas", "3")
+	f(2, "no such file", "--config", "nowhere.yaml")
 }
 
 func TestConfigFaultsHaveTheirPlaceAndTheNearestKey(t *testing.T) {
@@ -58,7 +73,7 @@ func TestConfigFaultsHaveTheirPlaceAndTheNearestKey(t *testing.T) {
 		"listen: [a, b]\n":                             "want a single value",
 		"a: b: c\n":                                    ":1:",
 	} {
-		_, _, err := configure([]string{"--config", write(t, text)})
+		_, _, err := configure("run", []string{"--config", write(t, text)})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q in it", text, err, want)
 		}

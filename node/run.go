@@ -22,7 +22,7 @@ const defaultDataDir = "headroom-data"
 
 // run runs one node until SIGTERM or SIGINT, or until it cannot go on.
 func run(args []string, stdout, stderr io.Writer) error {
-	cfg, level, err := configure(args)
+	cfg, level, err := configure("run", args)
 	if err != nil {
 		return err
 	}
@@ -56,11 +56,24 @@ func run(args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
+// check reads a configuration as run does and starts nothing.
+func check(args []string, stdout io.Writer) error {
+	cfg, _, err := configure("check", args)
+	if err != nil {
+		return err
+	}
+	if err := server.Check(cfg); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	_, err = fmt.Fprintln(stdout, "the configuration is right")
+	return err
+}
+
 // configure reads the file, if any, and then the flags, which win.
-func configure(args []string) (server.Config, slog.Level, error) {
+func configure(command string, args []string) (server.Config, slog.Level, error) {
 	var cfg server.Config
 	level := slog.LevelInfo
-	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	fs := pflag.NewFlagSet(command, pflag.ContinueOnError)
 	config := fs.String("config", "", "YAML file with the same keys as these flags, and namespaces: as a list")
 	logLevel := fs.String("log-level", "info", "debug, info, warn or error")
 	for _, s := range settings {

@@ -31,7 +31,7 @@ func runDrift(ctx context.Context, o *options, out io.Writer) error {
 	if o.interval < time.Second || o.interval > time.Hour {
 		return usagef("--interval %v: want 1s to 1h", o.interval)
 	}
-	p, err := plan.Read(o.args[0])
+	p, err := readPlan(o.args[0])
 	if err != nil {
 		return err
 	}

@@ -13,11 +13,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"headroom/planner/model"
+	"headroom/planner/plan"
 )
 
 // Exit codes of all Headroom programs.
@@ -41,6 +45,33 @@ var errMissed = errors.New("nothing meets the requirements")
 var errRefuted = errors.New("the plan is refuted")
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// given makes the errors of a computation wrong usage: it reads nothing but what
+// the command line names, so that what is wrong with it was given.
+func given(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return usageError{err}
+}
+
+// readPlan reads a plan file that the command line names.
+func readPlan(path string) (*plan.Plan, error) {
+	p, err := plan.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usagef("there is no plan file %s: headroom-planner plan REQUIREMENTS -o %s writes one", path, path)
+	}
+	return p, err
+}
+
+// readModel reads a model file that the command line names.
+func readModel(path string) (*model.Model, error) {
+	m, err := model.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usagef("there is no model file %s: headroom-planner fit RUN… -o %s writes one", path, path)
+	}
+	return m, err
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"headroom/planner/catalog"
-	"headroom/planner/model"
 	"headroom/planner/plan"
 )
 
@@ -41,7 +41,7 @@ type options struct {
 
 // parseOptions reads the flags of a verb.
 func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
-	o := &options{}
+	o, nodes := &options{}, ""
 	f := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.BoolVar(&o.json, "json", false, "print JSON for machines")
@@ -72,7 +72,7 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 		f.StringSliceVar(&o.metrics, "metrics", nil, "`URL` of a node's metrics, such as http://127.0.0.1:9310/metrics; every node's, repeated or with commas")
 		f.DurationVar(&o.interval, "interval", 10*time.Second, "time between the two readings that rates are computed from")
 	case "reverse", "fleet":
-		f.IntSliceVar(&o.nodes, "nodes", nil, "number of nodes; for fleet several, with commas")
+		f.StringVar(&nodes, "nodes", "", "number of nodes; for fleet several, with commas")
 		f.StringVar(&o.kind, "type", "", "machine `TYPE` of the catalog")
 		f.IntVar(&o.racks, "racks", 0, "racks; default the first that the requirements name")
 		f.IntVar(&o.copies, "rf", 0, "copies; default the first that the requirements name which survives its failures")
@@ -81,10 +81,28 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 		fmt.Fprintf(stdout, "usage: headroom-planner %s %s\n%s.\n\n%s", v.name, v.args, v.help, f.FlagUsages())
 		return nil, err
 	} else if err != nil {
-		return nil, usagef("%s: %w", v.name, err)
+		return nil, usagef("%s: %w; 'headroom-planner %s --help' lists the flags", v.name, err, v.name)
+	}
+	if err := o.parseNodes(nodes); err != nil {
+		return nil, err
 	}
 	o.args = f.Args()
 	return o, nil
+}
+
+// parseNodes reads numbers of nodes, separated by commas.
+func (o *options) parseNodes(text string) error {
+	if text == "" {
+		return nil
+	}
+	for s := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n < 1 {
+			return usagef("--nodes %s: %q is no number of nodes; want one such as 5, for fleet several such as 5,10,20", text, s)
+		}
+		o.nodes = append(o.nodes, n)
+	}
+	return nil
 }
 
 // requirements loads the one argument, applies --catalog and, if told, --set.
@@ -126,7 +144,7 @@ func (o *options) apply(r *plan.Requirements) error {
 func (o *options) input(r *plan.Requirements) (plan.Input, error) {
 	in := plan.Input{Requirements: r, Shapes: plan.NewShapes()}
 	if o.model != "" {
-		m, err := model.Load(o.model)
+		m, err := readModel(o.model)
 		if err != nil {
 			return in, err
 		}

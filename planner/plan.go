@@ -21,7 +21,7 @@ func runPlan(ctx context.Context, o *options, out io.Writer) error {
 	}
 	p, err := plan.Make(ctx, in)
 	if err != nil {
-		return err
+		return given(ctx, err)
 	}
 	if o.output != "" {
 		if err := p.Write(o.output); err != nil {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"headroom/planner/model"
 	"headroom/planner/plan"
 	"headroom/planner/verify"
 	"headroom/workloads/units"
@@ -27,7 +26,7 @@ func runVerify(ctx context.Context, o *options, out io.Writer) error {
 	if len(o.args) != 1 {
 		return usagef("give one plan file (headroom-planner plan … -o plan.json), not %d", len(o.args))
 	}
-	p, err := plan.Read(o.args[0])
+	p, err := readPlan(o.args[0])
 	if err != nil {
 		return err
 	}
@@ -64,6 +63,11 @@ func (o *options) verification(p *plan.Plan) (verify.Config, error) {
 	if cfg.Dir == "" {
 		cfg.Dir = filepath.Join("runs", "verify-"+strings.TrimSuffix(filepath.Base(o.args[0]), ".json"))
 	}
+	if o.model != "" { // it is written at the end: not found out only then
+		if _, err := readModel(o.model); err != nil {
+			return cfg, err
+		}
+	}
 	if o.phase < 3*time.Second || o.phase > time.Hour {
 		return cfg, usagef("--phase %v: want 3s to 1h", o.phase)
 	}
@@ -93,7 +97,7 @@ func (o *options) keep(p *plan.Plan, card *plan.Verification, dir string) error 
 	if o.model == "" {
 		return nil
 	}
-	m, err := model.Load(o.model)
+	m, err := readModel(o.model)
 	if err != nil {
 		return err
 	}

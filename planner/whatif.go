@@ -31,12 +31,12 @@ func runWhatIf(ctx context.Context, o *options, out io.Writer) error {
 	}
 	a, err := plan.Make(ctx, in)
 	if err != nil {
-		return err
+		return given(ctx, err)
 	}
 	in.Requirements = after
 	b, err := plan.Make(ctx, in)
 	if err != nil {
-		return err
+		return given(ctx, err)
 	}
 	if err := printDifferences(o, out, a, b); err != nil {
 		return err
@@ -52,11 +52,11 @@ func runDiff(_ context.Context, o *options, out io.Writer) error {
 	if len(o.args) != 2 {
 		return usagef("diff wants two plan files, not %d", len(o.args))
 	}
-	a, err := plan.Read(o.args[0])
+	a, err := readPlan(o.args[0])
 	if err != nil {
 		return err
 	}
-	b, err := plan.Read(o.args[1])
+	b, err := readPlan(o.args[1])
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (o *options) capacities(ctx context.Context, out io.Writer, sizes []int) er
 	}
 	list, err := plan.Reverse(ctx, in, o.kind, o.copies, o.racks, sizes)
 	if err != nil {
-		return err
+		return given(ctx, err)
 	}
 	if o.json {
 		return printJSON(out, struct {

@@ -137,6 +137,21 @@ var managed = []string{"node-id", "cluster-name", "listen", "seed", "http", "dat
 
 var flagName = regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z0-9-]+)`)
 
+// CheckFlags asks the node binary whether it would run with these flags, which
+// are those of Config.Flags. A binary that cannot tell is taken to agree.
+func CheckFlags(binary string, flags map[string]string) error {
+	args := []string{"check"}
+	for _, key := range sortedKeys(flags) {
+		args = append(args, "--"+key+"="+flags[key])
+	}
+	out, err := exec.Command(binary, args...).CombinedOutput()
+	text := strings.TrimPrefix(strings.TrimSpace(string(out)), "headroom-node: ")
+	if err == nil || strings.HasPrefix(text, "unknown command") {
+		return nil
+	}
+	return fmt.Errorf("the nodes refuse this: %s", text)
+}
+
 // NodeKeys lists the flags that the node binary has and that may be given in
 // Config.Flags.
 func NodeKeys(binary string) ([]string, error) {

@@ -94,13 +94,23 @@ type Node struct {
 // was touched.
 var ErrConfig = errors.New("configuration")
 
+// Check reports what Start would say of cfg before it touches anything; the
+// error wraps ErrConfig.
+func Check(cfg Config) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
+}
+
 // Start starts a node and returns when it listens; it joins the cluster by
 // itself. ctx ends only the start. Close or Leave the node when done.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
-	cfg = cfg.withDefaults()
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	if err := Check(cfg); err != nil {
+		return nil, err
 	}
+	cfg = cfg.withDefaults()
 	n := &Node{cfg: cfg, pid: os.Getpid(), start: time.Now(), failed: make(chan error, 1)}
 	n.wall.StartMS = n.start.UnixMilli()
 	n.clients = clients{conns: map[*transport.Conn]bool{}, soon: make(chan struct{}, 1), now: make(chan struct{}, 1)}
