@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -32,7 +34,9 @@ func convertMain(_ context.Context, args []string, stdout, stderr io.Writer) err
 	}
 	from := f.Arg(0)
 	text, err := os.ReadFile(from)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return usagef("there is no file %s: give a .properties of YCSB or a .yaml of asbench's stages", from)
+	} else if err != nil {
 		return usageError{err}
 	}
 	w, notes, err := convert.File(from, text)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -212,7 +213,9 @@ func sizeFlag(name, text string, to *int) error {
 // readImport reads another tool's output.
 func readImport(path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usagef("there is no file %s: give what fio (--output-format=json+) or ACT printed", path)
+	} else if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > importMax {

@@ -72,6 +72,9 @@ func parseMatrix(args []string, stdout io.Writer) (*matrix, error) {
 	if dash := f.ArgsLenAtDash(); dash > 0 || dash < 0 && f.NArg() > 0 {
 		return nil, usagef("matrix takes no argument %q: flags of the cells come after --", f.Arg(0))
 	}
+	if !slices.ContainsFunc([]string{"workload", "device", "nodes", "rf", "value-size"}, f.Changed) {
+		return nil, usagef("matrix wants at least one of --workload, --device, --nodes, --rf and --value-size; the others have defaults ('headroom-loadgen matrix --help')")
+	}
 	if m.isKnee {
 		m.command = kneeMain
 		for _, s := range *slo {

@@ -119,7 +119,8 @@ func TestAMatrixWantsASensibleCommandLine(t *testing.T) {
 	f("no argument", "ycsb-a")
 	f("whole numbers", "--nodes", "0")
 	f("whole numbers", "--rf", "two")
-	f("p99=2ms", "--slo", "p98=1ms")
+	f("p99=2ms", "--nodes", "1", "--slo", "p98=1ms")
+	f("at least one of", "--", "--duration", "1s")
 	f("no value", "--workload", "")
 	f("more than", "--value-size", strings.TrimSuffix(strings.Repeat("1B,", 9999), ","))
 }

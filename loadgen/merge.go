@@ -80,7 +80,9 @@ func mergeCommandLine(o *mergeOptions, stdout io.Writer) error {
 	}
 	for _, dir := range o.dirs {
 		r, err := result.Open(dir)
-		if err != nil {
+		if errors.Is(err, result.ErrNoRun) {
+			return usagef("%s is no run folder; headroom-loadgen run … --shard I/N --out %s makes one", dir, dir)
+		} else if err != nil {
 			return err
 		}
 		m.runs = append(m.runs, r)

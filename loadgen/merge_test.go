@@ -155,7 +155,7 @@ func TestOnlyShardsOfOneLoadMerge(t *testing.T) {
 	f(exitMissed, "1 of 8 shards are missing", append([]string{"--allow-partial"}, dirs[1:]...)...)
 	f(exitFailed, "both shard 0", dirs[0], dirs[0])
 	f(exitUsage, "is one of the shards", out)
-	f(exitFailed, "no run folder", t.TempDir())
+	f(exitUsage, "no run folder", t.TempDir())
 	plain := filepath.Join(root, "plain")
 	if err := fakeRun(plain, 1); err != nil {
 		t.Fatal(err)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"runtime"
@@ -69,6 +71,7 @@ type raw struct {
 	rate, arrivals, duration, warmup, deadline, readBack, device string
 	trace, think, precise, shard, startAt, waterfall             string
 	sets, faults, slo                                            []string
+	closed                                                       bool // was given
 }
 
 // addRun adds the flags that only `run` has: what is offered when.
@@ -133,6 +136,7 @@ func (c *loadCommand) parse(args []string, stdout io.Writer) (*options, error) {
 		}
 		return nil, usageError{fmt.Errorf("%w; 'headroom-loadgen %s --help' lists the flags", err, c.name)}
 	}
+	r.closed = f.Changed("closed")
 	if f.NArg() != 1 {
 		return nil, usagef("%s wants one workload, got %d: a file or one of %s", c.name, f.NArg(), strings.Join(workloads.Names(), ", "))
 	}
@@ -201,7 +205,7 @@ func (o *options) parseLoad(r *raw) (err error) {
 		return fmt.Errorf("--rate and --trace are open loops and --closed a closed one: give one of them")
 	}
 	switch {
-	case o.closed < 0 || o.closed > drive.MaxClosed:
+	case o.closed < 0 || o.closed > drive.MaxClosed || o.closed == 0 && r.closed:
 		return fmt.Errorf("--closed %d: want 1 to %d", o.closed, drive.MaxClosed)
 	case o.closed > 0:
 	case r.trace != "":
@@ -236,7 +240,9 @@ func (o *options) parseLoad(r *raw) (err error) {
 
 func readTrace(path string) ([]time.Duration, error) {
 	f, err := os.Open(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--trace: there is no file %s: give one with an intended start in seconds on each line", path)
+	} else if err != nil {
 		return nil, fmt.Errorf("--trace: %w", err)
 	}
 	defer f.Close()

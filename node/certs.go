@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -21,6 +22,19 @@ const certsUsage = `headroom-node certs makes what a cluster's machines need to 
       credentials of a client or of a person who runs load tests
 `
 
+// certsFlags are the flags of each kind of credentials.
+var certsFlags = map[string][]string{"init": {"ca"}, "node": {"ca", "out", "node-id", "hosts"}, "client": {"ca", "out", "name"}}
+
+// takes refuses a flag that the command would pass over.
+func takes(fs *pflag.FlagSet, command string) (err error) {
+	fs.Visit(func(f *pflag.Flag) {
+		if known, ok := certsFlags[command]; ok && !slices.Contains(known, f.Name) {
+			err = fmt.Errorf("%w: certs %s has no flag --%s; see headroom-node certs --help", errUsage, command, f.Name)
+		}
+	})
+	return err
+}
+
 // certificates makes a CA, or credentials signed by it.
 func certificates(args []string, stdout io.Writer) error {
 	if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
@@ -34,6 +48,9 @@ func certificates(args []string, stdout io.Writer) error {
 	name := fs.String("name", "", "`NAME` of the client")
 	hosts := fs.String("hosts", "", "names and addresses for the certificate, separated by commas; for foreign tools only")
 	if err := parse(fs, args[1:]); err != nil {
+		return err
+	}
+	if err := takes(fs, args[0]); err != nil {
 		return err
 	}
 	switch args[0] {

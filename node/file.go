@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -22,6 +23,9 @@ const maxFile = 1 << 20
 // or repeated key is an error with file, line, column and the nearest key.
 func readFile(path string, c *server.Config) error {
 	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no file %s: --config names a YAML file with the same keys as the flags", path)
+	}
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestCheckSaysWhatRunWould(t *testing.T) {
 	f(2, "--replication-factor", "--replication-factor", "x")
 	f(2, "replication", "--replication-factor", "99")
 	f(2, "unknown flag", "--replicas", "3")
-	f(2, "no such file", "--config", "nowhere.yaml")
+	f(2, "there is no file nowhere.yaml", "--config", "nowhere.yaml")
 }
 
 func TestConfigFaultsHaveTheirPlaceAndTheNearestKey(t *testing.T) {
@@ -107,9 +107,10 @@ func TestExitCodes(t *testing.T) {
 		{"run stray", 2, "is not a flag"},
 		{"run --commit some", 2, "want all or master"},
 		{"run --missing-copies some", 2, "want unavailable or fresh"},
-		{"run --config /nonexistent.yaml", 2, "no such file"},
+		{"run --config /nonexistent.yaml", 2, "there is no file"},
 		{"certs fly", 2, "want init, node or client"},
 		{"certs node --node-id x", 2, "needs --node-id and --out"},
+		{"certs init --out somewhere", 2, "no flag --out"},
 		{"status --credentials /nonexistent", 1, "certs"},
 		{"status --addr nonsense", 2, "is not HOST:PORT"},
 		{"run --listen 127.0.0.1:99999", 2, "is not HOST:PORT"},

@@ -27,6 +27,9 @@ func runFit(_ context.Context, o *options, out io.Writer) error {
 		}
 	}
 	m, r, err := fit.Make(fit.Config{Runs: o.args, Devices: o.devices, Type: o.kind, Name: o.name, Now: time.Now()})
+	if errors.Is(err, fs.ErrNotExist) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

@@ -33,13 +33,16 @@ type Interval struct {
 	Hist     *hdr.Histogram
 }
 
+// ErrNoRun is wrapped, behind the path, by Open's error for what is no run folder.
+var ErrNoRun = errors.New("is no run folder: it has no " + runFile)
+
 // Open reads a run folder. It needs run.json and series.csv; the other files
 // may be missing, as in a run that was cut short.
 func Open(dir string) (*Run, error) {
 	r := &Run{Dir: dir, Nodes: map[string][]NodeSample{}}
 	if err := readJSON(filepath.Join(dir, runFile), &r.Summary); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s is no run folder: it has no %s", dir, runFile)
+			return nil, fmt.Errorf("%s %w", dir, ErrNoRun)
 		}
 		return nil, err
 	}
