@@ -32,8 +32,13 @@ func (c *Core) queueWanted(j *job, mine, theirs []wire.DigestVersion) {
 			}
 		case t.Version.Later(v):
 			j.leg.queue = append(j.leg.queue, t.Digest) // counted when it is here
-		case v.Newer(t.Version) || c.lift(&t.Digest, v, t.Version.Regime):
+		case v.Newer(t.Version):
 			c.discard(j, &t.Digest, t.Version)
+		case c.store.Waits():
+			j.leg.lifts = append(j.leg.lifts, lift{t.Digest, v, t.Version})
+		default:
+			m, body, ok := c.store.Get(&t.Digest, nil)
+			c.lift(j, lift{t.Digest, v, t.Version}, wire.MigrateRecord{Meta: m, Body: body}, ok)
 		}
 	}
 }
@@ -46,17 +51,23 @@ func (l *leg) conflicts(a, b record.Version) bool {
 	return !same && uint64(first) > l.parted && uint64(last) < l.began
 }
 
-// lift gives our version of a record the regime of one that was written before
-// it, so that it wins against that one everywhere. It reports false if the
-// record has changed since.
-func (c *Core) lift(d *record.Digest, v record.Version, regime uint32) bool {
-	m, body, ok := c.store.Get(d, nil)
-	if !ok || m.Version != v {
-		return false
+// lift is a conflict that our version of a record wins only when it is given
+// the regime of the other one, which was written before it.
+type lift struct {
+	digest       record.Digest
+	ours, theirs record.Version
+}
+
+// lift gives our version the regime, so that it wins everywhere, and counts
+// the other as discarded; not if the record has changed since.
+func (c *Core) lift(j *job, l lift, r wire.MigrateRecord, found bool) {
+	if !found || r.Meta.Unreadable || r.Meta.Version != l.ours {
+		return
 	}
-	m.Version.Regime = regime
-	_, _, _, err := c.store.PutNewer(d, m, body)
-	return err == nil
+	r.Meta.Version.Regime = l.theirs.Regime
+	if _, _, _, err := c.store.PutNewer(&l.digest, r.Meta, r.Body); err == nil {
+		c.discard(j, &l.digest, l.theirs)
+	}
 }
 
 // merger is one duplicate of one partition.
@@ -199,7 +210,7 @@ func (c *Core) fetched(j *job, m *wire.Migrate) bool {
 		if r.Digest.Partition() != int(j.pid) {
 			return false
 		}
-		old, _, existed := c.store.Get(&r.Digest, nil)
+		old, existed := c.store.Meta(&r.Digest)
 		conflict := existed && j.leg.conflicts(old.Version, r.Meta.Version)
 		if conflict && old.Version.Newer(r.Meta.Version) && r.Meta.Version.Later(old.Version) {
 			r.Meta.Version.Regime = old.Version.Regime // as in lift

@@ -24,7 +24,7 @@ func TestAViewThatItsMasterNeverCommittedEstablishesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	c := New(Config{Self: 2, Store: engineStore{store, func() bool { return false }}, Rand: rand.New(rand.NewPCG(1, 2))})
+	c := New(Config{Self: 2, Store: engineStore{store, func() bool { return false }, new(bool)}, Rand: rand.New(rand.NewPCG(1, 2))})
 	v := &cluster.View{Key: key(2), Members: members}
 	plan := partition.NewPlan(v, partition.NewTable(v, 2), reports)
 	c.Freeze()

@@ -9,6 +9,9 @@ import (
 // sendScan sends the next slice of the whole partition.
 func (c *Core) sendScan(j *job) int {
 	l := &j.leg
+	if c.store.Waits() {
+		return c.listScan(l, int(j.pid))
+	}
 	b := batch{}
 	next, done := c.store.Scan(int(j.pid), l.cursor, c.scanMost(j), b.add)
 	l.cursor, l.scan = next, !done
@@ -21,10 +24,10 @@ func (c *Core) sendScan(j *job) int {
 func (c *Core) scanMost(j *job) int {
 	size := c.store.Partition(int(j.pid))
 	if size.Bytes <= 0 {
-		return c.cfg.Slice
+		return sliceRecords
 	}
 	mean := size.Bytes/int64(max(size.Records, 1)) + recordOverhead
-	return int(min(max(wire.MaxRecordBytes/mean, 1), int64(c.cfg.Slice)))
+	return int(min(max(wire.MaxRecordBytes/mean, 1), int64(sliceRecords)))
 }
 
 // batch collects records; their bodies share growing arrays that are never
@@ -53,12 +56,12 @@ func (b *batch) note(d *record.Digest, m *record.Meta, at int) {
 // many digests that took. Records that are gone are left out.
 func (c *Core) read(b *batch, digests []record.Digest) int {
 	for i := range digests {
-		if i == c.cfg.Slice || b.bytes >= wire.MaxRecordBytes {
+		if i == sliceRecords || b.bytes >= wire.MaxRecordBytes {
 			return i
 		}
 		at := len(b.bodies)
 		meta, bodies, ok := c.store.Get(&digests[i], b.bodies)
-		if !ok {
+		if !ok || meta.Unreadable {
 			continue
 		}
 		if len(b.records) > 0 && b.bytes+recordOverhead+len(bodies)-at > wire.MaxRecordBytes {
@@ -72,6 +75,9 @@ func (c *Core) read(b *batch, digests []record.Digest) int {
 
 // sendQueue sends the next records that the receiver lacks.
 func (c *Core) sendQueue(j *job) int {
+	if c.store.Waits() {
+		return c.readQueue(j)
+	}
 	var b batch
 	n := c.read(&b, j.leg.queue)
 	j.leg.queue = j.leg.queue[n:]
@@ -127,7 +133,7 @@ func (c *Core) applied(j *job, from uint16, seq uint32) {
 	}
 	l.unacked = l.unacked[n:]
 	c.busy = true
-	if len(l.unacked) > 0 || j.asking != nil {
+	if len(l.unacked) > 0 || j.asking != nil || l.blocked {
 		c.arm(j)
 	} else {
 		j.timer = cluster.Never

@@ -58,6 +58,10 @@ func (c *Core) tell(to uint16, m *wire.Migrate) {
 	case wire.StepListAsk:
 		c.list(to, m)
 	case wire.StepFetch:
+		if c.store.Waits() {
+			c.readAnswer(to, m)
+			return
+		}
 		var b batch
 		n := c.read(&b, m.Digests)
 		c.send(to, m.Partition, &wire.Migrate{Step: wire.StepRecords, Seq: m.Seq, Records: b.records, More: n < len(m.Digests)})

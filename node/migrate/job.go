@@ -296,6 +296,13 @@ func (c *Core) repeats() {
 
 func (c *Core) repeat(j *job) {
 	c.progress.Repeats++
+	if j.leg.blocked {
+		j.leg.blocked, c.busy = false, true
+		if j.asking == nil && len(j.leg.unacked) == 0 {
+			j.timer = cluster.Never
+			return
+		}
+	}
 	for i := range j.leg.unacked {
 		u := &j.leg.unacked[i]
 		c.limit.take(u.bytes, len(u.m.Records))

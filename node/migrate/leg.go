@@ -16,6 +16,10 @@ type leg struct {
 	queue []record.Digest // filling: to send; absorbing: to fetch
 
 	parted, began uint64 // absorbing: regimes between them conflict, see ConflictWindow
+	lifts         []lift // absorbing: our records to be lifted once they are read
+
+	read    uint64 // the Read under way; zero: none
+	blocked bool   // a device did not answer well: read again when the job's timer says so
 
 	// Filling only.
 	scan    bool   // the receiver is empty: send everything
@@ -74,7 +78,13 @@ func (c *Core) workOne() int {
 		if j.asking != nil || j.stage != absorbing && j.stage != filling {
 			continue
 		}
+		if j.leg.read != 0 || j.leg.blocked {
+			continue
+		}
 		if moves := j.leg.scan || len(j.leg.queue) > 0; moves && !c.mayMove(j) {
+			continue
+		}
+		if c.wantsRead(j) && c.legReads >= c.cfg.Reads {
 			continue
 		}
 		return max(c.advance(j), 1)
@@ -92,12 +102,14 @@ func (c *Core) advance(j *job) int {
 	l := &j.leg
 	to := []uint16{l.to}
 	switch {
-	case j.stage == filling && l.scan:
-		return c.sendScan(j)
 	case j.stage == filling && len(l.queue) > 0:
 		return c.sendQueue(j)
+	case j.stage == filling && l.scan:
+		return c.sendScan(j)
 	case len(l.queue) > 0:
-		c.ask(j, to, &wire.Migrate{Step: wire.StepFetch, Digests: l.queue[:min(len(l.queue), c.cfg.Slice)]})
+		c.ask(j, to, &wire.Migrate{Step: wire.StepFetch, Digests: l.queue[:min(len(l.queue), sliceRecords)]})
+	case len(l.lifts) > 0:
+		return c.readLifts(j)
 	case l.mask != 0:
 		c.ask(j, to, &wire.Migrate{Step: wire.StepListAsk, Buckets: l.mask})
 	case j.stage == filling:

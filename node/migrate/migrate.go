@@ -18,7 +18,7 @@
 // final master of the current View, who has heard from everybody else first.
 //
 // Start reading at Core, then job.go (the hub's stages), holder.go (the other
-// side), fill.go and absorb.go (what a stage does).
+// side), fill.go and absorb.go (what a stage does), read.go (records on devices).
 package migrate
 
 import (
@@ -46,6 +46,8 @@ const (
 	defaultWindow = 1 << 20                // default of Config.Window
 	repeatFirst   = 200 * time.Millisecond // first repeat of a question: well above a loaded round trip
 	repeatMost    = 2 * time.Second        // repeats double up to this
+	defaultReads  = 4                      // default of Config.Reads
+	maxAnswers    = 64                     // fetches of duplicates that wait for a device; beyond, they are asked again
 	maxHeld       = 1024                   // messages kept for a View that is not committed yet
 	maxHeldBytes  = 4 << 20                // and their bytes
 	maxCounted    = 1 << 12                // remembered conflicts of one partition (48 bytes each); beyond, repeats may count twice
@@ -62,7 +64,7 @@ type Config struct {
 	Rate      Rate       // of records sent as hub and fetched from duplicates; zero: unlimited
 	MaxActive int        // partitions migrated at once as hub; zero means 32 (at most 8 per peer start)
 	Window    int        // bytes of records sent to one peer and not acknowledged; zero means 1 MiB
-	Slice     int        // records read by one call; zero means 64. A store that waits for a device wants few: its owner waits too
+	Reads     int        // Reads of devices under way at once for what this node sends; zero means 4
 	Store     Store      // called from the Core's owner only; may be shared with other users
 	Rand      *rand.Rand // spreads repeats
 	// Lost reports whether a version that lost a conflict is to be counted: false
@@ -74,8 +76,8 @@ func (c Config) withDefaults() Config {
 	if c.MaxActive <= 0 {
 		c.MaxActive = maxActive
 	}
-	if c.Slice <= 0 {
-		c.Slice = sliceRecords
+	if c.Reads <= 0 {
+		c.Reads = defaultReads
 	}
 	if c.Window <= 0 {
 		c.Window = defaultWindow
@@ -94,6 +96,7 @@ type Effects struct {
 	Dropped  []uint16 // partitions whose copy was removed from the Store
 	Drain    []uint16 // txn parks new requests of these and calls Drained when no write is in flight
 	Sends    []Send   // in order per receiver; each may be lost
+	Reads    []*Read  // of devices: Read.Load outside the owner's lock, then Core.Loaded, in any order
 }
 
 // Mastership says that Node is the working master of Partition from now on. It
@@ -148,6 +151,10 @@ type Core struct {
 	mergers  map[merger]uint64            // counter of the View in which the merge of a duplicate began
 	progress Progress
 	mine     []wire.DigestVersion // reused by comparisons
+
+	reads    map[uint64]*errand // under way, by id
+	nextRead uint64
+	legReads int // of reads, those of legs
 }
 
 // peer is what we have under way with one member.
@@ -160,7 +167,7 @@ type peer struct {
 // New returns a Core without copies: a node that has never held data.
 func New(cfg Config) *Core {
 	c := &Core{cfg: cfg.withDefaults(), store: cfg.Store, self: partition.Nobody, wake: cluster.Never,
-		counted: map[uint16]map[loss]struct{}{}, lineages: map[lineage]uint64{}}
+		counted: map[uint16]map[loss]struct{}{}, lineages: map[lineage]uint64{}, reads: map[uint64]*errand{}}
 	c.limit.set(cfg.Rate)
 	return c
 }
@@ -246,6 +253,7 @@ func (c *Core) abandon() {
 	c.peers = make([]peer, len(c.view.Members))
 	c.confirmed = make([]bool, len(c.view.Members))
 	c.active, c.ending, c.wake, c.left = nil, nil, cluster.Never, 0
+	c.forgetReads()
 	c.progress.Partitions, c.progress.Unavailable = 0, 0
 	for pid := range c.plan.Parts {
 		if len(c.plan.Parts[pid].Duplicates) == 0 {
@@ -381,7 +389,7 @@ func (c *Core) Tick(now cluster.Instant) {
 	if c.frozen || c.view == nil || c.self == partition.Nobody {
 		return
 	}
-	budget := c.cfg.Slice
+	budget := sliceRecords
 	for c.replay && budget > 0 {
 		budget -= c.replayOne()
 	}

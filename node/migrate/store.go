@@ -9,8 +9,15 @@ import (
 // copied by it, bodies it gives out are valid until the callback returns or
 // the buffer is reused.
 type Store interface {
+	// Waits reports whether Get may wait for a device. Then the Core calls
+	// neither Get nor Scan: it asks its caller for a Read.
+	Waits() bool
 	// Get appends the body to dst.
 	Get(d *record.Digest, dst []byte) (record.Meta, []byte, bool)
+	// Meta is Get without the body; it never waits.
+	Meta(d *record.Digest) (record.Meta, bool)
+	// Each is Scan without bodies; it never waits.
+	Each(p int, cursor uint64, max int, fn func(d *record.Digest, m *record.Meta)) (next uint64, done bool)
 	// PutNewer stores the record unless a version as new is there; old is what
 	// was there before.
 	PutNewer(d *record.Digest, m record.Meta, body []byte) (applied bool, old record.Meta, existed bool, err error)

@@ -20,6 +20,7 @@ import (
 type engineStore struct {
 	*storage.Engine
 	fail func() bool // PutNewer finds no room
+	slow *bool       // records have to be read
 }
 
 func (s engineStore) PutNewer(d *record.Digest, m record.Meta, body []byte) (bool, record.Meta, bool, error) {
@@ -27,6 +28,13 @@ func (s engineStore) PutNewer(d *record.Digest, m record.Meta, body []byte) (boo
 		return false, record.Meta{}, false, storage.ErrStopWrites
 	}
 	return s.Engine.PutNewer(d, m, body)
+}
+
+func (s engineStore) Waits() bool { return *s.slow }
+
+func (s engineStore) Each(p int, cursor uint64, max int, fn func(*record.Digest, *record.Meta)) (uint64, bool) {
+	next, done := s.Engine.Each(p, storage.Cursor(cursor), max, fn)
+	return uint64(next), done
 }
 
 func (s engineStore) Scan(p int, cursor uint64, max int, fn func(*record.Digest, *record.Meta, []byte)) (uint64, bool) {
@@ -59,6 +67,10 @@ type world struct {
 	epoch     map[pair]int             // counts breaks
 	breaks    float64                  // probability that a message breaks its connection
 	full      float64                  // probability that a Store refuses a record of a migration
+	slow      bool                     // records have to be read from a device
+	unread    float64                  // probability that the device does not answer well
+	refused   float64                  // probability that a Read is not taken
+	loads     int                      // Reads done
 	delay     time.Duration
 	counter   uint64
 	stamp     hlc.Stamp
@@ -118,6 +130,14 @@ func newWorld(t *testing.T, seed uint64, nodes int) *world {
 	return w
 }
 
+// onDevices lets records lie on devices in every second seed: some cannot be
+// read at once, and some reads are refused.
+func (w *world) onDevices(seed uint64) {
+	if w.slow = seed%2 == 1; w.slow {
+		w.unread, w.refused = 0.01, 0.02
+	}
+}
+
 // erase gives n an empty store and a new Core.
 func (w *world) erase(n *node) {
 	if n.engine != nil {
@@ -128,7 +148,7 @@ func (w *world) erase(n *node) {
 		w.t.Fatal(err)
 	}
 	n.history, n.pending, n.shrunk = nil, false, map[uint16]cluster.ViewKey{}
-	n.core = New(Config{Self: n.id, Store: engineStore{n.engine, func() bool { return w.rng.Float64() < w.full }}, Rand: rand.New(rand.NewPCG(uint64(n.id), 2))})
+	n.core = New(Config{Self: n.id, Store: engineStore{n.engine, func() bool { return w.rng.Float64() < w.full }, &w.slow}, Rand: rand.New(rand.NewPCG(uint64(n.id), 2))})
 }
 
 func (w *world) at(d time.Duration, do func()) {
@@ -184,6 +204,9 @@ func (w *world) take(n *node) {
 	for _, s := range e.Sends {
 		w.send(n, s)
 	}
+	for _, r := range e.Reads {
+		w.read(n, r)
+	}
 	for _, pid := range e.Drain {
 		key, core := n.core.view.Key, n.core
 		w.at(time.Duration(w.rng.Int64N(int64(3*time.Millisecond))), func() {
@@ -193,6 +216,41 @@ func (w *world) take(n *node) {
 			}
 		})
 	}
+}
+
+// read does a Read at one moment and hands over what it found at a later one,
+// in any order.
+func (w *world) read(n *node, r *Read) {
+	core, engine := n.core, n.engine
+	if w.rng.Float64() < w.refused {
+		w.at(0, func() {
+			core.Loaded(w.now, r.ID, Loaded{})
+			w.take(n)
+		})
+		return
+	}
+	most := 1 + w.rng.IntN(len(r.Digests))
+	w.at(time.Duration(w.rng.Int64N(int64(3*time.Millisecond))), func() {
+		if n.core != core {
+			return
+		}
+		tried := 0
+		got := r.Load(func(d *record.Digest, dst []byte) (record.Meta, []byte, bool) {
+			tried++
+			m, body, ok := engine.Get(d, dst)
+			if m.Unreadable = ok && w.rng.Float64() < w.unread; m.Unreadable {
+				body = dst
+			}
+			return m, body, ok
+		}, func() bool { return tried >= most })
+		w.at(time.Duration(w.rng.Int64N(int64(20*time.Millisecond))), func() {
+			if n.core == core {
+				w.loads++
+				core.Loaded(w.now, r.ID, got)
+				w.take(n)
+			}
+		})
+	})
 }
 
 // checkEffects asserts what must hold at every moment of a View: one master,

@@ -69,6 +69,7 @@ func (p *Plane) carryOutMigrationLocked() {
 	for _, pid := range out.Drain {
 		p.route(int(pid), func(core *txn.Core) { core.Drain(int(pid)) })
 	}
+	p.readLocked(out.Reads)
 }
 
 // dropped tells a partition's transactions that its copy is gone, and removes
@@ -127,6 +128,13 @@ func (p *Plane) route(pid int, f func(core *txn.Core)) {
 // carryOutLocked does what the shard's core asked for; the shard's lock is
 // held.
 func (p *Plane) carryOutLocked(index int) {
+	for p.carryOutOnceLocked(index) {
+	}
+}
+
+// carryOutOnceLocked reports whether the core has effects again: that its
+// devices are overloaded may end an op, and another one begins.
+func (p *Plane) carryOutOnceLocked(index int) (again bool) {
 	core := p.shards[index].core
 	out := core.Take()
 	if len(out.Executed) > 0 {
@@ -155,7 +163,13 @@ func (p *Plane) carryOutLocked(index int) {
 		p.mig.drainMu.Unlock()
 		p.host.Wake()
 	}
+	if len(out.Loads) == 0 {
+		core.Reset()
+		return false
+	}
+	loads := slices.Clone(out.Loads)
 	core.Reset()
+	return p.loadLocked(index, loads)
 }
 
 // stored marks the sampled requests whose record was just read or written. Of

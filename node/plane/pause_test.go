@@ -33,6 +33,7 @@ func (*clockHost) Forward(cluster.NodeID, *txn.Request) {}
 func (*clockHost) SendTxn(uint64, *txn.Send)            {}
 func (*clockHost) Answer(*txn.Answer)                   {}
 func (*clockHost) SendMigrate(*migrate.Send)            {}
+func (*clockHost) Fetch(Fetch) bool                     { return false }
 func (*clockHost) Wake()                                {}
 func (*clockHost) MapChanged(bool)                      {}
 

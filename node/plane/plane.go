@@ -9,8 +9,9 @@
 // write and no route is served.
 //
 // Lock order: the migration's, then a shard's, then those of the engine and of
-// the Host. Nothing waits under a lock. Start reading at Plane, then Commit
-// (view.go), the effects (effects.go), Request (requests.go).
+// the Host. Nothing waits under a lock: what lies on a device is read by a
+// Fetch (fetch.go), and looked at again before it is used. Start reading at
+// Plane, then Commit (view.go), the effects (effects.go), Request (requests.go).
 package plane
 
 import (
@@ -46,7 +47,7 @@ type Config struct {
 	Deadline     time.Duration // of requests that name none; zero: package txn's
 	Rate         migrate.Rate  // of migrations; zero: unlimited
 	MaxActive    int           // migrate.Config's
-	Slice        int           // migrate.Config's
+	Reads        int           // migrate.Config's
 	Window       int           // migrate.Config's
 }
 
@@ -67,6 +68,9 @@ type Host interface {
 	Answer(a *txn.Answer)
 	// SendMigrate sends a message of a migration; lost ones are repeated.
 	SendMigrate(s *migrate.Send)
+	// Fetch runs f soon, under no lock, in any order; false means that too
+	// many wait for its device already. It is called only if the Engine Waits.
+	Fetch(f Fetch) bool
 	// Wake tells that TickMigration has something to do.
 	Wake()
 	// MapChanged tells that clients need a new map, at once or soon.
@@ -138,7 +142,7 @@ func New(cfg Config) *Plane {
 	p := &Plane{self: cfg.Self, id: cfg.Namespace, host: cfg.Host, shards: make([]shard, cfg.Shards)}
 	p.store = records{cfg.Store, &p.mortal}
 	p.mig.core = migrate.New(migrate.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: copies{p.store}, Rand: cfg.Rand,
-		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Slice: cfg.Slice, Lost: p.losses.first})
+		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Lost: p.losses.first})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
 			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.first,

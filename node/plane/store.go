@@ -14,6 +14,9 @@ import (
 // contracts.
 type Engine interface {
 	txn.Store
+	Waits() bool
+	Get(d *record.Digest, dst []byte) (m record.Meta, body []byte, ok bool)
+	Each(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta)) (next storage.Cursor, done bool)
 	Scan(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta, body []byte)) (next storage.Cursor, done bool)
 	Sizes(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta, size int)) (next storage.Cursor, done bool)
 	Summary(p int, sums *[wire.SubBuckets]uint64)
@@ -59,5 +62,11 @@ func (s copies) Partition(p int) migrate.Size {
 // Scan implements migrate.Store.
 func (s copies) Scan(p int, cursor uint64, max int, fn func(d *record.Digest, m *record.Meta, body []byte)) (uint64, bool) {
 	next, done := s.Engine.Scan(p, storage.Cursor(cursor), max, fn)
+	return uint64(next), done
+}
+
+// Each implements migrate.Store.
+func (s copies) Each(p int, cursor uint64, max int, fn func(d *record.Digest, m *record.Meta)) (uint64, bool) {
+	next, done := s.Engine.Each(p, storage.Cursor(cursor), max, fn)
 	return uint64(next), done
 }

@@ -48,6 +48,7 @@ const (
 	AbsenceForgotten
 	UnsettledRead
 	DoubtfulWriteDropped
+	LoadedNotLookedAtAgain
 	End // one more than the last
 )
 
@@ -89,4 +90,5 @@ var Rules = [End]string{
 	UnsettledRead:            "a read does not tell of a write that may yet be lost",
 	DoubtfulWriteDropped:     "a write in doubt goes on until all replicas have it",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
+	LoadedNotLookedAtAgain:   "a record read from a device is used while it is the one that is there",
 }

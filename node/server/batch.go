@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"time"
 
 	"headroom/node/record"
 	"headroom/node/storage"
@@ -62,7 +63,7 @@ func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []
 		return
 	}
 	ns := n.namespaces[q.Namespace]
-	if h.Kind == wire.KindBatchGet && n.fastBatch(c, st, ns, h.ID) {
+	if h.Kind == wire.KindBatchGet && ns.readers == nil && n.fastBatch(c, st, ns, h.ID) {
 		return
 	}
 	deadline, ok := st.due(n, n.mono(), q.SentMS, q.DeadlineMS)
@@ -80,6 +81,10 @@ func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []
 		it := &q.Items[i]
 		st.req = txn.Request{Kind: kind, From: txn.Origin{Conn: j, ID: uint64(i)}, Deadline: deadline,
 			Request: wire.Request{Namespace: q.Namespace, Digest: it.Digest, View: q.View, DeadlineMS: q.DeadlineMS, TTL: q.TTL, Body: it.Body}}
+		if kind == wire.KindGet && ns.readers != nil && ns.mustRead(st, &it.Digest) {
+			n.readOn(ns, &st.req) // all of them at once, as far as their devices go
+			continue
+		}
 		ns.Request(&st.req)
 	}
 }
@@ -139,6 +144,10 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 // that is larger alone.
 const scanBytes = 512 << 10
 
+// scanTime is how long a scan reply takes at most, but for the reads under way:
+// the records of a page are read one after the other.
+const scanTime = 250 * time.Millisecond
+
 // scanBatch is how many records are visited under the engine's lock at once.
 const scanBatch = 64
 
@@ -180,7 +189,8 @@ func (n *Node) scanPage(ns *namespace, st *connState, r *wire.ScanReply) {
 	limit := min(max(int(q.Max), 1), wire.MaxScan)
 	bytes := 0
 	cursor := storage.Cursor(q.Cursor)
-	for !r.Done && len(r.Items) < limit && bytes < scanBytes {
+	began := n.mono()
+	for !r.Done && len(r.Items) < limit && bytes < scanBytes && n.mono().Sub(began) < scanTime {
 		var done bool
 		cursor, done = ns.store.Scan(int(q.Partition), cursor, min(scanBatch, limit-len(r.Items)), func(d *record.Digest, m *record.Meta, body []byte) {
 			if !m.Live(sec) || q.Set != "" && record.Body(body).Set() != q.Set {

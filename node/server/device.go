@@ -22,10 +22,6 @@ import (
 const (
 	defaultDeviceSize    = 1 << 30
 	defaultDeviceTimeout = 10 * time.Second
-	// readersPerDevice is how many reads wait for one device at once, and
-	// readQueue how many more may queue: beyond it the answer is busy.
-	readersPerDevice = 32
-	readQueue        = 1024
 	// damageView is the least time between two Views wanted because of damaged
 	// records.
 	damageView = time.Second
@@ -61,6 +57,11 @@ func (n *Node) openStore(ns *namespace) error {
 		return fmt.Errorf("namespace %s: %w", c.Name, err)
 	}
 	ns.store = store
+	if store.Waits() {
+		for range c.Devices {
+			ns.readers = append(ns.readers, newReaders())
+		}
+	}
 	return nil
 }
 
@@ -161,10 +162,8 @@ func (n *Node) startDevices(ctx context.Context, ns *namespace) {
 			n.wg.Go(func() { ns.watchDevice(ctx, slot) })
 		}
 	}
-	if ns.store.Waits() {
-		for range readersPerDevice * len(ns.cfg.Devices) {
-			n.wg.Go(func() { ns.read(ctx) })
-		}
+	for _, r := range ns.readers {
+		r.start(ctx, &n.wg)
 	}
 }
 

@@ -79,40 +79,27 @@ func (ns *namespace) answerDurable(a *txn.Answer) {
 	}
 }
 
-// later runs f on one of the namespace's readers, or reports that too many
-// wait for its devices already.
-func (ns *namespace) later(f func()) bool {
-	select {
-	case ns.readers <- f:
-		return true
-	default:
+// readersOf is who reads the device of a partition.
+func (ns *namespace) readersOf(pid int) *readers { return ns.readers[ns.store.Home(pid)] }
+
+// later runs f on one of the readers of a partition's device, or reports that
+// too many wait for it already.
+func (ns *namespace) later(pid int, f func()) bool {
+	ok := ns.readersOf(pid).request(f)
+	if !ok {
 		ns.overloads.Add(1)
-		return false
 	}
+	return ok
 }
 
-// read runs what waits for devices, until ctx ends.
-func (ns *namespace) read(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case f := <-ns.readers:
-			f()
-		}
-	}
-}
-
-// readLater hands a request whose record has to be read from a device to a
-// reader, so that the connection's other requests do not wait. It reports
-// whether it took care of the request.
+// readLater hands a get whose record has to be read from a device to a reader,
+// so that the connection's other requests do not wait. It reports whether it
+// took care of the request. A write that needs the record asks for it itself.
 func (n *Node) readLater(st *connState, ns *namespace, q *txn.Request) bool {
-	if q.Kind == wire.KindPut || q.Kind == wire.KindDelete || !ns.store.Waits() {
+	if ns.readers == nil || q.Kind != wire.KindGet && q.Kind != wire.KindGetHeader {
 		return false
 	}
-	_, body, _, ready := ns.store.GetNow(&q.Digest, st.body[:0])
-	st.body = body[:0]
-	if ready {
+	if !ns.mustRead(st, &q.Digest) {
 		return false
 	}
 	deadline, ok := st.due(n, n.mono(), q.SentMS, q.DeadlineMS)
@@ -121,15 +108,28 @@ func (n *Node) readLater(st *connState, ns *namespace, q *txn.Request) bool {
 		n.reply(q.From, &wire.Reply{Status: wire.StatusTimeout})
 		return true
 	}
-	own := *q
-	own.Deadline, own.Body = deadline, slices.Clone(q.Body)
-	if !ns.later(func() { n.readNow(ns, &own) }) {
-		n.reply(q.From, &wire.Reply{Status: wire.StatusBusy})
-	}
+	q.Deadline = deadline
+	n.readOn(ns, q)
 	return true
 }
 
-// readNow serves a request on a reader.
+// mustRead reports whether a record has to be read from a device.
+func (ns *namespace) mustRead(st *connState, d *digest) bool {
+	_, body, _, ready := ns.store.GetNow(d, st.body[:0])
+	st.body = body[:0]
+	return !ready
+}
+
+// readOn has a reader serve a get whose deadline is set.
+func (n *Node) readOn(ns *namespace, q *txn.Request) {
+	own := *q
+	own.Body = slices.Clone(q.Body)
+	if !ns.later(q.Digest.Partition(), func() { n.readNow(ns, &own) }) {
+		n.reply(q.From, &wire.Reply{Status: wire.StatusBusy})
+	}
+}
+
+// readNow serves a get on a reader.
 func (n *Node) readNow(ns *namespace, q *txn.Request) {
 	if m := q.From.Marks; m != nil {
 		m.Started = n.mono()
@@ -141,32 +141,29 @@ func (n *Node) readNow(ns *namespace, q *txn.Request) {
 		n.reply(q.From, &wire.Reply{Status: wire.StatusTimeout})
 		return
 	}
-	if q.Kind == wire.KindGet || q.Kind == wire.KindGetHeader {
-		read, ok := ns.Begin(&q.Digest, nil)
-		now := n.now()
-		if ok && ns.Valid(&read, &q.Digest, now) {
-			if m := q.From.Marks; m != nil {
-				m.Executed, m.Stored = m.Started, now.Mono
-			}
-			r := read.Reply(now, q.Kind == wire.KindGet)
-			ns.fastReads.Add(1)
-			n.reply(q.From, &r)
-			return
-		}
+	read, ok := ns.Begin(&q.Digest, nil)
+	now := n.now()
+	if !ok || !ns.Valid(&read, &q.Digest, now) {
+		ns.Request(q)
+		return
 	}
-	ns.Request(q)
+	if m := q.From.Marks; m != nil {
+		m.Executed, m.Stored = m.Started, now.Mono
+	}
+	r := read.Reply(now, q.Kind == wire.KindGet)
+	ns.fastReads.Add(1)
+	n.reply(q.From, &r)
 }
 
-// batchLater hands a batch or a scan to a reader.
-func (n *Node) batchLater(c *transport.Conn, h wire.Header, payload []byte, serve func(*transport.Conn, *connState, wire.Header, []byte)) bool {
-	if len(payload) == 0 || int(payload[0]) >= len(n.namespaces) || !n.namespaces[payload[0]].store.Waits() {
+// scanLater hands a scan to a reader. If it does not, the connection's own time
+// goes into it: slow, and no more is taken from it.
+func (n *Node) scanLater(c *transport.Conn, h wire.Header, payload []byte) bool {
+	var q wire.Scan
+	if q.Parse(payload) != nil || int(q.Namespace) >= len(n.namespaces) || n.namespaces[q.Namespace].readers == nil {
 		return false
 	}
-	ns, own := n.namespaces[payload[0]], slices.Clone(payload)
-	if !ns.later(func() { serve(c, &connState{}, h, own) }) {
-		return false // on the connection's own time then: slow, and no more is taken from it
-	}
-	return true
+	own := slices.Clone(payload)
+	return n.namespaces[q.Namespace].later(int(q.Partition), func() { n.scan(c, &connState{}, h, own) })
 }
 
 // keepView keeps the states of copies under a View that was just committed, so

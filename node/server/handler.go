@@ -69,11 +69,9 @@ func (n *Node) clientFrame(c *transport.Conn, st *connState, f wire.Header, payl
 	case wire.KindGet, wire.KindGetHeader, wire.KindPut, wire.KindDelete, wire.KindTouch, wire.KindOperate:
 		n.request(c, st, f, payload)
 	case wire.KindBatchGet, wire.KindBatchPut:
-		if !n.batchLater(c, f, payload, n.batch) {
-			n.batch(c, st, f, payload)
-		}
+		n.batch(c, st, f, payload)
 	case wire.KindScan:
-		if !n.batchLater(c, f, payload, n.scan) {
+		if !n.scanLater(c, f, payload) {
 			n.scan(c, st, f, payload)
 		}
 	default:

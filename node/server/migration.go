@@ -9,11 +9,6 @@ import (
 	"headroom/node/transport"
 )
 
-// slowSlice is how many records a migration reads from a device under its
-// lock: those who want the lock, the readers of connections and status among
-// them, wait as long. 4 are 50 ms of a disk; 64 stopped a node.
-const slowSlice = 4
-
 // migration runs a namespace's migration core until ctx ends. Each turn holds
 // the lock for one bounded slice of work (below 1 ms), and yields between
 // slices so that requests go first.

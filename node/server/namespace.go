@@ -29,7 +29,7 @@ type namespace struct {
 	classes []atomic.Pointer[deviceClass]
 
 	gate      gate
-	readers   chan func() // capacity readQueue
+	readers   []*readers // by device; nil: nothing waits for one
 	overloads atomic.Uint64
 
 	// All of these are the control goroutine's.
@@ -61,6 +61,9 @@ func (ns *namespace) Reply(to txn.Origin, r *wire.Reply) {
 
 // Forward implements plane.Host.
 func (ns *namespace) Forward(to cluster.NodeID, q *txn.Request) { ns.n.forward(to, q) }
+
+// Fetch implements plane.Host.
+func (ns *namespace) Fetch(f plane.Fetch) bool { return ns.readersOf(f.Partition()).fetch(f) }
 
 // MapChanged implements plane.Host.
 func (ns *namespace) MapChanged(urgent bool) { ns.n.mapChanged(urgent) }

@@ -204,18 +204,14 @@ func randomID() cluster.NodeID {
 
 func (n *Node) openNamespaces() error {
 	for i, c := range n.cfg.Namespaces {
-		ns := &namespace{n: n, id: uint8(i), cfg: c, wake: make(chan struct{}, 1), readers: make(chan func(), readQueue)}
+		ns := &namespace{n: n, id: uint8(i), cfg: c, wake: make(chan struct{}, 1)}
 		ns.gate.wake = make(chan struct{}, 1)
 		if err := n.openStore(ns); err != nil {
 			n.closeStores()
 			return err
 		}
-		slice := 0
-		if ns.store.Waits() {
-			slice = slowSlice
-		}
 		ns.Plane = plane.New(plane.Config{Self: n.id, Namespace: ns.id, Store: leavingStore{ns.store, n}, Host: ns, Rand: seeded(), CommitMaster: c.CommitMaster,
-			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Slice: slice,
+			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Reads: len(c.Devices) * bulkReads,
 			Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
 		ns.eviction = plane.NewEviction(ns.Plane)
 		n.namespaces = append(n.namespaces, ns)

@@ -154,7 +154,7 @@ func (ns *namespace) load(slot int) *StatusLoad {
 	if e, ok := ns.devices[slot].(*emulate.Device); ok {
 		s.BusyUS = e.BusyUS()
 	} else {
-		s.BusyUS = map[string]uint64{"readers": s.ReadUS / readersPerDevice, "writer": s.WriteUS}
+		s.BusyUS = map[string]uint64{"readers": s.ReadUS / requestReaders, "writer": s.WriteUS}
 	}
 	return s
 }

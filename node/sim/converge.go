@@ -269,6 +269,8 @@ func (d *Data) Stop() error {
 // ReadAll reads every key once; the checks of a read judge the answers, and
 // all must come.
 func (d *Data) ReadAll(c *Client) error {
+	d.prompt = true
+	defer func() { d.prompt = false }()
 	failed := c.Failed
 	left := len(d.keys)
 	for _, k := range d.keys {

@@ -75,6 +75,7 @@ type Data struct {
 	// OneSided is set when the View of the two sides of a split may both
 	// acknowledge writes: then a read may be stale.
 	OneSided bool
+	prompt   bool // devices answer in time: the last reads must come
 	lines    *lines
 	media    []*media // by node and namespace, see mediaOf
 	retired  uint64   // conflicts counted by nodes that are gone

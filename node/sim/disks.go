@@ -24,7 +24,8 @@ type DeviceConfig struct {
 	WriteBlock     int  // bytes
 	CommitToDevice bool // acknowledge what is synced
 	InMemory       bool // bodies are kept in memory, too
-	// Latency is how long a write and its sync take at most.
+	// Latency is how long a write and its sync take at most, and a read but for
+	// the late ones.
 	Latency time.Duration
 }
 
@@ -101,6 +102,7 @@ type volume struct {
 	flushAt  cluster.Instant // the next turn of the devices' work
 	storeAt  cluster.Instant // of keepCopies
 	stored   string          // the copies file
+	fetches  int             // reads that wait for a device
 	shut     bool
 }
 

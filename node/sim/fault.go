@@ -34,11 +34,12 @@ const (
 	FaultWiped    = "wiped disk"
 	FaultStale    = "stale disk"
 	FaultPowerCut = "power cut"
+	FaultLateRead = "late read"
 )
 
 // faultKinds are all of them.
 var faultKinds = []string{FaultCrash, FaultRestart, FaultStorm, FaultPause, FaultSlow, FaultJump, FaultLeave, FaultOneWay, FaultBridge,
-	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog, FaultWiped, FaultStale, FaultPowerCut}
+	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog, FaultWiped, FaultStale, FaultPowerCut, FaultLateRead}
 
 // maxDrift of a clock, in parts per million: twice what a bad quartz does.
 const maxDrift = 200

@@ -83,6 +83,9 @@ func (a *app) request(from txn.Origin, kind wire.Kind, flags uint8, pace *plane.
 		return
 	}
 	s := a.spaces[q.Namespace]
+	if a.readLater(s, q, pace) {
+		return
+	}
 	if (kind == wire.KindGet || kind == wire.KindGetHeader) && a.fastGet(s, q, pace) {
 		return
 	}
@@ -103,6 +106,60 @@ func (a *app) slowly(s *space, q *txn.Request, pace *plane.QueueClock) {
 	if a.due(q, pace) {
 		s.Request(q)
 		a.beat(true)
+	}
+}
+
+// readLater is server's: a get whose record lies on a device is read later.
+func (a *app) readLater(s *space, q *txn.Request, pace *plane.QueueClock) bool {
+	if !s.store.Waits() || q.Kind != wire.KindGet && q.Kind != wire.KindGetHeader {
+		return false
+	}
+	if _, _, _, ready := s.store.GetNow(&q.Digest, nil); ready {
+		return false
+	}
+	if !a.due(q, pace) {
+		return true
+	}
+	q.Body = slices.Clone(q.Body)
+	if !s.Fetch(&get{s: s, q: q}) {
+		a.reply(q.From, &wire.Reply{Status: wire.StatusBusy})
+	}
+	return true
+}
+
+// get is a get that waits for a device: server's readNow.
+type get struct {
+	s    *space
+	q    *txn.Request
+	read plane.Read
+	ok   bool
+}
+
+// Partition implements plane.Fetch.
+func (g *get) Partition() int { return g.q.Digest.Partition() }
+
+// Bulk implements plane.Fetch.
+func (g *get) Bulk() bool { return false }
+
+// Read implements plane.Fetch.
+func (g *get) Read() int {
+	g.read, g.ok = g.s.Begin(&g.q.Digest, nil)
+	return 1
+}
+
+// Done implements plane.Fetch.
+func (g *get) Done() {
+	a := g.s.a
+	now := a.now()
+	switch {
+	case now.Mono >= g.q.Deadline:
+		a.d.Stats.Overdue++
+		a.reply(g.q.From, &wire.Reply{Status: wire.StatusTimeout})
+	case g.ok && g.s.Valid(&g.read, &g.q.Digest, now):
+		r := g.read.Reply(now, g.q.Kind == wire.KindGet)
+		a.reply(g.q.From, &r)
+	default:
+		g.s.Request(g.q)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 // moves away from under it.
 const readTries = 8
 
-// GetNow is Get without waiting for a device: ready is false, and nothing
-// else set, if the record would have to be read from one.
+// GetNow is Get without waiting for a device: ready is false, and m and ok
+// alone are set, if the record would have to be read from one.
 func (e *Engine) GetNow(d *record.Digest, dst []byte) (m record.Meta, body []byte, ok, ready bool) {
 	if e.log == nil || e.log.cfg.InMemory {
 		m, body, ok = e.Get(d, dst)
@@ -37,7 +37,7 @@ func (e *Engine) getLogged(d *record.Digest, dst []byte, wait bool) (m record.Me
 			return l.meta, l.body, found, true
 		}
 		if !wait {
-			return m, dst, false, false
+			return l.meta, dst, true, false
 		}
 		r, body, err := e.log.volumes[l.slot()].read(l.loc, l.size, l.seq, dst)
 		var broken *DeviceError

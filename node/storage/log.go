@@ -147,6 +147,18 @@ func (l *log) giveBuffer(b *[]byte) {
 	pool.Put(b)
 }
 
+// Home is the number of the device that partition p's records are on, zero for
+// an engine without devices.
+func (e *Engine) Home(p int) int {
+	if e.log == nil {
+		return 0
+	}
+	if slot := uint8(e.log.homes[p].Load()); slot != noSlot {
+		return int(slot)
+	}
+	return 0
+}
+
 func (l *log) home(p int) (v *volume, lineage uint32) {
 	h := l.homes[p].Load()
 	if slot := uint8(h); slot != noSlot {

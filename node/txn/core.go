@@ -28,6 +28,8 @@ type Core struct {
 	parked                 []*Request
 	parkedBytes, heldBytes int // of bodies
 	held                   []held
+	asked                  map[uint64]asker // questions that wait for a device, by load
+	asking                 map[Origin]bool  // who asks them
 	free                   []*op
 	out                    Effects
 	body                   []byte // scratch: a stored body
@@ -48,7 +50,8 @@ func New(cfg Config) *Core {
 	if cfg.Deadline == 0 {
 		cfg.Deadline = 2 * time.Second
 	}
-	return &Core{cfg: cfg, frozen: true, busy: map[record.Digest]*op{}, ops: map[uint64]*op{}}
+	return &Core{cfg: cfg, frozen: true, busy: map[record.Digest]*op{}, ops: map[uint64]*op{},
+		asked: map[uint64]asker{}, asking: map[Origin]bool{}}
 }
 
 // Take returns the effects of the calls since the last Take. They, and what
@@ -64,7 +67,7 @@ func (c *Core) Reset() {
 	clear(o.Forwards)
 	clear(o.Executed)
 	o.Replies, o.Sends, o.Answers, o.Forwards, o.Drained = o.Replies[:0], o.Sends[:0], o.Answers[:0], o.Forwards[:0], o.Drained[:0]
-	o.Executed = o.Executed[:0]
+	o.Executed, o.Loads = o.Executed[:0], o.Loads[:0]
 	c.bins = c.bins[:0]
 }
 
@@ -106,7 +109,7 @@ func (c *Core) Request(now Now, q *Request) {
 		c.fenced(q)
 	case q.isRead() && (len(p.Duplicates) == 0 || planted.Is(planted.DuplicatesNotResolved)):
 		if !c.readLater(q) {
-			c.read(now, q)
+			c.read(now, p, q)
 		}
 	default:
 		c.start(now, p, q)
@@ -208,25 +211,35 @@ func (c *Core) reply(to Origin, s wire.Status) {
 	c.out.Replies = append(c.out.Replies, Reply{To: to, Reply: wire.Reply{Status: s}})
 }
 
-// read answers a get from the store.
-func (c *Core) read(now Now, q *Request) {
+// read answers a get from the store, at once if the record is in memory.
+func (c *Core) read(now Now, p *part, q *Request) {
+	m, body, ok, ready := c.cfg.Store.GetNow(&q.Digest, c.body[:0])
+	c.body = body[:0]
+	if !ready {
+		c.execute(now, p, c.newOp(q))
+		return
+	}
+	c.found(now, q, Record{m, body, ok})
+}
+
+// found answers a get of r.
+func (c *Core) found(now Now, q *Request, r Record) {
 	c.stats.Reads++
 	c.executed(now, q)
-	m, body, ok := c.cfg.Store.Get(&q.Digest, c.body[:0])
-	c.body = body[:0]
-	if ok && m.Unreadable {
+	m := &r.Meta
+	if r.Found && m.Unreadable {
 		c.reply(q.From, wire.StatusUnavailable)
 		return
 	}
-	if !ok || !m.Live(now.sec()) {
+	if !r.Found || !m.Live(now.sec()) {
 		c.out.Replies = append(c.out.Replies, Reply{To: q.From, Reply: wire.Reply{Status: wire.StatusNotFound}, Read: true})
 		return
 	}
-	r := wire.Reply{Generation: m.Generation, Expiry: m.Expiry}
+	reply := wire.Reply{Generation: m.Generation, Expiry: m.Expiry}
 	if q.Kind == wire.KindGet {
-		r.Bins = c.keep(record.Body(body).RawBins())
+		reply.Bins = c.keep(record.Body(r.Body).RawBins())
 	}
-	c.out.Replies = append(c.out.Replies, Reply{To: q.From, Reply: r, Read: true})
+	c.out.Replies = append(c.out.Replies, Reply{To: q.From, Reply: reply, Read: true})
 }
 
 // keep copies bins where they stay valid until Reset.
@@ -239,22 +252,25 @@ func (c *Core) keep(b []byte) []byte {
 	return c.bins[at:len(c.bins):len(c.bins)]
 }
 
-// change computes the record that a write leaves behind. It reports the status to answer at once, or StatusOK with changed true when the record
-// must be stored.
-func (c *Core) change(now Now, q *Request) (m record.Meta, body []byte, bins []byte, changed bool, s wire.Status) {
-	var old record.Meta
-	var oldBody []byte
-	var exists bool
-	if q.Kind == wire.KindPut || q.Kind == wire.KindDelete {
-		old, exists = c.cfg.Store.Meta(&q.Digest)
-	} else {
-		old, oldBody, exists = c.cfg.Store.Get(&q.Digest, c.body[:0])
-		c.body = oldBody[:0]
-		if exists && old.Unreadable {
-			return old, nil, nil, false, wire.StatusUnavailable
-		}
+// before returns the record that a write replaces: its body only if the write
+// builds on it. Not ready means that it has to be loaded first.
+func (c *Core) before(now Now, o *op) (r Record, ready bool) {
+	if o.req.Kind == wire.KindPut || o.req.Kind == wire.KindDelete {
+		r.Meta, r.Found = c.cfg.Store.Meta(&o.req.Digest)
+		return r, true
 	}
-	live := exists && old.Live(now.sec())
+	return c.get(now, o)
+}
+
+// change computes the record that a write leaves behind in place of r. It
+// reports the status to answer at once, or StatusOK with changed true when the
+// record must be stored.
+func (c *Core) change(now Now, q *Request, r Record) (m record.Meta, body []byte, bins []byte, changed bool, s wire.Status) {
+	old, oldBody := r.Meta, r.Body
+	if r.Found && old.Unreadable && q.Kind != wire.KindPut && q.Kind != wire.KindDelete {
+		return old, nil, nil, false, wire.StatusUnavailable
+	}
+	live := r.Found && old.Live(now.sec())
 	m = record.Meta{Generation: 1, Expiry: c.expiry(now, q.TTL, 0)}
 	if live {
 		m.Generation = old.Generation + 1

@@ -41,10 +41,13 @@ func (m *Marks) Stages(now cluster.Instant) wire.Stages {
 		Durable: until(m.Durable), Reply: until(now)}
 }
 
-// executed marks a sampled request whose record the Core turns to now.
+// executed marks a sampled request whose record the Core turns to now. What has
+// been loaded meanwhile was turned to before.
 func (c *Core) executed(now Now, q *Request) {
 	if m := q.From.Marks; m != nil {
-		m.Executed = now.Mono
+		if m.Executed == 0 {
+			m.Executed = now.Mono
+		}
 		c.out.Executed = append(c.out.Executed, m)
 	}
 }

@@ -14,7 +14,7 @@ import (
 type phase uint8
 
 const (
-	resolving   phase = iota // asking the duplicates for the record; nothing applied
+	resolving   phase = iota // asking the duplicates for the record, then the device; nothing applied
 	replicating              // applied here, waiting for the write set
 	handing                  // the new master has been given the applied write
 	ended
@@ -40,6 +40,9 @@ type op struct {
 	readers   []*Request       //   here
 	queue     []*Request       // later writes of the same record
 	adopted   []*op            // later adoptions of the same record
+	loading   bool             // resolving: the record is being read from its device
+	loads     uint8            // how often
+	loaded    *Record          // and what was read last; nil: nothing yet
 }
 
 // repeatable reports whether a client may send the write again without
@@ -120,19 +123,28 @@ func (c *Core) execute(now Now, p *part, o *op) {
 	if o.req.isRead() {
 		q := o.req
 		q.kept = false // it is the op's memory
+		r, ready := Record{}, true
 		if !c.readLater(&q) {
-			c.read(now, &q)
+			if r, ready = c.get(now, o); ready {
+				c.found(now, &o.req, r)
+			}
 		}
-		c.end(now, o)
+		if ready {
+			c.end(now, o)
+		}
 		return
 	}
 	if o.adopt {
 		c.executeAdopted(now, p, o)
 		return
 	}
+	before, ready := c.before(now, o)
+	if !ready {
+		return
+	}
 	c.stats.Writes++
 	c.executed(now, &o.req)
-	m, body, bins, changed, s := c.change(now, &o.req)
+	m, body, bins, changed, s := c.change(now, &o.req, before)
 	o.reply = wire.Reply{Status: s, Generation: m.Generation, Expiry: m.Expiry, Bins: bins}
 	if !changed {
 		c.finish(now, o)
@@ -155,11 +167,19 @@ func (c *Core) execute(now Now, p *part, o *op) {
 // again and others after it: then the newer record goes to all members, which
 // replaces the write where it was applied, and the client is told to repeat.
 func (c *Core) executeAdopted(now Now, p *part, o *op) {
-	cur, body, ok := c.cfg.Store.Get(&o.req.Digest, c.body[:0])
-	c.body = body[:0]
+	cur, ok := c.cfg.Store.Meta(&o.req.Digest)
 	if ok && cur.Version.Newer(o.meta.Version) && !planted.Is(planted.AdoptedReplacesNewer) {
+		newer, ready := c.get(now, o)
+		if !ready {
+			return
+		}
 		o.reply = wire.Reply{Status: wire.StatusNotMaster}
-		o.meta, o.body = cur, append(o.body[:0], body...)
+		if newer.Meta.Unreadable { // another holder has it, and the next View brings it
+			o.reply.Status = wire.StatusInDoubt
+			c.finish(now, o)
+			return
+		}
+		o.meta, o.body = newer.Meta, append(o.body[:0], newer.Body...)
 		c.replicate(now, p, o)
 		return
 	}
@@ -398,14 +418,23 @@ func (c *Core) startAdopted(now Now, o *op) {
 
 // answerResolve tells a working master what this node's duplicate copy holds.
 func (c *Core) answerResolve(from Origin, m *wire.Resolve) {
-	a := Answer{To: from, Kind: wire.KindResolved}
-	meta, body, ok := c.cfg.Store.Get(&m.Digest, c.body[:0])
+	meta, body, ok, ready := c.cfg.Store.GetNow(&m.Digest, c.body[:0])
 	c.body = body[:0]
+	if !ready {
+		c.loadFor(from, m)
+		return
+	}
+	c.tell(from, Record{meta, body, ok})
+}
+
+// tell answers a question about a duplicate with r.
+func (c *Core) tell(to Origin, r Record) {
+	a := Answer{To: to, Kind: wire.KindResolved}
 	a.Resolved = wire.Resolved{Status: wire.StatusNotFound}
-	if ok && meta.Unreadable {
+	if r.Found && r.Meta.Unreadable {
 		a.Resolved.Status = wire.StatusStaleView // asked again until it can be read, or the View changes
-	} else if ok {
-		a.Resolved = wire.Resolved{Meta: meta, Body: c.keep(body)}
+	} else if r.Found {
+		a.Resolved = wire.Resolved{Meta: r.Meta, Body: c.keep(r.Body)}
 	}
 	c.out.Answers = append(c.out.Answers, a)
 }
@@ -448,8 +477,8 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 	if i < 0 || p == nil || c.frozen {
 		return
 	}
-	if m.Status == wire.StatusOK {
-		c.merge(p, from, o, m)
+	if m.Status == wire.StatusOK && !c.merge(now, p, from, o, m) {
+		return // asked again when our own record is here
 	}
 	o.await = slices.Delete(o.await, i, i+1)
 	if len(o.await) == 0 {
@@ -462,15 +491,15 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 // regimes: it is given the other's regime, so that it wins everywhere. A
 // version of ours that loses is counted as discarded here; one of theirs is
 // counted by migration, unless the op is a write, which is about to replace
-// ours by one that migration does not compare.
-func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
+// ours by one that migration does not compare. False means that our record has
+// to be loaded first.
+func (c *Core) merge(now Now, p *part, from cluster.NodeID, o *op, m *wire.Resolved) bool {
 	d := &o.req.Digest
-	old, body, existed := c.cfg.Store.Get(d, c.body[:0])
-	c.body = body[:0]
+	old, existed := c.cfg.Store.Meta(d)
 	i := slices.IndexFunc(p.Duplicates, func(x Duplicate) bool { return x.Node == from })
 	if !existed || i < 0 || !p.Duplicates[i].conflict(old.Version, m.Meta.Version) {
 		_, _, _, _ = c.cfg.Store.PutNewer(d, m.Meta, m.Body) // no room: migration brings it
-		return
+		return true
 	}
 	theirs, ours := m.Meta, old
 	if theirs.Version.Later(ours.Version) {
@@ -478,15 +507,22 @@ func (c *Core) merge(p *part, from cluster.NodeID, o *op, m *wire.Resolved) {
 		if _, _, _, err := c.cfg.Store.PutNewer(d, theirs, m.Body); err == nil {
 			c.discard(o, old.Version)
 		}
-		return
+		return true
 	}
 	if ours.Version.Regime < theirs.Version.Regime {
+		r, ready := c.get(now, o)
+		if !ready || r.Meta.Version != old.Version {
+			return false
+		}
 		ours.Version.Regime = theirs.Version.Regime
-		_, _, _, _ = c.cfg.Store.PutNewer(d, ours, body) // no room: migration lifts it
+		if !r.Meta.Unreadable {
+			_, _, _, _ = c.cfg.Store.PutNewer(d, ours, r.Body) // no room: migration lifts it
+		}
 	}
 	if !o.req.isRead() {
 		c.discard(o, m.Meta.Version)
 	}
+	return true
 }
 
 // discard counts a version that lost a conflict, once for an op however many

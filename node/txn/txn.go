@@ -31,6 +31,8 @@ const (
 	MaxHeld    = 8192                  // messages of a View this node has not committed yet
 	MaxReaders = 8192                  // reads waiting for writes in flight
 	maxKept    = 8192                  // writes in flight beyond which one ends that is overdue
+	MaxAsked   = 1024                  // questions of other nodes that wait for a device; beyond, they are asked again
+	maxLoads   = 8                     // loads of a record that changes under each: beyond, it is unavailable
 	ackRetry   = 50 * time.Millisecond // resend to a silent peer; applying twice is harmless
 	// keepFor is how long a write goes on that was answered in doubt: a member
 	// that has not answered by then is no member any more.
@@ -40,7 +42,9 @@ const (
 // Store is what a Core needs of the storage engine; see storage.Engine for
 // the contracts.
 type Store interface {
-	Get(d *record.Digest, dst []byte) (record.Meta, []byte, bool)
+	// GetNow never waits: ready is false, and m and ok alone are set, if the
+	// record has to be read from a device; see Core.Loaded.
+	GetNow(d *record.Digest, dst []byte) (m record.Meta, body []byte, ok, ready bool)
 	Meta(d *record.Digest) (record.Meta, bool)
 	Put(d *record.Digest, m record.Meta, body []byte) error
 	PutNewer(d *record.Digest, m record.Meta, body []byte) (applied bool, old record.Meta, existed bool, err error)
@@ -135,6 +139,7 @@ type Effects struct {
 	Forwards []Forward
 	Drained  []int    // partitions whose last write in flight has ended after Drain
 	Executed []*Marks // of sampled requests whose record was read or written during the call
+	Loads    []Load   // records to be read from their device outside the Core's lock; see Loaded
 }
 
 // Stats counts what happened since the Core was made.
@@ -149,6 +154,7 @@ type Stats struct {
 	ConflictsDiscarded       uint64 // acknowledged versions that lost against the other side of a split
 	Refused                  uint64 // parked or held beyond the limit
 	Delayed                  uint64 // reads that waited for a write of their record
+	Loads                    uint64 // records read from a device
 }
 
 // Duplicate is a holder whose records the working master may lack.

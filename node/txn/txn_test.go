@@ -29,7 +29,22 @@ type world struct {
 type testNode struct {
 	id    cluster.NodeID
 	core  *Core
-	store *storage.Engine
+	store *slowStore
+	loads []Load // asked for and not given yet
+}
+
+// slowStore is an engine; when slow, bodies have to be loaded.
+type slowStore struct {
+	*storage.Engine
+	slow bool
+}
+
+func (s *slowStore) GetNow(d *record.Digest, dst []byte) (m record.Meta, body []byte, ok, ready bool) {
+	m, body, ok, ready = s.Engine.GetNow(d, dst)
+	if s.slow && ok && !m.Tombstone {
+		return m, dst, true, false
+	}
+	return m, body, ok, ready
 }
 
 type message struct {
@@ -42,11 +57,12 @@ func newWorld(t *testing.T, n int) *world {
 	w.now = Now{Mono: 1, WallMS: 1_700_000_000_000, Lease: cluster.Never}
 	for i := range n {
 		id := cluster.NodeID(i + 1)
-		store, err := storage.Open(storage.Config{})
+		engine, err := storage.Open(storage.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { store.Close() })
+		t.Cleanup(func() { engine.Close() })
+		store := &slowStore{Engine: engine}
 		w.nodes[id] = &testNode{id: id, store: store, core: New(Config{Self: id, Store: store})}
 	}
 	return w
@@ -118,6 +134,7 @@ func (w *world) collect(n *testNode) {
 		q.Forwarded = true
 		w.post(n.id, f.To, func() { w.nodes[f.To].core.Request(w.now, &q) })
 	}
+	n.loads = append(n.loads, out.Loads...)
 	n.core.Reset()
 }
 

@@ -17,6 +17,8 @@ func (c *Core) Freeze() { c.frozen = true }
 // Partitions without an assignment are served by nobody known.
 func (c *Core) Commit(now Now, v *cluster.View, list []Assignment) {
 	c.view, c.tag, c.frozen = v, v.Key.Tag(), false
+	clear(c.asked)
+	clear(c.asking)
 	c.parts = [cluster.Partitions]*part{}
 	slab := make([]part, len(list))
 	for i := range list {
