@@ -42,6 +42,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"kills", "30 kills under 2,000 operations/s: gap, one view, lost writes", kills},
+		{"heavy", "3 kills with 3 GB of data on each node: the same figures, reported", heavy},
 		{"million", "1 million 100-byte records: redundancy after a kill and a join, foreground p99", million},
 		{"paused", "what a node that was paused gets when it is back: the difference", paused},
 		{"formation", "time until four fresh nodes agree on one View", formation},
