@@ -92,10 +92,13 @@ func mix(x uint64) uint64 {
 }
 
 const (
-	indexBits  = 10      // MaxRanked members fit
-	activeBit  = 1 << 63 // of a score: above every quiesced member
-	indexMask  = 1<<indexBits - 1
+	indexBits = 10      // MaxRanked members fit
+	activeBit = 1 << 63 // of a score: above every quiesced member
+	indexMask = 1<<indexBits - 1
+	// bucketBits are for up to 128 members, wideBits for more: 64 and 512
+	// buckets, as all active members share the top bit.
 	bucketBits = 7
+	wideBits   = 10
 )
 
 // score ranks member m for partition p: greater is better, never equal for two
@@ -127,22 +130,15 @@ func (r *ranking) fill(rows []uint16) {
 // buckets by their top bits leaves next to nothing to the insertion sort:
 // linear where a comparison sort of 128 members takes 20 ms for the table.
 func sortDescending(src, dst []uint64) {
-	const bucket = 1 << bucketBits
-	if len(src) <= 16 {
+	switch n := len(src); {
+	case n <= 16:
 		copy(dst, src)
-	} else {
-		var at [bucket + 1]uint16
-		for _, s := range src {
-			at[bucket-s>>(64-bucketBits)]++
-		}
-		for i := 1; i <= bucket; i++ {
-			at[i] += at[i-1]
-		}
-		for _, s := range src {
-			b := bucket - 1 - s>>(64-bucketBits)
-			dst[at[b]] = s
-			at[b]++
-		}
+	case n <= 128:
+		var at [1<<bucketBits + 1]uint16
+		deal(src, dst, at[:], 64-bucketBits)
+	default:
+		var at [1<<wideBits + 1]uint16
+		deal(src, dst, at[:], 64-wideBits)
 	}
 	for i := 1; i < len(dst); i++ {
 		s, j := dst[i], i
@@ -150,6 +146,23 @@ func sortDescending(src, dst []uint64) {
 			dst[j] = dst[j-1]
 		}
 		dst[j] = s
+	}
+}
+
+// deal writes src to dst in buckets of equal top bits, in descending order. at
+// is zero, one longer than there are buckets.
+func deal(src, dst []uint64, at []uint16, shift uint) {
+	bucket := uint64(len(at) - 1)
+	for _, s := range src {
+		at[bucket-s>>shift]++
+	}
+	for i := 1; i < len(at); i++ {
+		at[i] += at[i-1]
+	}
+	for _, s := range src {
+		b := bucket - 1 - s>>shift
+		dst[at[b]] = s
+		at[b]++
 	}
 }
 

@@ -206,16 +206,15 @@ func (m *maker) fewestAt(c *choice, z point) int {
 	l := c.layout
 	first, _ := m.least(l)
 	var at loads
-	for n := first; n <= m.in.req.MaxNodes; n += max(l.Racks, 1) {
+	n, _ := smallest(first, m.in.req.MaxNodes, max(l.Racks, 1), func(n int) bool {
 		l.Nodes = n
 		if judge(m.shapes.fluid(l), firstMiss, &d, &k, &at); !at.feasible() {
-			continue
+			return false
 		}
-		if judge(m.shapes.Of(l), 1, &d, &k, &at); at.feasible() {
-			return n
-		}
-	}
-	return 0
+		judge(m.shapes.Of(l), 1, &d, &k, &at)
+		return at.feasible()
+	})
+	return n
 }
 
 // longest is how far growth is followed, in months.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"headroom/planner/catalog"
 	"headroom/planner/model"
@@ -129,52 +131,74 @@ func selectTypes(r *Requirements, types []catalog.Type) ([]catalog.Type, error) 
 }
 
 // search judges every type with every number of copies and racks, on all
-// cores.
+// cores: first on paper, which gives the least that each may cost, then by real
+// tables, in which large clusters that cannot be near the answer have no part.
 func (m *maker) search(ctx context.Context, types []catalog.Type) ([]choice, error) {
-	work := make(chan *catalog.Type)
-	var mu sync.Mutex
-	var all []choice
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(types)) {
-		wg.Go(func() {
-			for t := range work {
-				list := m.judgeType(ctx, t)
-				mu.Lock()
-				all = append(all, list...)
-				mu.Unlock()
-			}
-		})
-	}
-	for i := range types {
-		select {
-		case work <- &types[i]:
-		case <-ctx.Done():
+	list := m.choices(types)
+	each(ctx, list, m.bound)
+	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(a.leastCost(), b.leastCost()) })
+	rest, limit := list, math.Inf(1)
+	for len(rest) > 0 && math.IsInf(limit, 1) && ctx.Err() == nil {
+		c := rest[0]
+		if m.decide(c, limit); c.feasible && c.cost() > 0 {
+			limit = c.cost() * farCost
 		}
+		rest = rest[1:]
 	}
-	close(work)
-	wg.Wait()
+	each(ctx, rest, func(c *candidate) { m.decide(c, limit) })
+	var all []choice
+	for _, c := range list {
+		all = append(all, c.choice)
+	}
 	return all, ctx.Err()
 }
 
-func (m *maker) judgeType(ctx context.Context, t *catalog.Type) []choice {
-	var list []choice
+// each calls f with every candidate, on all cores, until ctx ends.
+func each(ctx context.Context, list []*candidate, f func(*candidate)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(list)) {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(list) {
+					return
+				}
+				f(list[i])
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// candidate is a choice on its way to be judged.
+type candidate struct {
+	choice
+	kinds func() []machine // its type in every draw
+	least int              // nodes, by its fluid shape; 0: none will do
+}
+
+// leastCost is what the least nodes cost an hour; of unknown prices it is zero,
+// so that they are judged.
+func (c *candidate) leastCost() float64 {
+	if v := float64(c.least) * c.kind.USDPerHour; v > 0 {
+		return v
+	}
+	return 0
+}
+
+func (m *maker) choices(types []catalog.Type) []*candidate {
+	var list []*candidate
 	red := &m.in.req.Redundancy
-	var kinds []machine // for every draw; resolved when first needed
-	for _, copies := range red.Copies {
-		for _, racks := range red.Racks {
-			if ctx.Err() != nil {
-				return nil
+	for i := range types {
+		t := &types[i]
+		kinds := sync.OnceValue(func() []machine { return m.in.machines(t, m.draws) })
+		for _, copies := range red.Copies {
+			for _, racks := range red.Racks {
+				c := &candidate{kinds: kinds}
+				c.kind, c.layout = t, Layout{Copies: copies, Racks: racks, FailNodes: red.FailNodes, FailRacks: red.FailRacks}
+				list = append(list, c)
 			}
-			if kinds == nil {
-				kinds = m.in.machines(t, m.draws)
-			}
-			c := choice{kind: t, layout: Layout{Copies: copies, Racks: racks, FailNodes: red.FailNodes, FailRacks: red.FailRacks}}
-			if err := m.unfit(t, c.layout); err != nil {
-				c.reason = err.Error()
-			} else {
-				m.fewest(&c, kinds)
-			}
-			list = append(list, c)
 		}
 	}
 	return list
@@ -234,98 +258,6 @@ func (m *maker) least(l Layout) (n int, rule string) {
 		}
 	}
 	return n, rule
-}
-
-// fewest scans the numbers of nodes upwards: feasibility need not grow with
-// every node (skew, racks), so each is tried.
-func (m *maker) fewest(c *choice, kinds []machine) {
-	step := max(c.layout.Racks, 1)
-	first, rule := m.least(c.layout)
-	k := m.in.machine(c.kind, m.in.median())
-	missed := firstMiss
-	best := attempt{short: math.Inf(1)}
-	for n := first; n <= m.in.req.MaxNodes; n += step {
-		c.layout.Nodes = n
-		at := m.attempt(c, &k, kinds, &missed)
-		if at.short <= 0 {
-			c.feasible = true
-			m.explainFewer(c, kinds, n-step, first, rule)
-			return
-		}
-		if at.short < best.short {
-			best = at
-		}
-	}
-	if best.nodes == 0 {
-		c.reason = fmt.Sprintf("%d nodes at least (%s), max-nodes is %d", first, rule, m.in.req.MaxNodes)
-		return
-	}
-	c.layout.Nodes, c.p, c.reason = best.nodes, best.p, best.why
-	c.loads = best.loads
-}
-
-// attempt is one number of nodes, judged. short is how far it is from
-// feasible: the worst utilisation above 1 or, where the medians are feasible,
-// the probability that is missing; 0 or less is feasible.
-type attempt struct {
-	nodes    int
-	short, p float64
-	loads    loads
-	why      string
-}
-
-// attempt judges c's layout, first as a fluid shape. It leaves what it found
-// in c. missed is carried from one number of nodes to the next, see
-// missFactor.
-func (m *maker) attempt(c *choice, k *machine, kinds []machine, missed *float64) attempt {
-	target := m.in.req.Probability
-	low := m.shapes.fluid(c.layout)
-	if judge(low, *missed, &m.base, k, &c.loads); !c.loads.feasible() {
-		return m.overLimit(c)
-	}
-	p, over := probability(low, *missed, m.draws, kinds, target)
-	if c.p = p; p < target {
-		return m.improbable(c, &over)
-	}
-	s := m.shapes.Of(c.layout)
-	judge(s, 1, &m.base, k, &c.loads)
-	*missed = missFactor(low, &m.base, k, &c.loads)
-	if !c.loads.feasible() {
-		return m.overLimit(c)
-	}
-	if c.p, over = probability(s, 1, m.draws, kinds, target); c.p < target {
-		return m.improbable(c, &over)
-	}
-	if c.latency = m.judgeLatency(s, c.kind, k, &c.loads); c.latency != nil && !c.loads.feasible() {
-		return m.overLimit(c)
-	}
-	return attempt{nodes: c.layout.Nodes}
-}
-
-// overLimit is an attempt that fails at the median of every input.
-func (m *maker) overLimit(c *choice) attempt {
-	s, r, use := c.loads.worst()
-	return attempt{c.layout.Nodes, use, 0, c.loads, fmt.Sprintf("no number up to %d does; at %d %s in state %s is at %s of its limit",
-		m.in.req.MaxNodes, c.layout.Nodes, wordsOf(resourceNames[r]), wordsOf(stateNames[s]), percent(use))}
-}
-
-// improbable is an attempt that fails in too many draws.
-func (m *maker) improbable(c *choice, over *[numStates][numResources]int) attempt {
-	s, r := mostOver(over)
-	return attempt{c.layout.Nodes, 1 - c.p, c.p, c.loads, fmt.Sprintf("no number up to %d does; at %d it fails in %s of the draws, mostly because of %s in state %s",
-		m.in.req.MaxNodes, c.layout.Nodes, percent(1-c.p), wordsOf(resourceNames[r]), wordsOf(stateNames[s]))}
-}
-
-func mostOver(over *[numStates][numResources]int) (state, resource int) {
-	most := -1
-	for s := range over {
-		for r, n := range over[s] {
-			if n > most {
-				state, resource, most = s, r, n
-			}
-		}
-	}
-	return state, resource
 }
 
 // explainFewer judges a step fewer nodes in the same way and notes what is

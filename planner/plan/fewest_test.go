@@ -1,0 +1,47 @@
+package plan
+
+import "testing"
+
+func TestSmallestIsTheEdgeOfWhatIsFeasible(t *testing.T) {
+	for _, step := range []int{1, 3} {
+		for first := step; first < 20; first += step {
+			for edge := first; edge < 700; edge += 7 {
+				tried := 0
+				n, found := smallest(first, 640, step, func(n int) bool {
+					if tried++; n < first || n > 640 || (n-first)%step != 0 {
+						t.Fatalf("from %d by %d: tried %d", first, step, n)
+					}
+					return n >= edge
+				})
+				want := first + (edge-first+step-1)/step*step
+				if found != (want <= 640) || found && n != want || tried > 64/step+strides*4 {
+					t.Fatalf("from %d by %d, feasible from %d: %d, %v after %d tries", first, step, edge, n, found, tried)
+				}
+			}
+		}
+	}
+}
+
+// Where feasibility comes and goes, small clusters are found all the same.
+func TestSmallestTriesEachSmallNumber(t *testing.T) {
+	if n, found := smallest(3, 1000, 1, func(n int) bool { return n == 41 }); n != 41 || !found {
+		t.Errorf("found %d, %v", n, found)
+	}
+}
+
+// A plan of hundreds of nodes says what it did not work out.
+func TestLargeClustersFarFromTheAnswerAreLeftOnPaper(t *testing.T) {
+	p := makePlan(t, flashy, "a.records=30G", "max-nodes=900", "draws=100")
+	if p.Best() == nil || p.Best().Nodes <= exactUpTo {
+		t.Fatalf("answer of %d nodes at most", exactUpTo)
+	}
+	left := 0
+	for _, c := range p.Candidates {
+		if !c.Feasible && c.Nodes > exactUpTo && c.USDPerHour != nil {
+			left++
+		}
+	}
+	if left == 0 {
+		t.Errorf("all of %d candidates were worked out", len(p.Candidates))
+	}
+}
