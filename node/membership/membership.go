@@ -306,7 +306,7 @@ func (c *Core) Receive(now cluster.Instant, from cluster.NodeID, m wire.ViewMess
 // act starts, goes on with or gives up a round, and heals members.
 func (c *Core) act(now cluster.Instant) {
 	c.expireRound(now)
-	c.abortOnDeparture(now)
+	c.abortOnChange(now)
 	c.open(now)
 	c.finish(now)
 	c.heal(now)

@@ -215,26 +215,25 @@ func (c *Core) expireRound(now cluster.Instant) {
 	c.abandon(now, c.backoff())
 }
 
-// abortOnDeparture starts over at once when a proposed member is gone. The
-// departure of any other node does not matter to the round. While it only
-// waits for leases, a node that has come is reason enough: it would be left
-// out, and waited for.
-func (c *Core) abortOnDeparture(now cluster.Instant) {
-	if c.round == nil {
+// abortOnChange starts over at once when a proposed member is gone, or when a
+// node has come while the round waits: for promises, when nobody is frozen yet,
+// or for leases. It would be left out although it lives, and its own lease be
+// waited for. The departure of any other node does not matter to the round.
+func (c *Core) abortOnChange(now cluster.Instant) {
+	r := c.round
+	if r == nil {
 		return
 	}
-	if r := c.round; r.holdAt != 0 && !r.accepting && !cluster.SameMembers(r.members, c.desired) {
+	waits := (!r.accepting || now < r.fenceAt) && !planted.Is(planted.WaitingRoundGoesOn)
+	if lacks(c.desired, r.members) || waits && lacks(r.members, c.desired) {
 		c.stats.Aborted++
 		c.abandon(now, 0)
-		return
 	}
-	for _, m := range c.round.members {
-		if !hasMember(c.desired, m.Node, m.Inc) {
-			c.stats.Aborted++
-			c.abandon(now, 0)
-			return
-		}
-	}
+}
+
+// lacks reports whether one of want is not in have.
+func lacks(have, want []cluster.Member) bool {
+	return slices.ContainsFunc(want, func(m cluster.Member) bool { return !hasMember(have, m.Node, m.Inc) })
 }
 
 func (c *Core) abandon(now cluster.Instant, wait time.Duration) {

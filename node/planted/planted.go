@@ -49,6 +49,7 @@ const (
 	UnsettledRead
 	DoubtfulWriteDropped
 	LoadedNotLookedAtAgain
+	WaitingRoundGoesOn
 	End // one more than the last
 )
 
@@ -89,6 +90,7 @@ var Rules = [End]string{
 	AbsenceForgotten:         "a node that was away for too long brings nothing back",
 	UnsettledRead:            "a read does not tell of a write that may yet be lost",
 	DoubtfulWriteDropped:     "a write in doubt goes on until all replicas have it",
+	WaitingRoundGoesOn:       "a round that waits starts over with who has come",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
 	LoadedNotLookedAtAgain:   "a record read from a device is used while it is the one that is there",
 }
