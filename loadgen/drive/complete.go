@@ -101,9 +101,12 @@ func (l *lane) recordLocked(s *slot, out target.Outcome, now time.Duration) {
 	if s.intended < l.window.measured || s.intended >= l.window.end {
 		return
 	}
-	late := time.Duration(-1)
-	if s.sent >= 0 {
-		late = s.sent - s.intended
+	late := s.sent - s.intended
+	switch {
+	case s.sent < 0:
+		late = neverSent
+	case s.held:
+		late = heldBack
 	}
 	l.now[s.kind].record(out, resp, now-s.sent, late)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -424,6 +425,30 @@ func BenchmarkValue(b *testing.B) {
 	for b.Loop() {
 		if _, ok := parse(f.put(buf, header{seq: 1})); !ok {
 			b.Fatal("corrupt")
+		}
+	}
+}
+
+// TestATargetThatTakesNoMoreIsNotTheGeneratorsFault: a stall fills the in-flight
+// limit; what waits for a place is in the response times, not in the lateness.
+func TestATargetThatTakesNoMoreIsNotTheGeneratorsFault(t *testing.T) {
+	f := target.NewFake()
+	d := start(t, Config{Workload: mixOf(t, "get:100"), Target: f, Rate: 2000, Duration: 1500 * time.Millisecond, Lanes: 1, InFlight: 50, Seed: 1,
+		Deadline: 5 * time.Second})
+	go f.Stall(time.Second)
+	r, err := d.Run(context.Background(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := r.Operations["get"]
+	if get.OK != get.Count || r.Queued == 0 || get.Lateness.Samples >= get.Count || value(get.Response.P90) < 400_000 {
+		t.Errorf("%d of %d succeeded, %d were held back, %d have a lateness, response p90 %v us", get.OK, get.Count, r.Queued, get.Lateness.Samples, value(get.Response.P90))
+	}
+	s := result.Summary{Target: "quic://elsewhere:4300", Loop: "open", Generator: result.Generator{GOMAXPROCS: 2}}
+	d.Summarize(r, &s)
+	for _, v := range Verdicts(&s, nil) {
+		if v.Rule == "GENERATOR-LIMITED" && strings.Contains(v.Text, "lateness") && value(get.Lateness.P99) < value(get.Response.P99)/10 {
+			t.Errorf("the generator is accused: %s", v.Text)
 		}
 	}
 }

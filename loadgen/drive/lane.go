@@ -52,6 +52,7 @@ type slot struct {
 	kind           workloads.Op
 	stage          stage
 	notFound       bool
+	held           bool    // it could not start when it was due, for want of a place or because of its key
 	batch          []item  // of a batch; its memory goes with the slot
 	sample         *sample // nil unless its stages are asked for
 }
@@ -90,6 +91,7 @@ type lane struct {
 	sinceSample [workloads.Ops]int
 
 	queued  int64          // arrivals that the in-flight limit or ErrFull delayed
+	freeAt  time.Duration  // arrivals due before it were held back
 	precise *pace.Precise  // nil: the timer
 	late1   *hdr.Histogram // lateness of all operations; the collector's
 
@@ -149,6 +151,9 @@ func (l *lane) run(stop *atomic.Bool) {
 		}
 		if blocked || l.exhausted() {
 			l.sleepBlocked(seen)
+			if l.sched != nil && l.next < l.window.end {
+				l.freeAt = l.d.clock.Now()
+			}
 		} else if l.next > now {
 			l.sleepUntil(l.next, now)
 		}
@@ -300,7 +305,7 @@ func (l *lane) issue(intended time.Duration) (sent time.Duration, ok bool) {
 		l.count(workloads.Op(l.held), intended)
 		l.sample = l.sampling(workloads.Op(l.held))
 	}
-	s := slot{kind: workloads.Op(l.held), intended: intended, gen: gen, stage: inFlight, batch: batch, sample: l.sample}
+	s := slot{kind: workloads.Op(l.held), intended: intended, gen: gen, stage: inFlight, batch: batch, sample: l.sample, held: intended < l.freeAt}
 	if s.kind == workloads.ReadModifyWrite {
 		s.stage = reading
 	}

@@ -44,6 +44,14 @@ func newInterval(w *workloads.Workload) *interval {
 	return &v
 }
 
+// What stands for the lateness of an operation that was never sent, and of one
+// that the in-flight limit or a write of its key in flight held back: that wait
+// is the target's, and is in its response time.
+const (
+	neverSent time.Duration = -1
+	heldBack  time.Duration = -2
+)
+
 // record adds one operation: its outcome and its three latencies.
 func (c *cell) record(out target.Outcome, resp, serv, late time.Duration) {
 	switch out {
@@ -64,9 +72,11 @@ func (c *cell) record(out target.Outcome, resp, serv, late time.Duration) {
 		// The other two are parts of the response: they fit where it did.
 		_ = c.hist[service].RecordValue(int64(serv))
 	}
-	if late >= 0 {
+	if late != neverSent {
 		c.ended++
 		c.busy += serv
+	}
+	if late >= 0 {
 		_ = c.hist[lateness].RecordValue(int64(late))
 	}
 }

@@ -83,7 +83,9 @@ type Kind string
 const (
 	Response Kind = "response" // completion - intended start: what a user waits
 	Service  Kind = "service"  // completion - real submission: what the target took
-	Lateness Kind = "lateness" // real submission - intended start: the generator's own fault
+	// Lateness is real submission - intended start, the generator's own fault. An
+	// operation that the in-flight limit or a write of its key held back has none.
+	Lateness Kind = "lateness"
 )
 
 // Kinds lists the histogram kinds in the order in which they are printed.

@@ -20,6 +20,10 @@ const (
 	// deviceStripes locks keep the requests for one record apart; with as many
 	// records in flight two share one now and then, which costs a wait.
 	deviceStripes = 4096
+	// devicePlaces is how many requests a lane has at the device at once: two
+	// lanes keep a queue of 128, more than any drive gains from. What comes
+	// beyond waits for a place; a disk that seeks serves 64 within a second.
+	devicePlaces = 64
 	// deviceScan bounds one read of a scan.
 	deviceScan = 1 << 20
 )
@@ -117,7 +121,7 @@ func (d *Device) writeAt(p []byte, off int64) error {
 }
 
 // Places is how many requests a lane has at the device at most.
-func (d *Device) Places() int { return slowHelpers }
+func (d *Device) Places() int { return devicePlaces }
 
 // Refuse implements Refuser.
 func (d *Device) Refuse(k Kind) error {
@@ -136,7 +140,7 @@ func (d *Device) Close() error { return errors.Join(d.dev.Sync(), d.dev.Close())
 // NewLane implements Target.
 func (d *Device) NewLane(inFlight int, complete func(*Result)) (Lane, error) {
 	l := &deviceLane{d: d, complete: complete}
-	l.slow = newSlowLane(inFlight, complete, l.do)
+	l.slow = newSlowLane(min(inFlight, devicePlaces), complete, l.do)
 	return l, nil
 }
 

@@ -32,7 +32,7 @@ type slowLane struct {
 	free []*Op      // with their own memory for keys and values
 }
 
-// newSlowLane makes a lane for at most inFlight operations.
+// newSlowLane makes a lane for at most inFlight operations; see slowHelpers.
 func newSlowLane(inFlight int, complete func(*Result), serve func(*Op, *Result)) *slowLane {
 	most := max(1, min(inFlight, slowHelpers))
 	return &slowLane{serve: serve, complete: complete, most: most, queue: make(chan *Op, most)}
