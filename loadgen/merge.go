@@ -8,6 +8,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
@@ -163,16 +165,39 @@ func (m *merging) head(o *mergeOptions) {
 		s.Interrupted = s.Interrupted || t.Interrupted
 		m.generator(&t.Generator)
 		m.audit(&t.Audit)
-		for _, v := range t.Verdicts {
-			if v.Level != result.Info {
-				v.Text = fmt.Sprintf("shard %d: %s", t.Shard.Index, v.Text)
-				s.Verdicts = append(s.Verdicts, v)
-			}
-		}
 	}
+	s.Verdicts = m.verdicts()
 	s.Schedule = fmt.Sprintf("%d shards of: %s", len(m.runs), first.Schedule)
 	m.w.Workload([]byte(m.runs[0].Workload))
 	m.w.Environment(&m.runs[0].Environment)
+}
+
+// verdicts are those of the shards that warn, each text once with the shards
+// that it is of.
+func (m *merging) verdicts() []result.Verdict {
+	list, of := []result.Verdict{}, map[result.Verdict][]string{}
+	for _, r := range m.runs {
+		for _, v := range r.Summary.Verdicts {
+			if v.Level == result.Info {
+				continue
+			}
+			if of[v] == nil {
+				list = append(list, v)
+			}
+			of[v] = append(of[v], strconv.Itoa(r.Summary.Shard.Index))
+		}
+	}
+	for i, v := range list {
+		switch shards := of[v]; {
+		case len(shards) == len(m.runs) && len(shards) > 1:
+			list[i].Text = "all shards: " + v.Text
+		case len(shards) > 1:
+			list[i].Text = "shards " + strings.Join(shards, ", ") + ": " + v.Text
+		default:
+			list[i].Text = "shard " + shards[0] + ": " + v.Text
+		}
+	}
+	return list
 }
 
 func (m *merging) generator(t *result.Generator) {

@@ -452,3 +452,41 @@ func TestATargetThatTakesNoMoreIsNotTheGeneratorsFault(t *testing.T) {
 		}
 	}
 }
+
+func TestATargetThatGoesAwayIsSaidToBeGone(t *testing.T) {
+	series := func(ok ...int64) []result.SeriesRow {
+		var list []result.SeriesRow
+		for i, n := range ok {
+			list = append(list, result.SeriesRow{TSec: i, Op: "get", OK: n, Offered: 10}, result.SeriesRow{TSec: i, Op: "put", Failed: 3})
+		}
+		return list
+	}
+	f := func(want float64, ok ...int64) {
+		t.Helper()
+		r := Report{Series: series(ok...), Offered: 50, Duration: time.Duration(len(ok)) * time.Second}
+		if got := value(r.nothingFrom()); got != want {
+			t.Errorf("successes %v: nothing from %v on, want %v", ok, got, want)
+		}
+	}
+	f(2, 9, 9, 0, 0, 0)
+	f(-1, 9, 9, 9, 0, 0) // two seconds may be a failover
+	f(-1, 9, 0, 0, 0, 9)
+	f(0, 0, 0, 0)
+	from := 2.0
+	s := result.Summary{NothingFromSec: &from}
+	level := func() result.Level {
+		for _, v := range Verdicts(&s, nil) {
+			if v.Rule == "TARGET" {
+				return v.Level
+			}
+		}
+		return ""
+	}
+	if got := level(); got != result.Fail {
+		t.Errorf("level %q, want fail", got)
+	}
+	s.Faults = []result.Fault{{What: "kill"}}
+	if got := level(); got != result.Warn {
+		t.Errorf("level %q after a fault of ours, want warn", got)
+	}
+}

@@ -44,7 +44,7 @@ func (d *Driver) Summarize(r *Report, s *result.Summary) {
 		s.AchievedOpsPerSec = float64(r.Achieved) / s.DurationSec
 		g.CPUPct = 100 * r.CPU.Seconds() / s.DurationSec
 	}
-	s.GoodputOpsPerSec = s.AchievedOpsPerSec
+	s.GoodputOpsPerSec, s.NothingFromSec = s.AchievedOpsPerSec, r.nothingFrom()
 	for i, limit := range d.cfg.SLO {
 		s.SLO = append(s.SLO, testOf(limit, r.SLO[i]))
 		if good := r.SLO[i].Samples - r.SLO[i].Beyond; limit.Op == AllOps && s.DurationSec > 0 {
@@ -65,6 +65,25 @@ func (d *Driver) Summarize(r *Report, s *result.Summary) {
 		share := g.CouldOpsPerSec / s.OfferedOpsPerSec
 		g.CouldOverOffered = &share
 	}
+}
+
+// goneSeconds at the end without any success are a target that went away.
+const goneSeconds = 3
+
+// nothingFrom is the second from which on to the end nothing succeeded, nil
+// unless that lasted.
+func (r *Report) nothingFrom() *float64 {
+	first := 0
+	for _, row := range r.Series {
+		if row.OK > 0 {
+			first = max(first, row.TSec+1)
+		}
+	}
+	if r.Offered == 0 || int(r.Duration.Seconds()) < first+goneSeconds {
+		return nil
+	}
+	v := float64(first)
+	return &v
 }
 
 // testOf says what became of a limit, by the share of operations beyond it.
@@ -117,6 +136,7 @@ func Verdicts(s *result.Summary, errors map[string]int64) []result.Verdict {
 		v.add("R1", result.Warn, "closed loop: latencies are those of %d clients that wait for each other's answers, not of independent arrivals",
 			s.Generator.InFlightMax)
 	}
+	v.gone()
 	v.failures(errors)
 	v.samples()
 	v.steady()
@@ -214,7 +234,9 @@ func (v *verdicts) audit() {
 		return
 	}
 	part := ""
-	if a.ReadBack == 0 {
+	if a.ReadBack == 0 && a.ReadBackFailed > 0 {
+		part = "; at the final read-back nothing could be read, so lost writes were not looked for"
+	} else if a.ReadBack == 0 {
 		part = "; there was no final read-back, so lost writes were not looked for"
 	} else if a.ReadBack < a.KeysWritten {
 		part = fmt.Sprintf(" (%d of %d written keys were read back)", a.ReadBack, a.KeysWritten)
@@ -318,6 +340,20 @@ func (v *verdicts) failures(errors map[string]int64) {
 	}
 	v.add("R4", result.Warn, "%d operations failed and %d are in doubt; they count as infinitely slow (whole run: %s)", failed, doubt,
 		strings.Join(texts[:min(len(texts), failuresListed)], "; "))
+}
+
+// gone says that the target went away. Where faults were injected that may be
+// what was wanted.
+func (v *verdicts) gone() {
+	from := v.s.NothingFromSec
+	if from == nil {
+		return
+	}
+	level := result.Fail
+	if len(v.s.Faults) > 0 {
+		level = result.Warn
+	}
+	v.add("TARGET", level, "nothing succeeded from second %.0f to the end: the target went away, or could not be reached", *from)
 }
 
 func (v *verdicts) samples() {

@@ -131,6 +131,9 @@ type Summary struct {
 	// SLO are the limits given with the run, and SLOTests what became of them.
 	SLO    []LimitTest `json:"slo,omitempty"`
 	Steady Steady      `json:"steady"`
+	// NothingFromSec is the t_s from which on to the end nothing succeeded, when
+	// that was three seconds or more.
+	NothingFromSec *float64 `json:"nothing_from_s,omitempty"`
 	// Use is how busy the resources were, the busiest first.
 	Use []Use `json:"use,omitempty"`
 	// Device is what the local nodes keep their records on; nil for a target
