@@ -18,7 +18,10 @@ import (
 	"headroom/node/storage"
 )
 
-// flash is an engine on a file of its own directory.
+// stuck is the limit of a node's watch over its devices.
+const stuck = 30 * time.Second
+
+// flash is an engine on a file of its own directory, opened as a node does.
 type flash struct {
 	*storage.Engine
 	o    *options
@@ -48,7 +51,7 @@ func (f *flash) open() error {
 	if err != nil {
 		return err
 	}
-	f.Engine, err = storage.Open(storage.Config{Log: &storage.LogConfig{Name: "bench", Devices: []disk.Device{d}, Dir: disk.OSDir(f.dir),
+	f.Engine, err = storage.Open(storage.Config{Log: &storage.LogConfig{Name: "bench", Devices: []disk.Device{disk.NewGuard(d, stuck)}, Dir: disk.OSDir(f.dir),
 		NewID: rand.Uint64, LowWater: f.mark, StopUsed: 100}})
 	return err
 }
@@ -222,27 +225,22 @@ func overwrite(ctx context.Context, o *options, beside string, size int64, mark 
 		return err
 	}
 	defer f.remove()
-	body := make([]byte, 1000)
-	records := int(size / 2 / 1072) // 1072 bytes a record in a block: half of the device is live
+	body := make([]byte, o.recordSize)
+	records := int(size / 2 / int64((64+o.recordSize+15)/16*16)) // as they lie in a block: half of the device is live
 	if err := f.load(ctx, records, body); err != nil {
 		return err
 	}
 	f.run(ctx)
-	stamp := uint64(1)
-	for range 3 * records { // until blocks are emptied as evenly as they will be
-		stamp++
-		if err := f.put(ctx, rand.Uint64N(uint64(records)), stamp, body); err != nil {
+	for start := f.Devices()[0].UserBytes; f.Devices()[0].UserBytes-start < uint64(3*size/2); { // three times over: blocks empty as evenly as they will
+		if err := f.overwrites(ctx, records, body); err != nil {
 			return err
 		}
 	}
 	var all, user, amplified, theirs []float64
 	for range o.pairs {
 		before, began := f.Devices()[0], time.Now()
-		for time.Since(began) < 2*o.each { // longer than a flush of all that may wait
-			stamp++
-			if err := f.put(ctx, rand.Uint64N(uint64(records)), stamp, body); err != nil {
-				return err
-			}
+		if err := f.overwrites(ctx, records, body); err != nil {
+			return err
 		}
 		after, took := f.Devices()[0], time.Since(began).Seconds()
 		f.stop()
@@ -262,6 +260,20 @@ func overwrite(ctx context.Context, o *options, beside string, size int64, mark 
 	row(fmt.Sprintf("low-water mark %d %%: user bytes against fio", mark), "x", user, atLeast(wants[mark]))
 	row(fmt.Sprintf("low-water mark %d %%: written per user byte", mark), "x", amplified, nil)
 	return nil
+}
+
+// overwrites writes records at random, in a goroutine per processor.
+func (f *flash) overwrites(ctx context.Context, records int, body []byte) error {
+	began := time.Now()
+	return each(func(w, _ int) error {
+		rnd := rand.New(rand.NewPCG(uint64(w), uint64(began.UnixNano())))
+		for n := uint64(2); time.Since(began) < f.o.each; n++ {
+			if err := f.put(ctx, rnd.Uint64N(uint64(records)), n, body); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // fioJob is what is used of fio's JSON output (checked with 3.33).

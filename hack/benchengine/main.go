@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ type options struct {
 	each    time.Duration
 	records int
 	threads bool
+
+	recordSize int
+	profile    string
 }
 
 // part is one group of figures.
@@ -43,7 +47,7 @@ func parts() []part {
 		{"dram", "1 million records of 100 bytes in memory, digest given, one goroutine", dram},
 		{"restart", "2 million records of 100 bytes on a file, opened after a crash and after a proper end", restart},
 		{"reads", "random reads of 100-byte records on a file beside fio's of 4 KiB in the same file", reads},
-		{"writes", "uniform overwrites of 1000-byte records at 50 % live fill beside fio's sequential writes of 1 MiB", writes},
+		{"writes", "uniform overwrites of records (--record-size) at 50 % live fill beside fio's sequential writes of 1 MiB", writes},
 		{"many", "50 million records of 64 bytes in one process: speed, memory, garbage collection (9 GB)", many},
 	}
 }
@@ -64,7 +68,9 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&o.pairs, "pairs", 10, "interleaved pairs")
 	f.DurationVar(&o.each, "each", time.Second, "length of one side of a pair")
 	f.IntVar(&o.records, "records", 50_000_000, "records of the part many")
+	f.IntVar(&o.recordSize, "record-size", 4000, "bytes of a record of the part writes: small ones are bound by the processor")
 	f.BoolVar(&o.threads, "threads", false, "reads and writes wait in threads instead of an io_uring")
+	f.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of all parts here, for go tool pprof")
 	f.Usage = func() {
 		fmt.Println("benchengine [flags] PART… measures the storage engine. Parts:")
 		for _, p := range parts() {
@@ -78,6 +84,17 @@ func run(ctx context.Context, args []string) error {
 	chosen, err := choose(f.Args())
 	if err != nil {
 		return err
+	}
+	if o.profile != "" {
+		out, err := os.Create(o.profile)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		if err := pprof.StartCPUProfile(out); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	for _, p := range chosen {
 		fmt.Printf("\n%s: %s\n", p.name, p.what)

@@ -19,12 +19,16 @@ const (
 	// one in cacheShare: a small device is not all cache.
 	cacheBytes = 32 << 20
 	cacheShare = 128
+	// poolBytes of buffers are kept for the next blocks: a flush that had fallen
+	// behind gives many back at once, and a fresh one has to be cleared.
+	poolBytes = 16 << 20
 	// defragReserve and deleteReserve are blocks that only defragmentation,
 	// and deletes, may still take: two buffers being filled and as many being
 	// flushed.
 	defragReserve = 4
 	deleteReserve = 4
 	minBlocks     = 16
+	slackMost     = 64
 	// errorsMost reads in a row may fail before the device is given up: one
 	// bad sector is a damaged record, not a dead device.
 	errorsMost = 3
@@ -62,6 +66,7 @@ const (
 	blockOpen                     // a buffer is being filled or written
 	blockUsed                     // written; may be defragmented
 	blockVictim                   // waits for defragmentation
+	blockMoving                   // its live records are being moved, or cannot be read
 	blockLimbo                    // empty, but its records' successors are not durable yet
 )
 
@@ -205,7 +210,8 @@ func (v *volume) nextBufferLocked(why purpose, tombstone bool) (*buffer, error) 
 		return nil, ErrOverload
 	case v.full && why == fromClients && !tombstone:
 		return nil, ErrDeviceFull
-	case len(v.free) <= reserve && (len(v.free)+len(v.waiting)+len(v.victims) > reserve || v.sparseLocked()):
+	case len(v.free) <= reserve && len(v.free)+len(v.waiting)+len(v.victims) > reserve,
+		why == fromClients && !tombstone && len(v.free) <= reserve+v.slack() && v.sparseLocked():
 		v.stats.Overloads++ // flushing and defragmenting make room
 		v.log.kick(v)
 		return nil, ErrOverload
@@ -224,16 +230,21 @@ const sparseMost = 90
 
 // sparseLocked reports whether defragmentation can make room.
 func (v *volume) sparseLocked() bool {
-	return v.live*100 < int64(len(v.blocks))*int64(v.room())*sparseMost
+	used := len(v.blocks) - len(v.free) - len(v.waiting)
+	return v.live*100 < int64(used)*int64(v.room())*sparseMost
 }
+
+// slack is how many more blocks than the reserves clients leave alone while
+// defragmentation can make room, a thirtieth of a small device: it moves records and
+// syncs for many blocks at a time then, not for each.
+func (v *volume) slack() int { return min(len(v.blocks)/32, slackMost) }
 
 func (v *volume) beginLocked(why purpose) *buffer {
 	n := v.free[0]
 	v.free = v.free[1:]
 	var data []byte
 	if k := len(v.pool); k > 0 {
-		data, v.pool = v.pool[k-1], v.pool[:k-1]
-		clear(data)
+		data, v.pool = v.pool[k-1], v.pool[:k-1] // holds what it held: gaps are cleared when they are left
 	} else {
 		data = disk.Aligned(v.size)
 	}
@@ -270,6 +281,7 @@ func (v *volume) oldestLocked(none uint64) uint64 {
 func (v *volume) closeLocked(b *buffer, why purpose) {
 	end := b.head
 	end.synced = uint64(b.off)
+	clear(b.data[b.off : v.size-headerSize])
 	end.put(b.data[v.size-headerSize:], endMagic)
 	b.closed, v.open[why] = true, nil
 	v.queue = append(v.queue, b)
@@ -293,7 +305,7 @@ func (v *volume) release(loc uint64, size uint32) {
 func (v *volume) judgeLocked(n uint32) {
 	b := &v.blocks[n]
 	switch {
-	case b.state != blockUsed && b.state != blockVictim:
+	case b.state != blockUsed && b.state != blockVictim && b.state != blockMoving:
 	case b.live == 0:
 		v.stats.Freed++
 		b.state = blockLimbo // a victim stays in the list, and is passed over
@@ -375,6 +387,7 @@ func (v *volume) piecesLocked(all bool) ([]piece, uint64) {
 			if to > v.size-headerSize-recordHeader {
 				v.closeLocked(b, purpose(why))
 			} else {
+				clear(b.data[b.off:to])
 				b.off = to
 			}
 		}
@@ -458,7 +471,7 @@ func (v *volume) evictLocked(b *buffer) {
 	if v.inMemory[b.block] == b {
 		delete(v.inMemory, b.block)
 	}
-	if len(v.pool) < 4 {
+	if len(v.pool)*v.size < poolBytes {
 		v.pool = append(v.pool, b.data)
 	}
 	b.data = nil

@@ -44,7 +44,9 @@ func (e *Engine) runVolume(ctx context.Context, v *volume, commit bool) {
 	v.mu.Unlock()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { e.runDefrag(ctx, v) })
+	for range defragmenters {
+		wg.Go(func() { e.runDefrag(ctx, v) })
+	}
 	t := time.NewTicker(flushAge)
 	defer t.Stop()
 	for ctx.Err() == nil && !v.broken() {
@@ -61,8 +63,11 @@ func (e *Engine) runVolume(ctx context.Context, v *volume, commit bool) {
 	}
 }
 
-// runDefrag defragments beside the flushes: it reads one block while another
-// is written.
+// defragmenters is how many blocks of a device are emptied at a time: while one
+// is read, the records of others are moved.
+const defragmenters = 3
+
+// runDefrag defragments beside the flushes.
 func (e *Engine) runDefrag(ctx context.Context, v *volume) {
 	for {
 		select {
@@ -71,6 +76,7 @@ func (e *Engine) runDefrag(ctx context.Context, v *volume) {
 		case <-v.sparse:
 		}
 		for ctx.Err() == nil && !v.crowded() && e.defragment(v) {
+			signal(v.sparse) // there may be work for another
 			if v.short() {
 				signal(v.wake)
 			}
@@ -87,13 +93,18 @@ func (v *volume) crowded() bool {
 }
 
 // short reports whether blocks that wait for a sync are needed: there are few
-// free ones, and a sync gains a quarter more, or there are hardly any.
+// free ones, and a sync gains some.
 func (v *volume) short() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	const least = defragReserve + deleteReserve
-	few := len(v.free) <= max(len(v.blocks)/8, least)
-	return few && len(v.waiting) > 0 && (len(v.free) <= least || 4*len(v.waiting) >= len(v.free))
+	switch {
+	case len(v.free) <= least:
+		return len(v.waiting) > 0
+	case len(v.free) <= least+2*v.slack():
+		return 2*len(v.waiting) >= max(v.slack(), 1)
+	}
+	return false
 }
 
 // Flush writes what is in buffers to all devices and syncs them: afterwards
@@ -157,7 +168,7 @@ func (e *Engine) defragment(v *volume) bool {
 	})
 	v.mu.Lock()
 	b := &v.blocks[n]
-	left := b.seq == seq && b.state == blockUsed
+	left := b.seq == seq && b.state == blockMoving
 	v.mu.Unlock()
 	switch {
 	case !left: // emptied, and freed
@@ -189,19 +200,19 @@ func (e *Engine) damagedIn(v *volume, n uint32) {
 	}
 }
 
-// victim takes the next block to defragment; its state is used again, so that
-// it is freed when it becomes empty.
+// victim takes the next block to defragment. It is freed when it becomes
+// empty.
 func (v *volume) victim() (n uint32, seq uint64, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for len(v.victims) > 0 && v.failed == nil {
 		n, v.victims = v.victims[0], v.victims[1:]
 		if b := &v.blocks[n]; b.state == blockVictim {
-			b.state = blockUsed
+			b.state = blockMoving
 			return n, b.seq, true
 		}
 	}
-	if v.failed == nil && len(v.free)+len(v.waiting) <= defragReserve+deleteReserve+2 && v.sparseLocked() {
+	if v.failed == nil && len(v.free)+len(v.waiting) <= defragReserve+deleteReserve+2+2*v.slack() && v.sparseLocked() {
 		return v.sparsestLocked()
 	}
 	return 0, 0, false
@@ -221,13 +232,16 @@ func (v *volume) sparsestLocked() (n uint32, seq uint64, ok bool) {
 			n, seq, ok, least = v.hand, b.seq, true, b.live
 		}
 	}
+	if ok {
+		v.blocks[n].state = blockMoving
+	}
 	return n, seq, ok
 }
 
 func (v *volume) requeue(n uint32, seq uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if b := &v.blocks[n]; b.seq == seq && b.state == blockUsed {
+	if b := &v.blocks[n]; b.seq == seq && b.state == blockMoving {
 		b.state = blockVictim
 		v.victims = append(v.victims, n)
 	}
@@ -239,7 +253,11 @@ func (v *volume) readBlock(n uint32) ([]byte, error) {
 	data = data[:v.size]
 	v.mu.Lock()
 	if b := v.inMemory[n]; b != nil {
-		copy(data, b.data)
+		n := len(data)
+		if !b.closed {
+			n = b.off
+		}
+		clear(data[copy(data, b.data[:n]):])
 		v.mu.Unlock()
 		return data, nil
 	}
