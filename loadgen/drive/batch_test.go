@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"context"
 	"math"
 	"strings"
 	"testing"
@@ -81,18 +82,22 @@ func TestAHotNodeGetsItsShare(t *testing.T) {
 	w.Keys.Distribution, w.Keys.HotShare, w.Keys.HotNode = "hot-node", 0.8, 2
 	fake := placed{target.NewFake()}
 	var hot, all int
+	ctx, enough := context.WithCancel(t.Context())
 	fake.Judge = func(op *target.Op) target.Fate {
 		if all++; op.Kind == target.Read && op.Key%2 == 1 {
 			hot++
 		}
+		if all == 5000 { // however long that takes here
+			enough()
+		}
 		return target.Good
 	}
-	d := start(t, Config{Workload: w, Target: fake, Closed: 1, Duration: 200 * time.Millisecond, Seed: 1})
+	d := start(t, Config{Workload: w, Target: fake, Closed: 1, Duration: time.Minute, Seed: 1})
 	all, hot = 0, 0
-	if _, err := d.Run(t.Context(), nil, nil); err != nil {
+	if _, err := d.Run(ctx, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if share := float64(hot) / float64(all); math.Abs(share-0.9) > 4*math.Sqrt(0.9*0.1/float64(all)) || all < 100 { // 0.8 + 0.2/2
+	if share := float64(hot) / float64(all); math.Abs(share-0.9) > 4*math.Sqrt(0.9*0.1/float64(all)) || all < 5000 { // 0.8 + 0.2/2
 		t.Errorf("%d of %d reads hit the hot node, want 90 %%", hot, all)
 	}
 }
