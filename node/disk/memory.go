@@ -124,6 +124,19 @@ func (m *Memory) Crashed(keep func() bool) *Memory {
 	return c
 }
 
+// Damage flips one bit of what lies at off on the medium, as a bad cell does.
+// It reports false if nothing was ever synced there.
+func (m *Memory) Damage(off int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	pg := m.durable[off/pageBytes]
+	if pg == nil {
+		return false
+	}
+	pg[off%pageBytes] ^= 0x10
+	return true
+}
+
 // Size implements Device.
 func (m *Memory) Size() int64 { return m.size }
 

@@ -141,9 +141,10 @@ type Core struct {
 	wish    wish
 	round   *round
 	retryAt cluster.Instant
-	slow    int  // rounds in a row that timed out, at most maxSlow
-	again   bool // a new View is wanted although the members are the same
-	outside int  // refusals in a row that said that this node is outside, at most maxOutside
+	slow    int             // rounds in a row that timed out, at most maxSlow
+	again   bool            // a new View is wanted although the members are the same
+	askAt   cluster.Instant // when the principal is asked for it again
+	outside int             // refusals in a row that said that this node is outside, at most maxOutside
 	stale   []staleMember
 	mutes   []mute
 	frozeAt cluster.Instant
@@ -233,6 +234,28 @@ func (c *Core) Recluster(now cluster.Instant) bool {
 	return true
 }
 
+// askGap separates the questions for a View that a node has not got yet.
+const askGap = 200 * time.Millisecond
+
+// Want wants a new View likewise, on any node: the principal is asked for it
+// until one is committed.
+func (c *Core) Want(now cluster.Instant) {
+	if c.view == nil {
+		return // the first one will tell
+	}
+	c.again, c.askAt = true, now
+	c.review(now)
+	c.act(now)
+}
+
+// ask asks the principal for the View that this node wants.
+func (c *Core) ask(now cluster.Instant) {
+	if c.again && !c.isPrincipal() && now >= c.askAt {
+		c.askAt = now.Add(askGap)
+		c.send(c.desired[0].Node, &wire.Want{View: c.view.Key})
+	}
+}
+
 // Observe tells what heartbeat hears now. The Core keeps the slice.
 func (c *Core) Observe(now cluster.Instant, peers []Peer) {
 	for i := range peers {
@@ -278,6 +301,9 @@ func (c *Core) Deadline() cluster.Instant {
 			d = cluster.Never
 		}
 	}
+	if c.again && !c.isPrincipal() {
+		d = min(d, c.askAt)
+	}
 	return min(d, c.staleDeadline(), c.muteDeadline())
 }
 
@@ -299,6 +325,10 @@ func (c *Core) Receive(now cluster.Instant, from cluster.NodeID, m wire.ViewMess
 		c.onCommit(now, m)
 	case *wire.CommitPart:
 		c.onCommitPart(now, m)
+	case *wire.Want:
+		if c.view != nil && m.View == c.view.Key { // else another is under way, or known already
+			c.Recluster(now)
+		}
 	}
 	c.act(now)
 }
@@ -310,6 +340,7 @@ func (c *Core) act(now cluster.Instant) {
 	c.open(now)
 	c.finish(now)
 	c.heal(now)
+	c.ask(now)
 	if c.round == nil && c.wish.active && c.isPrincipal() && now >= c.wish.fireAt() &&
 		now >= c.retryAt && c.graceOver(now) {
 		c.propose(now)

@@ -21,8 +21,10 @@ type Engine interface {
 	Sizes(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta, size int)) (next storage.Cursor, done bool)
 	Summary(p int, sums *[wire.SubBuckets]uint64)
 	ListBucket(p, bucket int, dst []wire.DigestVersion) []wire.DigestVersion
+	Each(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta)) (next storage.Cursor, done bool)
 	Partition(p int) storage.PartitionStats
 	Drop(p int)
+	Remove(d *record.Digest, v record.Version) bool
 }
 
 // records is the engine as the transaction cores see it. It notes when a
@@ -61,7 +63,11 @@ func (s copies) Partition(p int) migrate.Size {
 
 // Scan implements migrate.Store.
 func (s copies) Scan(p int, cursor uint64, max int, fn func(d *record.Digest, m *record.Meta, body []byte)) (uint64, bool) {
-	next, done := s.Engine.Scan(p, storage.Cursor(cursor), max, fn)
+	next, done := s.Engine.Scan(p, storage.Cursor(cursor), max, func(d *record.Digest, m *record.Meta, body []byte) {
+		if !m.Unreadable { // another holder sends it
+			fn(d, m, body)
+		}
+	})
 	return uint64(next), done
 }
 

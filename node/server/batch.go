@@ -193,7 +193,10 @@ func (n *Node) scanPage(ns *namespace, st *connState, r *wire.ScanReply) {
 	for !r.Done && len(r.Items) < limit && bytes < scanBytes && n.mono().Sub(began) < scanTime {
 		var done bool
 		cursor, done = ns.store.Scan(int(q.Partition), cursor, min(scanBatch, limit-len(r.Items)), func(d *record.Digest, m *record.Meta, body []byte) {
-			if !m.Live(sec) || q.Set != "" && record.Body(body).Set() != q.Set {
+			if m.Unreadable && m.Live(sec) {
+				r.Status = wire.StatusUnavailable // until another holder has sent it: a scan must not leave it out
+			}
+			if m.Unreadable || !m.Live(sec) || q.Set != "" && record.Body(body).Set() != q.Set {
 				return
 			}
 			bytes += len(body)
@@ -204,6 +207,9 @@ func (n *Node) scanPage(ns *namespace, st *connState, r *wire.ScanReply) {
 		r.Done = done
 	}
 	r.Next = uint64(cursor)
+	if r.Status != wire.StatusOK {
+		*r = wire.ScanReply{Status: r.Status, Next: q.Cursor}
+	}
 	now := n.now()
 	if now.Mono >= now.Lease || ns.Route(int(q.Partition)) != before {
 		*r = wire.ScanReply{Status: wire.StatusNotMaster, Next: q.Cursor}

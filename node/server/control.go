@@ -81,6 +81,7 @@ func (n *Node) controlLoop(ctx context.Context) {
 		if n.ctl.hb.Deadline() <= now {
 			n.ctl.hb.Tick(now)
 		}
+		n.wantRepairs(now)
 		n.settle(now)
 		if n.ctl.ms.Deadline() <= now {
 			n.ctl.ms.Tick(now)

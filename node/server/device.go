@@ -181,7 +181,7 @@ func (n *Node) deviceFailed(ns *namespace, slot int, err error) {
 			n.ctl.hb.SetQuiesced(now, true)
 			n.ctl.ms.SetSelf(now, n.self())
 		}
-		n.ctl.ms.Recluster(now)
+		n.ctl.ms.Want(now)
 		n.settle(now)
 	})
 }
@@ -198,12 +198,18 @@ func (n *Node) recordDamaged(ns *namespace, d digest) {
 			return
 		}
 		ns.doubtful = append(ns.doubtful, pid)
-		if now.Sub(ns.damageSeen) > damageView || ns.damageSeen == 0 {
-			ns.damageSeen = now
-			n.ctl.ms.Recluster(now)
-			n.settle(now)
-		}
 	})
+}
+
+// wantRepairs asks for a View while anything is lost or damaged that the last
+// one was not told of. The control loop calls it at each turn.
+func (n *Node) wantRepairs(now cluster.Instant) {
+	for _, ns := range n.namespaces {
+		if len(ns.lostSlots)+len(ns.doubtful) > 0 && now >= ns.repairAt {
+			ns.repairAt = now.Add(damageView)
+			n.ctl.ms.Want(now)
+		}
+	}
 }
 
 // noteLost puts into the report that is about to be made what devices lost.

@@ -38,7 +38,7 @@ type namespace struct {
 	copiesStored string
 	lostSlots    []int
 	doubtful     []int
-	damageSeen   cluster.Instant
+	repairAt     cluster.Instant // when the next View for repairs may be wanted
 
 	full        atomic.Uint32 // fullness
 	eviction    *plane.Eviction

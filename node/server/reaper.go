@@ -5,22 +5,12 @@ import (
 	"time"
 
 	"headroom/node/cluster"
-	"headroom/node/partition"
 	"headroom/node/plane"
-	"headroom/node/record"
-	"headroom/node/storage"
 )
 
-const (
-	// tombstoneHorizon is how long a delete is remembered: longer than two
-	// nodes may be apart and still merge what they hold, by an hour for clocks
-	// that differ.
-	tombstoneHorizon = partition.MaxAbsence + time.Hour
-	// reapLap is how long one look at all partitions takes: expired records
-	// are invisible at once, their memory comes back within a lap.
-	reapLap   = 60 * time.Second
-	reapBatch = 256 // records visited under one lock of the engine
-)
+// reapLap is how long one look at all partitions takes: expired records are
+// invisible at once, their memory comes back within a lap.
+const reapLap = 60 * time.Second
 
 // reap removes what has expired and tombstones beyond their horizon, a few
 // partitions at a time, for ever. It also looks after the wall clock.
@@ -41,7 +31,7 @@ func (n *Node) reap(ctx context.Context) {
 		for range int(cluster.Partitions * plane.LookEvery / reapLap) {
 			for _, ns := range n.namespaces {
 				if ns.Mortal() {
-					ns.reap(next, n.now().WallMS)
+					ns.Reap(next, n.now().WallMS)
 				}
 			}
 			next = (next + 1) % cluster.Partitions
@@ -66,25 +56,6 @@ func (n *Node) warnAlone() {
 			n.log.Warn("no other node answers; check addresses, cluster-name, and that all credentials come from one authority",
 				"seeds", n.cfg.Seeds, "datagrams_not_of_this_cluster", n.ep.Stats().PulsesGarbage.Load())
 			return
-		}
-	}
-}
-
-// reap removes the dead records of one partition.
-func (ns *namespace) reap(pid int, wallMS int64) {
-	sec := uint32(wallMS / 1000)
-	horizon := wallMS - tombstoneHorizon.Milliseconds()
-	var dead []record.DigestVersion
-	var cursor storage.Cursor
-	for done := false; !done; {
-		dead = dead[:0]
-		cursor, done = ns.store.Each(pid, cursor, reapBatch, func(d *record.Digest, m *record.Meta) {
-			if m.Expired(sec) || m.Tombstone && m.Version.Stamp.Millis() < horizon {
-				dead = append(dead, record.DigestVersion{Digest: *d, Version: m.Version})
-			}
-		})
-		for i := range dead {
-			ns.store.Remove(&dead[i].Digest, dead[i].Version)
 		}
 	}
 }

@@ -173,7 +173,10 @@ func (n *Node) identity() error {
 	case err != nil:
 		return err
 	case m == nil:
-		m = &meta{Node: n.id}
+		// Others remember the incarnations of an earlier life whose directory is
+		// gone, and take smaller ones for late packets of it: the clock is ahead
+		// of all of them.
+		m = &meta{Node: n.id, Inc: cluster.Incarnation(time.Now().UnixNano())}
 		if n.id == 0 {
 			m.Node = randomID()
 		}

@@ -29,6 +29,7 @@ type app struct {
 	pushAt   cluster.Instant // the map goes to the clients
 	lookAt   cluster.Instant // of tellProgress
 	wallAt   cluster.Instant // of the look at the wall clock
+	reapAt   cluster.Instant // of the reaper's next lap; Never: there is none
 	told     wire.Progress
 	toldAt   cluster.Instant
 	progress map[cluster.NodeID]wire.Progress
@@ -56,10 +57,13 @@ func newApp(d *Data, n *Node) *app {
 	if old, ok := n.App.(*app); ok {
 		d.retire(old)
 	}
-	a := &app{d: d, n: n, inc: n.Inc, migAt: cluster.Never, sweepAt: cluster.Never, pushAt: cluster.Never,
+	a := &app{d: d, n: n, inc: n.Inc, migAt: cluster.Never, sweepAt: cluster.Never, pushAt: cluster.Never, reapAt: cluster.Never,
 		pace: map[peer]*plane.QueueClock{}, progress: map[cluster.NodeID]wire.Progress{},
 		left: map[cluster.ViewKey]cluster.Instant{}}
 	a.wall.StartMS = n.wallMS()
+	if d.cfg.ReapEvery > 0 {
+		a.reapAt = n.Now().Add(d.cfg.ReapEvery)
+	}
 	for i := range d.cfg.Spaces {
 		a.spaces = append(a.spaces, newSpace(a, i))
 	}
@@ -84,6 +88,7 @@ func (a *app) Freeze(_ cluster.Instant, _ cluster.ViewKey, _ []cluster.Member) [
 		r.Ages = append(r.Ages, age)
 	}
 	for i, s := range a.spaces {
+		s.noteLost()
 		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: spaceName(i), RF: a.d.cfg.Spaces[i].RF, Fresh: a.d.cfg.Fresh, Revive: a.revive, Report: s.Plane.Freeze()})
 	}
 	return r.Append(nil)
@@ -105,6 +110,7 @@ func (a *app) Commit(_ cluster.Instant, m *wire.Commit) {
 		s.keepView()
 	}
 	a.revived()
+	a.wantRepairs()
 	a.Heard()
 	a.mapChanged(true)
 	a.moved = true
@@ -165,7 +171,7 @@ func (a *app) Broken(_ cluster.Instant, to cluster.NodeID, class Class) {
 
 // Deadline implements App.
 func (a *app) Deadline() cluster.Instant {
-	at := min(a.migAt, a.sweepAt, a.pushAt, a.lookAt, a.wallAt)
+	at := min(a.migAt, a.sweepAt, a.pushAt, a.lookAt, a.wallAt, a.reapAt)
 	for _, s := range a.spaces {
 		if s.vol != nil {
 			at = min(at, s.vol.flushAt, s.vol.storeAt)
@@ -202,6 +208,19 @@ func (a *app) Tick(now cluster.Instant) {
 	if now >= a.wallAt {
 		a.wallAt = now.Add(plane.LookEvery)
 		a.wall.Look(time.Duration(now), a.n.wallMS())
+	}
+	if now >= a.reapAt {
+		a.reapAt = now.Add(a.d.cfg.ReapEvery)
+		a.reap()
+	}
+}
+
+// reap is server's, a whole lap at once.
+func (a *app) reap() {
+	for _, s := range a.spaces {
+		for _, pid := range a.d.pids {
+			s.Reap(pid, a.now().WallMS)
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ type Load struct {
 	Writes, Deletes float64       // shares; the rest are gets
 	Pause           time.Duration // mean between two operations
 	From, To        int           // keys, To exclusive; zero: all
+	Pad             int           // about the bytes of a put beside its id; zero: at most 64
+	Mix             *Mix          // not nil: acts of all kinds instead of puts, deletes and gets
 }
 
 // remote is a node as the client sees it.
@@ -52,6 +54,8 @@ type call struct {
 	kind     wire.Kind
 	key      *key
 	write    *write // of a put or delete
+	act      *act   // not nil: it is judged with the other acts on the key
+	chunk    *chunk // not nil: it carries a batch or scan, sent to one node once
 	body     []byte
 	start    cluster.Instant
 	deadline cluster.Instant
@@ -105,6 +109,10 @@ func (c *Client) work() {
 		to = len(c.d.keys)
 	}
 	k := c.d.keys[c.Load.From+c.rand.IntN(to-c.Load.From)]
+	if c.Load.Mix != nil {
+		c.mixed(k, pause)
+		return
+	}
 	switch x := c.rand.Float64(); {
 	case x < c.Load.Deletes && k.mortal:
 		c.Do(wire.KindDelete, k, pause)
@@ -131,7 +139,20 @@ func (c *Client) Do(kind wire.Kind, k *key, done func()) {
 	c.route(x)
 }
 
-func (x *call) reads() bool { return x.kind == wire.KindGet }
+func (x *call) reads() bool { return x.kind == wire.KindGet || x.kind == wire.KindGetHeader }
+
+// repeatable reports whether sending a write twice has the effect of sending
+// it once.
+func (x *call) repeatable() bool {
+	return x.act == nil || !x.act.check && x.act.verb != verbAdd
+}
+
+// doubted notes that a sending of the call may have had an effect.
+func (x *call) doubted() {
+	if x.act != nil {
+		x.act.unsure++
+	}
+}
 
 func (c *Client) master(k *key) cluster.NodeID {
 	if c.cur == nil {
@@ -158,8 +179,17 @@ func (c *Client) route(x *call) {
 		return
 	}
 	now := c.d.W.now
-	l.request(x, &wire.Request{Namespace: uint8(x.key.space), Digest: x.key.digest, TTL: wire.TTLNever, View: c.cur.view.Tag(), SentMS: uint32(time.Duration(now).Milliseconds()),
-		DeadlineMS: uint32(max(1, (x.deadline.Sub(now)+time.Millisecond-1)/time.Millisecond)), Body: x.body})
+	q := &wire.Request{Namespace: uint8(x.key.space), Digest: x.key.digest, TTL: wire.TTLNever, View: c.cur.view.Tag(), SentMS: uint32(time.Duration(now).Milliseconds()),
+		DeadlineMS: leftMS(x.deadline, now), Body: x.body}
+	if a := x.act; a != nil {
+		q.TTL, q.CheckGen, q.Generation = a.ttl, a.check, a.gen
+	}
+	l.request(x, q)
+}
+
+// leftMS is how long the caller still waits, in milliseconds.
+func leftMS(deadline, now cluster.Instant) uint32 {
+	return uint32(max(1, (deadline.Sub(now)+time.Millisecond-1)/time.Millisecond))
 }
 
 func (c *Client) reach(r *remote) *link {
@@ -212,8 +242,16 @@ func (c *Client) replied(l *link, id uint64, r *wire.Reply, view cluster.ViewKey
 	if x == nil || x.ended {
 		return
 	}
+	if x.chunk != nil {
+		x.ended = true
+		x.chunk.done(r)
+		return
+	}
+	if r.Status == wire.StatusInDoubt || r.Status == wire.StatusNotMaster { // which also answers a write that was superseded
+		x.doubted()
+	}
 	again := r.Status.Retryable()
-	if r.Status == wire.StatusInDoubt && !x.reads() {
+	if r.Status == wire.StatusInDoubt && !x.reads() && x.repeatable() {
 		again, x.unsure = true, true
 	}
 	if again {
@@ -225,49 +263,73 @@ func (c *Client) replied(l *link, id uint64, r *wire.Reply, view cluster.ViewKey
 		}
 		return
 	}
-	st := r.Status
+	c.finish(x, settle(x.kind, x.unsure, r.Status), r, view)
+}
+
+// settle is package client's.
+func settle(kind wire.Kind, unsure bool, st wire.Status) wire.Status {
 	switch {
-	case !x.unsure || st == wire.StatusOK:
+	case !unsure || st == wire.StatusOK:
+		return st
+	case st == wire.StatusNotFound && kind == wire.KindDelete:
+		return wire.StatusOK
 	case st == wire.StatusNotFound:
-		if x.kind == wire.KindDelete {
-			st = wire.StatusOK
-		}
-	default:
-		st = wire.StatusInDoubt
+		return st
 	}
-	c.finish(x, st, r.Bins, view)
+	return wire.StatusInDoubt
 }
 
 // lost handles a call whose node will not answer any more.
 func (c *Client) lost(x *call) {
-	if !x.reads() {
-		x.unsure = true
+	x.doubted()
+	switch {
+	case x.chunk != nil:
+		x.ended = true
+		x.chunk.done(nil)
+	case !x.reads() && !x.repeatable():
+		c.finish(x, wire.StatusInDoubt, &wire.Reply{}, cluster.ViewKey{})
+	default:
+		x.unsure = x.unsure || !x.reads()
+		c.resend(x)
 	}
-	c.resend(x)
 }
 
 func (c *Client) expire(x *call) {
 	if x.ended {
 		return
 	}
+	if x.chunk != nil {
+		x.link.take(x.id)
+		x.ended = true
+		x.chunk.done(nil)
+		return
+	}
 	if !c.unpark(x) && x.link != nil {
 		x.link.take(x.id)
+		x.doubted()
 		x.unsure = x.unsure || !x.reads()
 	}
 	st := wire.StatusTimeout
 	if x.unsure {
 		st = wire.StatusInDoubt
 	}
-	c.finish(x, st, nil, cluster.ViewKey{})
+	c.finish(x, st, &wire.Reply{}, cluster.ViewKey{})
 }
 
-func (c *Client) finish(x *call, st wire.Status, bins []byte, view cluster.ViewKey) {
+func (c *Client) finish(x *call, st wire.Status, r *wire.Reply, view cluster.ViewKey) {
 	x.ended = true
 	c.running--
+	if x.act != nil {
+		if c.d.acted(x.act, st, r) {
+			c.Failed++
+		}
+		x.done()
+		return
+	}
 	if st != wire.StatusOK && st != wire.StatusNotFound {
 		c.Failed++
 	}
-	c.d.ended(c, x, st, record.Bins(bins), view)
+	c.d.ended(c, x, st, record.Bins(r.Bins), view)
 	if x.done != nil {
 		x.done()
 	}
@@ -345,10 +407,11 @@ func (c *Client) tend() {
 			continue
 		}
 		for _, x := range r.link.takeIf(func(x *call) bool {
-			if m := c.master(x.key); x.reads() {
-				return r.left != 0 || m != 0 && m != x.master
+			if x.chunk != nil || !x.reads() {
+				return r.left != 0
 			}
-			return r.left != 0
+			m := c.master(x.key)
+			return r.left != 0 || m != 0 && m != x.master
 		}) {
 			c.lost(x)
 		}

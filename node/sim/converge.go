@@ -244,7 +244,7 @@ func (d *Data) Stop() error {
 		}
 		return n
 	}
-	if err := d.Await("every operation ends", opTimeout+50*time.Millisecond, func() bool { return running() == 0 }); err != nil {
+	if err := d.Await("every operation ends", scanPatience+opTimeout+50*time.Millisecond, func() bool { return running() == 0 }); err != nil {
 		return err
 	}
 	return d.Await("no node has a request left", opTimeout+time.Second, func() bool {

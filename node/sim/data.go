@@ -37,6 +37,10 @@ type DataConfig struct {
 	// and some time passes before lease and route are looked at.
 	Torn  float64
 	Fresh bool // missing copies start from what is left
+	// Breaks: devices fail and records are damaged.
+	Breaks bool
+	// ReapEvery is how often a node removes what has expired [never].
+	ReapEvery time.Duration
 	// MaxAbsence is how long nodes may be apart and still merge [partition.MaxAbsence].
 	MaxAbsence time.Duration
 }
@@ -89,6 +93,10 @@ type DataStats struct {
 	Overdue                                  int           // requests that nodes refused as overdue
 	Worst                                    time.Duration // of one operation
 	Discarded, Counted                       uint64        // versions that a merge had to discard, and that were counted
+	Mismatches                               int           // writes refused because of the record's generation
+	Stopped                                  int           // writes refused for want of room
+	Verbs                                    [verbLose]int // acts that ended, by verb
+	Batches, Scans                           int           // that ended with every record answered
 }
 
 // placed is the table for a list of members.

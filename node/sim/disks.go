@@ -10,7 +10,6 @@ import (
 	"headroom/node/cluster"
 	"headroom/node/disk"
 	"headroom/node/plane"
-	"headroom/node/record"
 	"headroom/node/storage"
 	"headroom/node/txn"
 	"headroom/node/wire"
@@ -104,6 +103,8 @@ type volume struct {
 	stored   string          // the copies file
 	fetches  int             // reads that wait for a device
 	shut     bool
+	broken   map[string]disk.OpKind // devices whose operations of that kind fail, by path
+	refused  int                    // operations that failed because of that
 }
 
 // openStore opens a space's engine: server's, with its devices if it has any.
@@ -115,12 +116,11 @@ func (s *space) openStore() {
 			if v.dying != 0 && op.N >= v.dying {
 				return disk.Error
 			}
-			return disk.None
+			return v.failing(op)
 		})
 		l := &storage.LogConfig{Name: spaceName(s.id), Node: uint64(s.a.n.ID), Dir: disk.NewFaultyDir(m.dir, v.schedule), WriteBlock: v.cfg.WriteBlock,
 			InMemory: v.cfg.InMemory, Serial: true, NewID: v.rand.Uint64,
-			Failed:  func(_ int, err error) { s.deviceFailed(err) },
-			Damaged: func(d record.Digest) { s.a.d.W.fail("node%d: record %x is damaged", s.a.n.ID, d[:]) }}
+			Failed: s.deviceFailed, Damaged: s.recordDamaged}
 		for _, x := range m.devices {
 			l.Devices = append(l.Devices, disk.NewFaulty(x, v.schedule))
 		}
@@ -133,12 +133,6 @@ func (s *space) openStore() {
 		s.vol = nil
 	}
 	s.store = store
-}
-
-func (s *space) deviceFailed(err error) {
-	if s.vol.dying == 0 {
-		s.a.d.W.fail("node%d: a device is given up: %v", s.a.n.ID, err)
-	}
 }
 
 func (s *space) kept() plane.Kept {
@@ -164,7 +158,7 @@ func (s *space) loadCopies() {
 	if err != nil {
 		w.fail("node%d: %v", s.a.n.ID, err)
 	}
-	if rec.Corrupt > 0 {
+	if rec.Corrupt > 0 && !s.a.d.cfg.Breaks {
 		w.fail("node%d: a crash is taken for damage: %+v", s.a.n.ID, rec)
 	}
 	w.record("recovery", uint64(s.a.n.ID), uint64(rec.Records), uint64(rec.Torn), uint64(len(rec.LostPartitions)))
@@ -176,9 +170,7 @@ func (s *space) keepView() {
 	if !s.commits() {
 		return
 	}
-	if err := s.storeCopies(false); err != nil {
-		s.a.d.W.fail("node%d: copy states not stored: %v", s.a.n.ID, err)
-	}
+	s.storeChanged()
 	s.vol.gate.Release(s.store)
 }
 
@@ -232,21 +224,27 @@ func (s *space) work(now cluster.Instant) {
 	}
 	if now >= v.storeAt {
 		v.storeAt = now.Add(storeEvery)
-		if err := s.storeCopies(false); err != nil {
-			s.a.d.W.fail("node%d: copy states not stored: %v", s.a.n.ID, err)
-		}
+		s.storeChanged()
+	}
+}
+
+// storeChanged is server's keepCopies: where a device has failed, it is tried
+// again at the next turn.
+func (s *space) storeChanged() {
+	if err := s.storeCopies(false); err != nil && s.vol.refused == 0 {
+		s.a.d.W.fail("node%d: copy states not stored: %v", s.a.n.ID, err)
 	}
 }
 
 // gated sends what acknowledges a write when that is durable: server's
 // replyDurable and answerDurable.
-func (s *space) gated(send func()) (full bool) {
-	held, full := s.vol.gate.Hold(s.store, func(bool) { send() })
+func (s *space) gated(send func(durable bool)) (full bool) {
+	held, full := s.vol.gate.Hold(s.store, send)
 	switch {
 	case held:
 		s.workOn()
 	case !full:
-		send()
+		send(true)
 	}
 	return full
 }
@@ -256,7 +254,13 @@ func (s *space) commits() bool { return s.vol != nil && s.vol.cfg.CommitToDevice
 func (s *space) replyDurable(to txn.Origin, r *wire.Reply) {
 	kept := *r
 	kept.Bins = append([]byte(nil), r.Bins...)
-	if full := s.gated(func() { s.a.reply(to, &kept) }); full {
+	full := s.gated(func(durable bool) {
+		if !durable {
+			kept = wire.Reply{Status: wire.StatusInDoubt}
+		}
+		s.a.reply(to, &kept)
+	})
+	if full {
 		s.a.reply(to, &wire.Reply{Status: wire.StatusInDoubt})
 	}
 }

@@ -35,11 +35,16 @@ const (
 	FaultStale    = "stale disk"
 	FaultPowerCut = "power cut"
 	FaultLateRead = "late read"
+	FaultDevice   = "failed device"
+	FaultDamage   = "damaged records"
+	FaultWipedDir = "wiped data directory"
+	FaultFull     = "stop writes"
 )
 
 // faultKinds are all of them.
 var faultKinds = []string{FaultCrash, FaultRestart, FaultStorm, FaultPause, FaultSlow, FaultJump, FaultLeave, FaultOneWay, FaultBridge,
-	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog, FaultWiped, FaultStale, FaultPowerCut, FaultLateRead}
+	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog, FaultWiped, FaultStale, FaultPowerCut, FaultLateRead,
+	FaultDevice, FaultDamage, FaultWipedDir}
 
 // maxDrift of a clock, in parts per million: twice what a bad quartz does.
 const maxDrift = 200

@@ -18,6 +18,8 @@ type key struct {
 	mortal bool // may be deleted
 	writes []*write
 	reads  []read
+	acts   []*act
+	gen    uint16 // that an act saw last
 }
 
 // read is a get that was answered, or a delete that found nothing.

@@ -110,18 +110,24 @@ func (l *link) flush(p *pipe) {
 
 // request sends a call's frame.
 func (l *link) request(x *call, q *wire.Request) {
+	if x.write != nil {
+		x.write.sent++
+	}
+	l.carry(x, q.Append(nil), func(a *app, from txn.Origin, kind wire.Kind, payload []byte) {
+		a.request(from, kind, 0, &l.pace, payload)
+	})
+}
+
+// carry sends the frame of a call, which handle takes at the other end.
+func (l *link) carry(x *call, payload []byte, handle func(a *app, from txn.Origin, kind wire.Kind, payload []byte)) {
 	l.nextID++
 	id := l.nextID
 	l.calls[id] = x
 	l.order = append(l.order, id)
 	x.link, x.id = l, id
-	if x.write != nil {
-		x.write.sent++
-	}
-	kind, payload := x.kind, q.Append(nil)
 	l.send(&l.up, func() {
 		if a, ok := l.to.App.(*app); ok && a.alive() { // also of a link that the client gave up since: it is on its way
-			a.request(txn.Origin{Conn: l, ID: id}, kind, 0, &l.pace, payload)
+			handle(a, txn.Origin{Conn: l, ID: id}, x.kind, payload)
 		}
 	})
 }
@@ -129,7 +135,7 @@ func (l *link) request(x *call, q *wire.Request) {
 // reply is called by the node.
 func (l *link) reply(id uint64, r *wire.Reply, view cluster.ViewKey) {
 	if !l.dead {
-		out := wire.Reply{Status: r.Status, Generation: r.Generation, Bins: append([]byte(nil), r.Bins...)}
+		out := wire.Reply{Status: r.Status, Generation: r.Generation, Expiry: r.Expiry, Bins: append([]byte(nil), r.Bins...)}
 		l.send(&l.down, func() { l.c.replied(l, id, &out, view) })
 	}
 }

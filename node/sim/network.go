@@ -89,7 +89,7 @@ type Network struct {
 }
 
 type connKey struct {
-	from, to cluster.NodeID
+	from, to int // hosts
 	class    Class
 }
 
@@ -197,7 +197,7 @@ func (n *Network) arrive(from, to *Node, known cluster.NodeID, b []byte) {
 
 // SendFrame queues a frame on the connection of that class.
 func (n *Network) SendFrame(from, to *Node, class Class, kind wire.Kind, payload []byte) {
-	k := connKey{from.ID, to.ID, class}
+	k := connKey{from.host, to.host, class}
 	c := n.conns[k]
 	if c == nil || c.fromInc != from.Inc || c.toInc != to.Inc || !to.Up {
 		c = &conn{fromInc: from.Inc, toInc: to.Inc}
@@ -217,7 +217,7 @@ func (n *Network) next(k connKey, c *conn) {
 	if !c.busy {
 		return
 	}
-	d := n.latency() + n.lag(k.from, k.to)
+	d := n.latency() + n.lag(n.w.Nodes[k.from].ID, n.w.Nodes[k.to].ID)
 	c.again = false
 	for i := 0; i < 5 && n.chance(n.cfg.Loss); i++ {
 		d += retransmit
@@ -233,10 +233,10 @@ func (n *Network) next(k connKey, c *conn) {
 }
 
 func (n *Network) tryDeliver(k connKey, c *conn) {
-	from, to := n.w.Node(k.from), n.w.Node(k.to)
+	from, to := n.w.Nodes[k.from], n.w.Nodes[k.to]
 	broken := n.conns[k] != c || !to.Up || to.Inc != c.toInc || from.Up && from.Inc != c.fromInc ||
 		c.again && !from.Up
-	if n.IsCut(k.from, k.to) && !broken {
+	if n.IsCut(from.ID, to.ID) && !broken {
 		if c.stalledAt == 0 {
 			c.stalledAt = n.w.now
 		}
@@ -252,7 +252,7 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 			delete(n.conns, k)
 		}
 		if from.App != nil && from.Up && from.Inc == c.fromInc {
-			from.deliver(k, func() { from.App.Broken(from.Now(), k.to, k.class) })
+			from.deliver(k, func() { from.App.Broken(from.Now(), to.ID, k.class) })
 		}
 		return
 	}
@@ -260,7 +260,7 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 	// All that waits behind the front was sent at least as late; the burst
 	// arrives together, as a window of packets does.
 	burst := c.queue
-	held := slices.IndexFunc(burst, func(f frame) bool { return n.Hold != nil && n.Hold(k.from, k.to, f.kind) })
+	held := slices.IndexFunc(burst, func(f frame) bool { return n.Hold != nil && n.Hold(from.ID, to.ID, f.kind) })
 	if held == 0 {
 		n.w.After(heldFor, func() { n.tryDeliver(k, c) })
 		return
@@ -273,7 +273,7 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 	for _, f := range burst {
 		to.deliver(k, func() {
 			to.sender = c.fromInc
-			to.receiveFrame(k.from, k.class, f.kind, f.payload)
+			to.receiveFrame(from.ID, k.class, f.kind, f.payload)
 		})
 	}
 	n.next(k, c)

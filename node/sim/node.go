@@ -36,8 +36,9 @@ type App interface {
 // Node is one simulated process on its host: the cores, their wiring, and
 // the disk that outlives them.
 type Node struct {
-	w  *World
-	ID cluster.NodeID
+	w    *World
+	ID   cluster.NodeID
+	host int // its place in World.Nodes and World.addrs
 
 	Up       bool
 	Paused   bool
@@ -65,11 +66,10 @@ type Node struct {
 	frozen    cluster.ViewKey     // the newest ballot accepted in this life
 	frozenAt  cluster.Instant     // on its own clock
 	newest    cluster.ViewKey     // ever committed, in all lives
-	// Lost counts verdicts by kind, Duplicate is set by heartbeat.
-	Lost      map[heartbeat.EventKind]int
-	Duplicate string
-	Commits   []Committed   // of this life
-	Froze     time.Duration // longest time from an acceptance to a commit
+	// Lost counts verdicts by kind.
+	Lost    map[heartbeat.EventKind]int
+	Commits []Committed   // of this life
+	Froze   time.Duration // longest time from an acceptance to a commit
 }
 
 // Committed notes when a node adopted a View.
@@ -83,7 +83,7 @@ type Committed struct {
 // connection holds the sender back.
 const maxInbox = 4096
 
-func (n *Node) addr() string { return n.w.addrs[n.ID-1] }
+func (n *Node) addr() string { return n.w.addrs[n.host] }
 
 // wallMS is what the host's wall clock says, in milliseconds since the epoch.
 func (n *Node) wallMS() int64 { return wallStart + int64(n.w.now)/1e6 + n.Wall.Milliseconds() }
@@ -301,7 +301,7 @@ func (n *Node) refused(to cluster.NodeID) {
 // receiveFrame is the dispatch by kind.
 func (n *Node) receiveFrame(from cluster.NodeID, class Class, kind wire.Kind, payload []byte) {
 	n.w.record("frame", uint64(n.ID), uint64(from), uint64(kind))
-	if kind >= wire.KindPrepare && kind <= wire.KindCommitPart {
+	if kind >= wire.KindPrepare && kind <= wire.KindWant {
 		m, err := wire.ParseViewMessage(kind, payload)
 		if err != nil {
 			n.w.fail("node%d: frame of kind %d does not parse: %v", n.ID, kind, err)
@@ -321,13 +321,13 @@ func (n *Node) receiveFrame(from cluster.NodeID, class Class, kind wire.Kind, pa
 // it. A reply to a forwarded request is taken: it goes back on the connection
 // of the request, and is lost only with that, which Broken tells.
 func (n *Node) Send(to cluster.NodeID, class Class, kind wire.Kind, payload []byte) bool {
-	if to < 1 || int(to) > len(n.w.Nodes) || class != Control && kind != wire.KindReply && n.w.Net.chance(n.w.Net.cfg.Refused) {
+	if to < 1 || int(to) > n.w.cfg.Nodes || class != Control && kind != wire.KindReply && n.w.Net.chance(n.w.Net.cfg.Refused) {
 		return false
 	}
 	if n.w.Net.Drop != nil && n.w.Net.Drop(n.ID, to, kind, payload) {
 		return false
 	}
-	n.w.Net.SendFrame(n, n.w.Node(to), class, kind, payload)
+	n.w.Net.SendFrame(n, n.w.processOf(n, to), class, kind, payload)
 	return true
 }
 
@@ -380,7 +380,8 @@ func (n *Node) pump() {
 			n.note(e)
 		}
 		if hb.DuplicateSelf != "" {
-			n.Duplicate = hb.DuplicateSelf
+			n.duplicate(hb.DuplicateSelf)
+			return
 		}
 		if hb.Changed {
 			if n.App != nil {

@@ -207,6 +207,8 @@ func (a *app) reply(to txn.Origin, r *wire.Reply) {
 		o.Replied(r.Status)
 	case *link:
 		o.reply(to.ID, r, a.viewKey())
+	case *join:
+		o.set(to.ID, r, a.viewKey())
 	case peer:
 		if a.d.W.Node(o.node).Inc == o.inc {
 			b := wire.AppendViewKey(header(0, to.ID), a.viewKey()) // for the observer
@@ -284,8 +286,11 @@ func (a *app) forwardReply(id uint64, payload []byte) {
 		a.bad(wire.KindReply, err)
 		return
 	}
-	if o, ok := f.Origin.Conn.(*link); ok {
+	switch o := f.Origin.Conn.(type) {
+	case *link:
 		o.reply(f.Origin.ID, &r, view)
+	case *join:
+		o.set(f.Origin.ID, &r, view)
 	}
 }
 

@@ -24,6 +24,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts print into tes
 //
 //	cluster N [refuse] [multicast] [seed=S] [racks=R,R…]   start of every script
 //	start|crash|lose|pause|resume|leave|quiesce|unquiesce all|ID…   lose: with its host
+//	twin ID   a second process that was given that id starts on a host of its own
 //	slow DELAY ID…   they handle what they receive up to so much later, until the end or slow 0s
 //	cut|reject|heal A B, oneway A B, split A,B C,D, heal all
 //	run DURATION, until-one-view DURATION, show
@@ -122,6 +123,8 @@ func command(t *testing.T, w *World, f []string, log func(string)) {
 		}
 	case "leave":
 		each(func(n *Node) { n.Leave(500 * time.Millisecond) })
+	case "twin":
+		each(func(n *Node) { w.Twin(n.ID).Start() })
 	case "quiesce":
 		each((*Node).Quiesce)
 	case "unquiesce":

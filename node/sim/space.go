@@ -19,6 +19,10 @@ type space struct {
 	id    int
 	store *storage.Engine
 	vol   *volume // nil: in memory
+
+	lostSlots []int // devices given up since the last Freeze
+	doubtful  []int // partitions with a damaged record, likewise
+	repairAt  cluster.Instant
 }
 
 func spaceName(i int) string { return fmt.Sprintf("space%d", i) }
@@ -70,7 +74,11 @@ func (s *space) SendTxn(frame uint64, m *txn.Send) {
 func (s *space) Answer(x *txn.Answer) {
 	if s.commits() && x.Kind == wire.KindReplicated && x.Status == wire.StatusOK {
 		kept := *x
-		s.gated(func() { s.answer(&kept) }) // one that is not sent is asked for again
+		s.gated(func(durable bool) {
+			if durable { // one that is not sent is asked for again
+				s.answer(&kept)
+			}
+		})
 		return
 	}
 	s.answer(x)

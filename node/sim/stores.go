@@ -37,7 +37,7 @@ func (s *space) checkStore() {
 		s.a.d.W.fail("node%d: %d records and %d tombstones are in its partitions, its counters say %d and %d", s.a.n.ID, records, tombstones, st.Records, st.Tombstones)
 	}
 	for _, v := range s.store.Devices() {
-		if v.Err != nil || v.Corrupt > 0 {
+		if (v.Err != nil || v.Corrupt > 0) && !s.a.d.cfg.Breaks {
 			s.a.d.W.fail("node%d: device %d is not well: %v, %d damaged", s.a.n.ID, v.Slot, v.Err, v.Corrupt)
 		}
 	}

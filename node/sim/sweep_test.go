@@ -39,7 +39,7 @@ type result struct {
 	faults int
 }
 
-// scenarios are what the seeds go through in turn: seed modulo their number.
+// scenarios are the ways there are.
 var scenarios = []scenario{
 	{"views", runViews},
 	{"single", onData(singleFaults)},
@@ -47,6 +47,10 @@ var scenarios = []scenario{
 	{"splits", onData(splits)},
 	{"one-split", onData(oneSplit)},
 	{"disks", onData(disks)},
+	{"operations", onData(operations)},
+	{"commit-master", onData(commitMaster)},
+	{"broken-disks", onData(brokenDisks)},
+	{"full", onData(fullNodes)},
 }
 
 const (
@@ -68,8 +72,20 @@ func scenarioOf(seed uint64) scenario {
 	if i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == *scenarioFlag }); i >= 0 {
 		return scenarios[i]
 	}
-	return scenarios[seed%uint64(len(scenarios))]
+	return rounds[seed%uint64(len(rounds))]
 }
+
+// rounds are the scenarios that seeds go through in turn: three times the first
+// six, then the others, so that a seed keeps its meaning when one is added to
+// those.
+var rounds = slices.Concat(scenarios[:6], scenarios[:6], scenarios[:6], []scenario{
+	{"operations", onData(operations)},
+	{"commit-master", onData(commitMaster)},
+	{"broken-disks", onData(brokenDisks)},
+	{"commit-master", onData(commitMaster)},
+	{"operations", onData(operations)},
+	{"broken-disks", onData(brokenDisks)},
+})
 
 // tally sums up what seeds did. It is shared by the workers.
 type tally struct {

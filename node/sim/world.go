@@ -53,7 +53,7 @@ type World struct {
 	rand  *rand.Rand
 	queue eventHeap
 	order uint64
-	Nodes []*Node // by id − 1
+	Nodes []*Node // by id − 1; behind them the twins
 	addrs []string
 	Net   *Network
 	check checker
@@ -79,7 +79,7 @@ func NewWorld(cfg Config) *World {
 	w.Net = newNetwork(w, cfg.Net.withDefaults())
 	for i := range cfg.Nodes {
 		w.addrs = append(w.addrs, fmt.Sprintf("10.0.0.%d:3000", i+1))
-		w.Nodes = append(w.Nodes, &Node{w: w, ID: cluster.NodeID(i + 1)})
+		w.Nodes = append(w.Nodes, &Node{w: w, ID: cluster.NodeID(i + 1), host: i})
 	}
 	return w
 }

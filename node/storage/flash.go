@@ -112,7 +112,8 @@ func (e *Engine) damaged(d *record.Digest, l located) record.Meta {
 	return l.meta
 }
 
-// scanLogged collects entries under the lock and then reads their bodies.
+// scanLogged collects entries under the lock and then reads their bodies. One
+// that cannot be read is visited as Meta.Unreadable, without a body.
 func (e *Engine) scanLogged(p int, c Cursor, max int, fn func(d *record.Digest, m *record.Meta, body []byte)) (Cursor, bool) {
 	digests := make([]record.Digest, 0, max+max/4)
 	next, done := e.visit(p, c, max, func(en *entry, _ *record.Meta) { digests = append(digests, en.digest) })
@@ -120,7 +121,7 @@ func (e *Engine) scanLogged(p int, c Cursor, max int, fn func(d *record.Digest, 
 	for i := range digests {
 		m, b, ok := e.Get(&digests[i], body[:0])
 		body = b
-		if ok && !m.Unreadable {
+		if ok {
 			fn(&digests[i], &m, b)
 		}
 	}

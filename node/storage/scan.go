@@ -25,7 +25,7 @@ const (
 // engine. What it is given is good only until it returns; body is the
 // engine's memory, to be copied and not written. With bodies on devices it
 // reads them first and calls fn without the lock; records that cannot be read
-// are left out.
+// come as Meta.Unreadable without a body.
 func (e *Engine) Scan(p int, c Cursor, max int, fn func(d *record.Digest, m *record.Meta, body []byte)) (next Cursor, done bool) {
 	if e.log != nil && !e.log.cfg.InMemory {
 		return e.scanLogged(p, c, max, fn)

@@ -12,4 +12,5 @@ const (
 	KindCommit   Kind = 7
 	// KindCommitPart is a piece of a commit that is too large for a frame.
 	KindCommitPart Kind = 8
+	KindWant       Kind = 9
 )

@@ -57,6 +57,16 @@ type Accepted struct {
 	Payload []byte // opaque to membership: the sender's partition versions
 }
 
+// Want asks the principal for another View of the same members, because what
+// the sender has to report has changed: it has lost copies.
+type Want struct{ View cluster.ViewKey } // that the sender holds
+
+// Kind implements ViewMessage.
+func (m *Want) Kind() Kind { return KindWant }
+
+// Append implements ViewMessage.
+func (m *Want) Append(b []byte) []byte { return AppendViewKey(b, m.View) }
+
 // Fence is how long a read lease may outlive the freeze that ends it.
 type Fence struct {
 	Node cluster.NodeID
@@ -194,6 +204,8 @@ func ParseViewMessage(kind Kind, b []byte) (ViewMessage, error) {
 		m = &Accepted{Ballot: r.ViewKey(), View: r.ViewKey(), Fences: readFences(&r), Payload: r.Bytes(MaxPayload)}
 	case KindCommit:
 		m = readCommit(&r)
+	case KindWant:
+		m = &Want{View: r.ViewKey()}
 	case KindCommitPart:
 		m = &CommitPart{Key: r.ViewKey(), Index: r.U16(), Last: r.U16(), Data: r.Bytes(MaxPayload)}
 	default:

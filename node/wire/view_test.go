@@ -19,6 +19,7 @@ func viewMessages() []ViewMessage {
 		&Nack{Ballot: k, Promised: cluster.ViewKey{Counter: 9}, Outside: true},
 		&Accept{Ballot: k, Members: ms},
 		&Accepted{Ballot: k, View: k, Fences: []Fence{{Node: 2, Inc: 1, Wait: 5}}, Payload: []byte("versions")},
+		&Want{View: k},
 		&CommitPart{Key: k, Index: 1, Last: 2, Data: []byte("piece")},
 		&Commit{View: cluster.View{Key: k, Members: ms}, Payloads: [][]byte{[]byte("x"), {}}},
 	}

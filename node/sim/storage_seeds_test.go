@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"headroom/node/disk"
+	"headroom/node/membership"
+)
+
+// brokenDisks lets devices of one node at a time fail for good, records on them
+// be damaged, and data directories be lost, between crashes and pauses: each
+// time the others still have everything, so nothing may be lost, stale or wrong,
+// and a node with one device left goes on.
+func brokenDisks(seed uint64, log func(string)) (*Data, int, error) {
+	d, r := dataWorldOn(seed, log, func(r *rand.Rand, s *SpaceConfig) {
+		s.DeviceConfig = DeviceConfig{Devices: 2, Blocks: 32 + r.IntN(32), WriteBlock: 4096 << r.IntN(2), CommitToDevice: r.IntN(2) == 0,
+			InMemory: r.IntN(3) == 0, Latency: time.Duration(float64(20*time.Microsecond) * pow10(r.Float64()*3))}
+	})
+	d.cfg.Breaks, d.cfg.Skew = true, max(d.cfg.Skew, 2*time.Second) // without records that expire
+	if err := beginActs(d, r); err != nil {
+		return d, 0, err
+	}
+	faults := 0
+	for end := d.W.now.Add(atLeast); d.W.now < end; faults++ {
+		_ = d.W.Run(time.Duration(r.Int64N(int64(3 * time.Second))))
+		if err := d.Await("redundancy after the fault", 20*time.Second, d.Settled); err != nil {
+			return d, faults, err
+		}
+		n := d.W.Nodes[r.IntN(len(d.W.Nodes))]
+		switch x := r.IntN(8); {
+		case x < 3:
+			d.failDevice(n, r)
+		case x < 5:
+			d.damage(n, r)
+		case x < 6:
+			d.loseDataDir(n, r)
+		default:
+			d.singleFault(r)
+		}
+	}
+	return d, faults, d.judgeActs()
+}
+
+// failDevice makes a device fail until it is given up, and some time after its
+// copies were made again replaces it by an empty one.
+func (d *Data) failDevice(n *Node, r *rand.Rand) {
+	w, slot := d.W, r.IntN(2)
+	n.Break(slot, []disk.OpKind{disk.OpRead, disk.OpWrite, disk.OpSync}[r.IntN(3)])
+	gone := func() bool {
+		for _, s := range n.App.(*app).spaces {
+			if s.store.Devices()[slot].Err != nil {
+				return true
+			}
+		}
+		return false
+	}
+	if w.RunUntil(w.now.Add(5*time.Second), gone) {
+		w.note(FaultDevice)
+	}
+	if d.Await("redundancy after a device failed", 20*time.Second, d.Settled) != nil {
+		return
+	}
+	if r.IntN(2) == 0 { // it has those copies again, or they are elsewhere: another may go
+		o := w.other(n)
+		w.note(FaultCrash)
+		o.Crash(r.IntN(2) == 0)
+		_ = w.Run(time.Duration(r.Int64N(int64(time.Second))))
+		o.Start()
+		if d.Await("redundancy after a crash beside a failed device", 20*time.Second, d.Settled) != nil {
+			return
+		}
+	}
+	_ = w.Run(time.Duration(r.Int64N(int64(2 * time.Second))))
+	n.Crash(false)
+	_ = w.Run(time.Duration(r.Int64N(int64(2 * time.Second))))
+	d.unplug(n)
+	for i := range d.cfg.Spaces {
+		d.mediaOf(n.ID, i).devices[slot] = newDevice(&d.cfg.Spaces[i].DeviceConfig, slot)
+	}
+	n.Start()
+}
+
+// damage flips bits of what a node's devices hold, and has every record read.
+func (d *Data) damage(n *Node, r *rand.Rand) {
+	hit := 0
+	for i, s := range n.App.(*app).spaces {
+		c := &d.cfg.Spaces[i].DeviceConfig
+		for range 4 + r.IntN(60) {
+			m := s.vol.devices[r.IntN(len(s.vol.devices))]
+			if m.Damage(256<<10 + r.Int64N(int64(c.Blocks*c.WriteBlock))) {
+				hit++
+			}
+		}
+	}
+	if hit == 0 {
+		return
+	}
+	d.W.note(FaultDamage)
+	d.W.logf("node%d: %d bits of its devices are flipped", n.ID, hit)
+	d.scrub(n)
+	_ = d.W.Run(10 * time.Millisecond)
+	_ = d.Await("every damaged record is repaired", 20*time.Second, func() bool { return d.Settled() && d.scrub(n) == 0 }) // an error is in W.Err
+}
+
+// scrub reads all records of a node and returns how many cannot be read.
+func (d *Data) scrub(n *Node) (bad int) {
+	a, ok := n.App.(*app)
+	if !ok || !n.Up {
+		return 0
+	}
+	for _, k := range d.keys {
+		if m, _, ok := a.spaces[k.space].store.Get(&k.digest, nil); ok && m.Unreadable {
+			bad++
+		}
+	}
+	return bad
+}
+
+// loseDataDir lets a node come back without anything that it ever kept, devices
+// and node file: its incarnations begin anew, by the clock.
+func (d *Data) loseDataDir(n *Node, r *rand.Rand) {
+	w := d.W
+	w.note(FaultWipedDir)
+	n.Crash(r.IntN(2) == 0)
+	_ = w.Run(time.Duration(r.Int64N(int64(3 * time.Second))))
+	d.unplug(n)
+	for i := range d.cfg.Spaces {
+		d.setMedia(n.ID, i, newMedia(&d.cfg.Spaces[i].DeviceConfig))
+	}
+	n.Disk = membership.State{}
+	n.Inc += 1 << 10
+	n.Start()
+}
+
+// fullNodes lets the records of a cluster grow until nodes have no room for
+// more, and shrink again: a write is refused before it does anything, or in
+// doubt; reads and deletes go on, and afterwards writes do.
+func fullNodes(seed uint64, log func(string)) (*Data, int, error) {
+	d, r, pad := fullWorld(seed, log)
+	if err := beginActs(d, r); err != nil {
+		return d, 0, err
+	}
+	w, faults := d.W, 0
+	for end := w.now.Add(atLeast); w.now < end; faults++ {
+		for _, c := range d.Clients {
+			c.Load.Pad, c.Load.Mix.Put, c.Load.Mix.Delete = pad, 0.6, 0.02
+		}
+		before := d.Stats.Stopped
+		if w.RunUntil(w.now.Add(30*time.Second), func() bool { return d.Stats.Stopped > before+5 }) {
+			w.note(FaultFull)
+		}
+		_ = w.Run(time.Duration(r.Int64N(int64(3 * time.Second))))
+		for _, c := range d.Clients {
+			c.Load.Pad, c.Load.Mix.Put, c.Load.Mix.Delete = padDefault, 0.3, 0.3
+		}
+		if err := d.FillActs(d.Clients[0]); err != nil { // there is room for each again
+			return d, faults, err
+		}
+	}
+	if w.Fired[FaultFull] == 0 {
+		w.fail("no node was ever full: proves nothing; %+v", d.Stats)
+	}
+	return d, faults, d.judgeActs()
+}
+
+// fullWorld has little room for records padded to so many bytes: two thirds of
+// them fit. They are of one size, so that what fragmentation costs stays within
+// the tenth that is kept for what replicas are sent.
+func fullWorld(seed uint64, log func(string)) (d *Data, r *rand.Rand, pad int) {
+	r = rand.New(rand.NewPCG(seed, 4))
+	nodes, onDevices := 3+r.IntN(4), r.IntN(2) == 0
+	s := SpaceConfig{RF: 2}
+	dc := DataConfig{Keys: 300, Parts: 32, Shards: 1 + r.IntN(4), Torn: 0.05, Skew: 2 * time.Second}
+	pad = 24 << 10
+	if onDevices {
+		pad = 3 << 10
+	}
+	room := dc.Keys * pad * s.RF / nodes * 2 / 3
+	if onDevices {
+		s.DeviceConfig = DeviceConfig{Devices: 1, Blocks: max(room/(16<<10), 32), WriteBlock: 16 << 10, CommitToDevice: r.IntN(2) == 0,
+			InMemory: r.IntN(3) == 0, Latency: time.Millisecond}
+	} else {
+		s.MemoryLimit = int64(room)
+	}
+	dc.Spaces = []SpaceConfig{s}
+	return NewData(Config{Nodes: nodes, Seed: seed, Log: log}, dc), r, pad
+}
