@@ -10,6 +10,7 @@ import (
 	"headroom/node/cluster"
 	"headroom/node/disk"
 	"headroom/node/plane"
+	"headroom/node/record"
 	"headroom/node/storage"
 	"headroom/node/txn"
 	"headroom/node/wire"

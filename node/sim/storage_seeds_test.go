@@ -49,19 +49,21 @@ func (d *Data) failDevice(n *Node, r *rand.Rand) {
 	n.Break(slot, []disk.OpKind{disk.OpRead, disk.OpWrite, disk.OpSync}[r.IntN(3)])
 	gone := func() bool {
 		for _, s := range n.App.(*app).spaces {
-			if s.store.Devices()[slot].Err != nil {
-				return true
+			if s.store.Devices()[slot].Err == nil {
+				return false
 			}
 		}
-		return false
+		return true
 	}
-	if w.RunUntil(w.now.Add(5*time.Second), gone) {
+	noticed := w.RunUntil(w.now.Add(5*time.Second), gone)
+	if noticed {
 		w.note(FaultDevice)
 	}
-	if d.Await("redundancy after a device failed", 20*time.Second, d.Settled) != nil {
+	_ = w.Run(time.Millisecond) // the node is told
+	if d.Await("redundancy after a device failed", 20*time.Second, d.repaired) != nil {
 		return
 	}
-	if r.IntN(2) == 0 { // it has those copies again, or they are elsewhere: another may go
+	if noticed && r.IntN(2) == 0 { // it has those copies again, or they are elsewhere: another may go
 		o := w.other(n)
 		w.note(FaultCrash)
 		o.Crash(r.IntN(2) == 0)
@@ -79,6 +81,21 @@ func (d *Data) failDevice(n *Node, r *rand.Rand) {
 		d.mediaOf(n.ID, i).devices[slot] = newDevice(&d.cfg.Spaces[i].DeviceConfig, slot)
 	}
 	n.Start()
+}
+
+// repaired reports whether the View has been told of all that was lost, and
+// redundancy is complete.
+func (d *Data) repaired() bool {
+	for _, n := range d.W.Nodes {
+		if a, ok := n.App.(*app); ok && n.Up {
+			for _, s := range a.spaces {
+				if len(s.lostSlots)+len(s.doubtful) > 0 {
+					return false
+				}
+			}
+		}
+	}
+	return d.Settled()
 }
 
 // damage flips bits of what a node's devices hold, and has every record read.
@@ -100,7 +117,7 @@ func (d *Data) damage(n *Node, r *rand.Rand) {
 	d.W.logf("node%d: %d bits of its devices are flipped", n.ID, hit)
 	d.scrub(n)
 	_ = d.W.Run(10 * time.Millisecond)
-	_ = d.Await("every damaged record is repaired", 20*time.Second, func() bool { return d.Settled() && d.scrub(n) == 0 }) // an error is in W.Err
+	_ = d.Await("every damaged record is repaired", 20*time.Second, func() bool { return d.repaired() && d.scrub(n) == 0 }) // an error is in W.Err
 }
 
 // scrub reads all records of a node and returns how many cannot be read.
