@@ -134,7 +134,7 @@ func (d *Data) acted(a *act, st wire.Status, r *wire.Reply) (failed bool) {
 	case st == wire.StatusInDoubt:
 		d.Stats.InDoubt++
 		d.W.logf("%v is in doubt", a)
-		return true
+		return !a.check && a.verb != verbAdd // these no client may send again
 	case st == wire.StatusStopWrites:
 		a.fate = fateNone
 		d.Stats.Stopped++
