@@ -21,7 +21,6 @@ type Engine interface {
 	Sizes(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta, size int)) (next storage.Cursor, done bool)
 	Summary(p int, sums *[wire.SubBuckets]uint64)
 	ListBucket(p, bucket int, dst []wire.DigestVersion) []wire.DigestVersion
-	Each(p int, cursor storage.Cursor, max int, fn func(d *record.Digest, m *record.Meta)) (next storage.Cursor, done bool)
 	Partition(p int) storage.PartitionStats
 	Drop(p int)
 	Remove(d *record.Digest, v record.Version) bool

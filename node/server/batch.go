@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -191,8 +192,10 @@ func (n *Node) scanPage(ns *namespace, st *connState, r *wire.ScanReply) {
 	cursor := storage.Cursor(q.Cursor)
 	began := n.mono()
 	for !r.Done && len(r.Items) < limit && bytes < scanBytes && n.mono().Sub(began) < scanTime {
-		var done bool
+		from, had, done := cursor, len(r.Items), false
+		st.visited = st.visited[:0]
 		cursor, done = ns.store.Scan(int(q.Partition), cursor, min(scanBatch, limit-len(r.Items)), func(d *record.Digest, m *record.Meta, body []byte) {
+			st.visited = append(st.visited, *d)
 			if m.Unreadable && m.Live(sec) {
 				r.Status = wire.StatusUnavailable // until another holder has sent it: a scan must not leave it out
 			}
@@ -204,6 +207,14 @@ func (n *Node) scanPage(ns *namespace, st *connState, r *wire.ScanReply) {
 			st.bodies = append(st.bodies, body...) // earlier bodies stay where they are when it moves
 			r.Items = append(r.Items, wire.ScanItem{Digest: *d, Generation: m.Generation, Expiry: m.Expiry, Body: st.bodies[at:len(st.bodies):len(st.bodies)]})
 		})
+		if slices.ContainsFunc(st.visited, func(d digest) bool { return !ns.Settled(&d) }) {
+			// A write of one is in flight, and what it leaves may not last: the
+			// page ends before it.
+			if cursor, r.Items = from, r.Items[:had]; had == 0 {
+				r.Status = wire.StatusBusy
+			}
+			break
+		}
 		r.Done = done
 	}
 	r.Next = uint64(cursor)

@@ -21,6 +21,7 @@ type connState struct {
 	scan    wire.Scan
 	items   []wire.ScanItem // of the last scan reply, and their bodies: memory for the next
 	bodies  []byte
+	visited []digest // by the last step of a scan
 	out     []byte
 	migrate wire.Migrate
 	pace    plane.QueueClock

@@ -123,6 +123,8 @@ func (d *Data) FillActs(c *Client) error {
 
 // ReadActs reads every key once; all answers must come.
 func (d *Data) ReadActs(c *Client) error {
+	d.prompt = true
+	defer func() { d.prompt = false }()
 	failed, left := c.Failed, len(d.keys)
 	for _, k := range d.keys {
 		c.Act(k, d.newAct(k, verbGet), func() { left-- })

@@ -158,7 +158,10 @@ func (s *space) scanPage(q *wire.Scan, r *wire.ScanReply) {
 	sec := uint32(s.Now().WallMS / 1000)
 	cursor := storage.Cursor(q.Cursor)
 	for !r.Done && len(r.Items) < int(q.Max) {
-		cursor, r.Done = s.store.Scan(int(q.Partition), cursor, min(scanSteps, int(q.Max)-len(r.Items)), func(d *record.Digest, m *record.Meta, body []byte) {
+		from, had, done := cursor, len(r.Items), false
+		var visited []record.Digest
+		cursor, done = s.store.Scan(int(q.Partition), cursor, min(scanSteps, int(q.Max)-len(r.Items)), func(d *record.Digest, m *record.Meta, body []byte) {
+			visited = append(visited, *d)
 			switch {
 			case !m.Live(sec):
 			case m.Unreadable:
@@ -167,6 +170,15 @@ func (s *space) scanPage(q *wire.Scan, r *wire.ScanReply) {
 				r.Items = append(r.Items, wire.ScanItem{Digest: *d, Generation: m.Generation, Expiry: m.Expiry, Body: slices.Clone(body)})
 			}
 		})
+		if slices.ContainsFunc(visited, func(d record.Digest) bool { return !s.Settled(&d) }) {
+			// A write of one is in flight, and what it leaves may not last: the
+			// page ends before it.
+			if cursor, r.Items = from, r.Items[:had]; had == 0 {
+				r.Status = wire.StatusBusy
+			}
+			break
+		}
+		r.Done = done
 	}
 	if r.Next = uint64(cursor); r.Status != wire.StatusOK {
 		*r = wire.ScanReply{Status: r.Status, Next: q.Cursor}
