@@ -154,6 +154,8 @@ func (d *Data) singleFault(r *rand.Rand) {
 // may fail because of that.
 func (d *Data) leaveAndReturn(n *Node, last time.Duration) {
 	d.W.note(FaultLeave)
+	d.prompt = true
+	defer func() { d.prompt = false }()
 	if d.Clients[0].Load.Mix != nil {
 		_ = d.W.Run(opTimeout) // what an earlier fault has left in doubt ends as such
 	}

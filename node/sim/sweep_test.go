@@ -193,7 +193,7 @@ func TestSeeds(t *testing.T) {
 		sum.seeds, sum.virtual.Seconds(), sum.ops, sum.events, time.Since(began).Round(time.Millisecond), sum.virtual.Seconds()/cpu.Seconds())
 	t.Logf("faults: %s", describeFired(sum.fired))
 	t.Logf("%d versions discarded by merges, %d counted", sum.counted[0], sum.counted[1])
-	if *seedCount >= 40 && *scenarioFlag == "" && !*firstFailure {
+	if *seedCount >= 200 && *scenarioFlag == "" && !*firstFailure {
 		for _, k := range faultKinds {
 			if sum.fired[k] == 0 {
 				t.Errorf("no seed had the fault %q: the seeds prove nothing about it", k)
