@@ -387,6 +387,13 @@ func (m *merging) events() {
 				}
 			}
 		}
+		for name, list := range r.Devices {
+			for _, x := range list {
+				if x.TSec += shift; !nodes {
+					m.w.Device(name, x)
+				}
+			}
+		}
 		nodes = nodes || len(r.Nodes) > 0
 	}
 	slices.SortStableFunc(list, func(a, b result.Event) int { return cmp.Compare(a.TSec, b.TSec) })

@@ -81,6 +81,10 @@ func (r *recorder) flush(zero time.Time) {
 	for _, s := range r.samples {
 		s.TSec = s.At.Sub(zero).Seconds()
 		r.w.Node(s.Node, s.NodeSample)
+		for _, d := range s.Devices {
+			d.TSec = s.TSec
+			r.w.Device(s.Node, d)
+		}
 	}
 	r.events, r.samples = nil, nil
 	r.w.Flush()

@@ -41,16 +41,8 @@ type Status struct {
 		Evicted     int64            `json:"evicted"`
 		Conflicts   map[string]int64 `json:"conflicts"` // discarded acknowledged versions by cause, since the process started
 	} `json:"namespaces"`
-	Devices []struct {
-		Path      string `json:"path"`
-		State     string `json:"state"`
-		UsedBytes int64  `json:"used_bytes"`
-		Queued    int64  `json:"queued_blocks"`
-		Load      *struct {
-			BusyUS map[string]float64 `json:"busy_us"`
-		} `json:"load"`
-	} `json:"devices"`
-	Network NetworkStatus `json:"network"`
+	Devices []DeviceStatus `json:"devices"`
+	Network NetworkStatus  `json:"network"`
 	Process struct {
 		PID     int     `json:"pid"`
 		UptimeS float64 `json:"uptime_s"`

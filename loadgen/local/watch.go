@@ -30,6 +30,7 @@ type Sample struct {
 	At   time.Time
 	Node string
 	result.NodeSample
+	Devices []result.DeviceSample // since the look before, their TSec unset
 }
 
 // Event is a change that the watcher saw; its kind is EventView or
@@ -88,6 +89,7 @@ type look struct {
 	cpuAt   time.Time
 	pid     int
 	devices deviceLook
+	use     deviceUse
 }
 
 // Watch starts polling; Close ends it.
@@ -206,6 +208,7 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 		}
 		out.Unavailable = unavailable
 		l.devices.sample(s, asked, &out.NodeSample)
+		l.use.sample(s, asked, &out)
 		w.process(l, pid, &out.NodeSample)
 		if s.ViewKey != l.viewKey {
 			l.calm = 0 // what it said in an earlier View tells nothing of this one

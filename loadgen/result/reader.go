@@ -20,10 +20,11 @@ type Run struct {
 	Summary     Summary
 	Workload    string // workload.yaml as it stands
 	Environment Environment
-	Series      []SeriesRow             // in the order of the file: by time, then operation
-	Events      []Event                 // in the order of the file: by time
-	Nodes       map[string][]NodeSample // by node name, in time order
-	Generator   []GeneratorSample       // one a second; empty in runs without generator.csv
+	Series      []SeriesRow               // in the order of the file: by time, then operation
+	Events      []Event                   // in the order of the file: by time
+	Nodes       map[string][]NodeSample   // by node name, in time order
+	Devices     map[string][]DeviceSample // by node name, in time order; empty without devices
+	Generator   []GeneratorSample         // one a second; empty in runs without generator.csv
 }
 
 // Interval is one histogram of an interval log: nanoseconds, finite samples
@@ -64,6 +65,9 @@ func Open(dir string) (*Run, error) {
 		return nil, err
 	}
 	if err := optional(r.readGenerator()); err != nil {
+		return nil, err
+	}
+	if err := r.readDevices(); err != nil {
 		return nil, err
 	}
 	return r, r.readNodes()

@@ -14,6 +14,7 @@
 //	                 response, service or lateness; values are nanoseconds, one
 //	                 interval per second, absolute time stamps, measured phase only
 //	nodes/NODE.csv   samples of each node (NodeSample)
+//	devices/NODE.csv how its devices were used (DeviceSample)
 //	nodes/NODE.json  the node's last status answer (headroom-status/1) as it came
 //	nodes/NODE.log   the end of a local node's log, when the audit found something
 //	generator.csv    samples of the generator itself (GeneratorSample)

@@ -51,11 +51,12 @@ const (
 // goroutine. The first error sticks: later calls do what they still can, so
 // that whatever was measured is kept, and Close returns it.
 type Writer struct {
-	dir    string
-	series *csvFile
-	events *csvFile
-	nodes  map[string]*csvFile
-	hlogs  map[string]*hlogFile
+	dir     string
+	series  *csvFile
+	events  *csvFile
+	nodes   map[string]*csvFile
+	devices map[string]*csvFile
+	hlogs   map[string]*hlogFile
 	// generator is made with its first line.
 	generator *csvFile
 	err       error
@@ -76,7 +77,7 @@ func Create(dir string) (*Writer, error) {
 	if err := os.MkdirAll(filepath.Join(dir, nodesDir), 0o755); err != nil {
 		return nil, fmt.Errorf("create run folder: %w", err)
 	}
-	w := &Writer{dir: dir, nodes: map[string]*csvFile{}, hlogs: map[string]*hlogFile{}}
+	w := &Writer{dir: dir, nodes: map[string]*csvFile{}, devices: map[string]*csvFile{}, hlogs: map[string]*hlogFile{}}
 	var err1, err2 error
 	w.series, err1 = createCSV(filepath.Join(dir, seriesFile), seriesHeader)
 	w.events, err2 = createCSV(filepath.Join(dir, eventsFile), eventsHeader)
@@ -101,7 +102,8 @@ func clear(dir string) error {
 	}
 	old, _ := filepath.Glob(filepath.Join(dir, "*.hlog"))
 	samples, _ := filepath.Glob(filepath.Join(dir, nodesDir, "*.*"))
-	old = append(old, samples...)
+	used, _ := filepath.Glob(filepath.Join(dir, devicesDir, "*.csv"))
+	old = append(append(old, samples...), used...)
 	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile, stagesFile, reserveFile} {
 		old = append(old, filepath.Join(dir, f))
 	}
@@ -258,6 +260,9 @@ func (w *Writer) Flush() {
 	for _, f := range w.nodes {
 		w.keep(f.flush())
 	}
+	for _, f := range w.devices {
+		w.keep(f.flush())
+	}
 	for _, l := range w.hlogs {
 		w.keep(l.buf.Flush())
 	}
@@ -268,6 +273,9 @@ func (w *Writer) Flush() {
 func (w *Writer) Close() error {
 	w.Flush()
 	for _, f := range w.nodes {
+		w.keep(f.f.Close())
+	}
+	for _, f := range w.devices {
 		w.keep(f.f.Close())
 	}
 	for _, l := range w.hlogs {
