@@ -41,6 +41,7 @@ func Document(f *stats.Facts) *page.Document {
 	d.Add("audit", "Audit", page.Text(auditSentence(f)), auditTable(f), conflictTable(f))
 	d.Add("redundancy", "Redundancy over time", or(redundancyFigure(f), "Nothing to draw: no node was sampled."))
 	nodes(d, f)
+	devices(d, f)
 	operations(d, f)
 	d.Add("environment", "Environment", orTable(Environment(f.Run.Environment), "environment.json is missing or empty."))
 	workload := page.Block(page.Absent("workload.yaml is missing."))

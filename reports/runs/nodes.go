@@ -56,9 +56,14 @@ func nodeFigures(f *stats.Facts) (out []page.Block) {
 		}
 		measures, curves = append(measures, extraMeasure(e)), append(curves, extraCurves(e))
 	}
+	var idle []string
 	for i, m := range measures {
 		p, ok := nodePanel(f, m, curves[i])
 		if !ok {
+			continue
+		}
+		if allZero(curves[i]) {
+			idle = append(idle, m.what)
 			continue
 		}
 		p.To, p.Bands, p.NameBands, p.Height = f.End(), bands(f), len(panels) == 0, 130
@@ -67,6 +72,9 @@ func nodeFigures(f *stats.Facts) (out []page.Block) {
 	wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
 	for i := range panels {
 		out = append(out, &page.Figure{Name: names[i], Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i]})
+	}
+	if len(idle) > 0 {
+		out = append(out, page.Absent("Zero on every node in every sample, and not drawn: "+strings.Join(idle, ", ")+"."))
 	}
 	return out
 }
@@ -97,16 +105,23 @@ func nodeCurves(f *stats.Facts, m nodeMeasure) map[string][]chart.Point {
 	return curves
 }
 
+// extraWords say what the columns of our own writer hold.
+var extraWords = map[string]string{"unavailable": "number of unavailable partitions", "used_bytes": "size of index and records",
+	"net_busy_pct": "use of link or receive buffer", "net_dropped": "number of datagrams dropped"}
+
 // extraMeasure says how a further column is drawn: by the unit that its name
 // ends with.
 func extraMeasure(e stats.Extra) nodeMeasure {
-	what := strings.ReplaceAll(e.Column, "_", " ")
+	what := extraWords[e.Column]
+	if what == "" {
+		what = strings.ReplaceAll(e.Column, "_", " ")
+	}
 	m := nodeMeasure{name: "node-" + strings.ReplaceAll(e.Column, "_", "-"), unit: what, what: what, print: func(v float64) string { return stats.Rate(v) }}
 	switch {
 	case strings.HasSuffix(e.Column, "_bytes"):
 		m.y, m.print = chart.Sizes, stats.Bytes
 	case strings.HasSuffix(e.Column, "_pct"):
-		m.y, m.print = chart.Percent, func(v float64) string { return fmt.Sprintf("%.0f %%", v) }
+		m.y, m.print = chart.Percent, func(v float64) string { return stats.Percent(v / 100) }
 	}
 	return m
 }

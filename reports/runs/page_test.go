@@ -161,7 +161,7 @@ func TestHeadingsAreInOrder(t *testing.T) {
 			got = append(got, m[2])
 		}
 	}
-	want := "Verdicts, Headline figures, Over time, Percentiles, Where the time goes, Availability, Audit, Redundancy over time, Nodes, Operations, Environment, Generator, Workload, Commands"
+	want := "Verdicts, Headline figures, Over time, Percentiles, Where the time goes, Availability, Audit, Redundancy over time, Nodes, Devices, Operations, Environment, Generator, Workload, Commands"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("sections\n got %s\nwant %s", s, want)
 	}

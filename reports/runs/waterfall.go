@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"headroom/loadgen/result"
 	"headroom/reports/chart"
@@ -66,7 +67,11 @@ func waterfall(f *stats.Facts, op string, s result.StageSummary) []page.Block {
 		blocks = append(blocks, page.Absent(fmt.Sprintf("Too few samples for a row of %s: 500 give one. Run longer, or with a smaller --waterfall.", missingRows(s.Rows))))
 	}
 	if s.Samples > 0 {
-		blocks = append(blocks, stageTable(f, op, s))
+		inner := []page.Block{stageTable(f, op, s)}
+		if idle := idleSentence(s); idle != nil {
+			inner = append(inner, idle)
+		}
+		blocks = append(blocks, page.Details{Summary: "Stages of " + op + " in numbers", Blocks: inner})
 	}
 	return blocks
 }
@@ -162,33 +167,61 @@ func cmpDown(a, b float64) int {
 	return 0
 }
 
-// stageTable holds the numbers of all stages of an operation.
+// stageTable holds the numbers of all stages of an operation that took any
+// time.
 func stageTable(f *stats.Facts, op string, s result.StageSummary) *page.Table {
-	t := &page.Table{Name: "stages-" + op, Label: "Stages of sampled operations: " + op, Head: []string{"Stage", "whose time, what passes"}, Words: map[int]bool{1: true},
-		Units: map[int]string{}}
+	t := &page.Table{Name: "stages-" + op, Label: "Stages of sampled operations: " + op, Head: []string{"Stage of " + op}, Units: map[int]string{}}
 	for _, row := range s.Rows {
-		t.Head = append(t.Head, "mean near "+row.At)
+		t.Head = append(t.Head, "near "+row.At)
 	}
 	t.Head = append(t.Head, "own p50", "own p99")
-	for i := 2; i < len(t.Head); i++ {
+	for i := 1; i < len(t.Head); i++ {
 		t.Units[i] = "us"
 	}
-	line := func(name, what string, of func(result.StageRow) float64, own result.StagePercentiles) {
-		cells := page.Plain(name, what)
+	line := func(name, note string, of func(result.StageRow) float64, own result.StagePercentiles) {
+		cells := []page.Cell{{Text: name, Note: note}}
 		for _, row := range s.Rows {
 			cells = append(cells, microsCell(of(row)))
 		}
 		t.Rows = append(t.Rows, append(cells, ownCell(own.P50), ownCell(own.P99)))
 	}
 	for _, name := range result.StageNames {
-		w := stageWords[name]
-		line(name, w.whose+": "+w.what, func(r result.StageRow) float64 { return r.StagesUS[name] }, s.StagesUS[name])
+		if own := s.StagesUS[name]; !idleStage(name, s) {
+			w := stageWords[name]
+			line(name, w.whose+": "+w.what, func(r result.StageRow) float64 { return r.StagesUS[name] }, own)
+		}
 	}
 	line("sum of stages", "", func(r result.StageRow) float64 { return r.ResponseUS - r.RestUS }, result.StagePercentiles{})
-	line(rest, "generator: its own bookkeeping", func(r result.StageRow) float64 { return r.RestUS }, result.StagePercentiles{})
+	line(rest, "the generator's own bookkeeping", func(r result.StageRow) float64 { return r.RestUS }, result.StagePercentiles{})
 	all := f.Run.Summary.Operations[op].Response
 	line("the whole", "own: of all operations, sampled or not", func(r result.StageRow) float64 { return r.ResponseUS }, result.StagePercentiles{P50: all.P50, P99: all.P99})
 	return t
+}
+
+// idleStage reports whether a stage took no time near any row, nor at its own
+// p99.
+func idleStage(name string, s result.StageSummary) bool {
+	for _, row := range s.Rows {
+		if row.StagesUS[name] > 0 {
+			return false
+		}
+	}
+	own := s.StagesUS[name].P99
+	return own == nil || *own == 0
+}
+
+// idleSentence names the stages that the table leaves out.
+func idleSentence(s result.StageSummary) page.Block {
+	var names []string
+	for _, name := range result.StageNames {
+		if idleStage(name, s) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return page.Text("No time went to " + strings.Join(names, ", ") + ".")
 }
 
 // microsCell prints a time; the rest of a row may be a rounding below zero.

@@ -25,7 +25,7 @@ func TestThePageTellsWhereTheTimeGoes(t *testing.T) {
 	if err := table.CSV(&b); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(b.String(), "\n"); n != 1+len(result.StageNames)+3 {
+	if n := strings.Count(b.String(), "\n"); n != 1+len(result.StageNames)-3+3 { // all but wait, durable and forward
 		t.Errorf("%d lines, want a head, a line for each stage, their sum, the rest and the whole:\n%s", n, b.String())
 	}
 	fig, _ := d.Figure("stages-put-p50")
@@ -58,4 +58,26 @@ func TestAWaterfallThatCannotBeDrawnSaysWhy(t *testing.T) {
 		x.Asked += 5
 		s.Stages.Operations["get"] = x
 	})
+}
+
+func TestThePageTellsHowDevicesWereUsed(t *testing.T) {
+	f := facts(t, func(s *result.Summary) { s.Device = &result.Device{Profile: "nvme", Dilation: 20} }, nil)
+	var b bytes.Buffer
+	d := Document(f)
+	if err := page.Markdown(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"4 devices held records", "times here are 20 times those of the real device", "| node1 (/var/lib/headroom/node1.dev) | 6 % | 0.07 | 700/s |"} {
+		if !strings.Contains(b.String(), want) {
+			i := max(0, strings.Index(b.String(), "| node1"))
+			t.Errorf("the page does not say %q but %.80q", want, b.String()[i:])
+		}
+	}
+	if _, err := d.Figure("device-read-latency"); err != nil {
+		t.Error(err)
+	}
+	f.Run.Devices = nil
+	if _, err := Document(f).Figure("device-busy"); err == nil {
+		t.Error("a figure of devices without any")
+	}
 }

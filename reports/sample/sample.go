@@ -232,6 +232,10 @@ func nodes(w *result.Writer) {
 			s.PartitionsLeft = int64(left * 690)
 			s.BytesLeft = s.PartitionsLeft * 4096
 			w.Node(name, s)
+			if i%4 == 3 {
+				w.Device(name, result.DeviceSample{TSec: t, Device: "/var/lib/headroom/" + name + ".dev", OverSec: 1, ReadsPerS: 700, WritesPerS: 3, SyncsPerS: 1,
+					ReadBPerS: 700 * 4096, WriteBPerS: 3 << 20, ReadUS: 90 + 10*math.Sin(t), WriteUS: 900, SyncUS: 400, Queue: 0.07, BusyPct: 6.5})
+			}
 		}
 	}
 }

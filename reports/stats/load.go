@@ -48,6 +48,10 @@ func cut(dir string) (out []string) {
 	for _, f := range more {
 		files = append(files, filepath.Join("nodes", filepath.Base(f)))
 	}
+	more, _ = filepath.Glob(filepath.Join(dir, "devices", "*.csv"))
+	for _, f := range more {
+		files = append(files, filepath.Join("devices", filepath.Base(f)))
+	}
 	for _, name := range files {
 		switch end, err := lastByte(filepath.Join(dir, name)); {
 		case errors.Is(err, io.EOF):
@@ -121,7 +125,7 @@ func Operations(run *result.Run) []string {
 // cause: run.json must be there and of this format, damaged lines of the other
 // files are skipped.
 func salvage(dir string, cause error) (*result.Run, []string, error) {
-	run := &result.Run{Dir: dir, Nodes: map[string][]result.NodeSample{}}
+	run := &result.Run{Dir: dir, Nodes: map[string][]result.NodeSample{}, Devices: map[string][]result.DeviceSample{}}
 	text, err := readBounded(filepath.Join(dir, "run.json"))
 	if err != nil || json.Unmarshal(text, &run.Summary) != nil || run.Summary.Format != result.Format {
 		return nil, nil, cause
@@ -145,6 +149,12 @@ func salvage(dir string, cause error) (*result.Run, []string, error) {
 	lines("events.csv", func(r row) {
 		run.Events = append(run.Events, result.Event{TSec: r.number("t_s"), Kind: result.EventKind(r.text("kind")), Node: r.text("node"), What: r.text("what")})
 	})
+	lines("generator.csv", func(r row) { run.Generator = append(run.Generator, generatorSample(r)) })
+	used, _ := filepath.Glob(filepath.Join(dir, "devices", "*.csv"))
+	for _, f := range used {
+		name := strings.TrimSuffix(filepath.Base(f), ".csv")
+		lines("devices/"+filepath.Base(f), func(r row) { run.Devices[name] = append(run.Devices[name], deviceSample(r)) })
+	}
 	files, _ := filepath.Glob(filepath.Join(dir, "nodes", "*.csv"))
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".csv")
@@ -260,6 +270,18 @@ func seriesRow(r row) result.SeriesRow {
 		ResponseP50US: r.number("response_p50_us"), ResponseP90US: r.number("response_p90_us"),
 		ResponseP99US: r.number("response_p99_us"), ResponseMaxUS: r.number("response_max_us"),
 		ServiceP99US: r.number("service_p99_us"), LatenessP99US: r.number("lateness_p99_us")}
+}
+
+func generatorSample(r row) result.GeneratorSample {
+	return result.GeneratorSample{TSec: r.number("t_s"), CPUPct: r.number("cpu_pct"), GCCPUPct: r.number("gc_cpu_pct"), GCPauseMaxUS: r.number("gc_pause_max_us"),
+		SchedP99US: r.number("sched_p99_us"), HostCPUPct: r.number("host_cpu_pct"), StealPct: r.number("steal_pct"), InFlight: int(r.whole("in_flight", 0)),
+		HeapBytes: r.whole("heap_bytes", 0), WallStepMS: r.number("wall_step_ms"), NetBusyPct: -1, NetDropped: -1}
+}
+
+func deviceSample(r row) result.DeviceSample {
+	return result.DeviceSample{TSec: r.number("t_s"), Device: r.text("device"), OverSec: r.number("over_s"), ReadsPerS: r.number("reads_s"),
+		WritesPerS: r.number("writes_s"), SyncsPerS: r.number("syncs_s"), ReadBPerS: r.number("read_bytes_s"), WriteBPerS: r.number("write_bytes_s"),
+		ReadUS: r.number("read_us"), WriteUS: r.number("write_us"), SyncUS: r.number("sync_us"), Queue: r.number("queue"), BusyPct: r.number("busy_pct")}
 }
 
 func nodeSample(r row) result.NodeSample {

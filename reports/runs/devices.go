@@ -1,0 +1,194 @@
+package runs
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"headroom/loadgen/result"
+	"headroom/reports/chart"
+	"headroom/reports/page"
+	"headroom/reports/stats"
+)
+
+// deviceUse is the samples of one device.
+type deviceUse struct {
+	label, node, path string
+	list              []result.DeviceSample // of the measured phase
+}
+
+// deviceMeasures are what is drawn of every device.
+var deviceMeasures = []struct {
+	name, unit, what string
+	y                chart.Measure
+	of               func(result.DeviceSample) float64
+	print            func(float64) string
+}{
+	{"device-busy", "time with a request under way", "share of time with a request under way", chart.Percent, func(s result.DeviceSample) float64 { return s.BusyPct },
+		func(v float64) string { return fmt.Sprintf("%.0f %%", v) }},
+	{"device-queue", "requests under way, mean of a second", "mean queue depth", chart.Default, func(s result.DeviceSample) float64 { return s.Queue },
+		func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }},
+	{"device-read-latency", "time of a read, mean of a second", "mean time of a read", chart.Times, func(s result.DeviceSample) float64 { return s.ReadUS }, stats.Micros},
+	{"device-write-latency", "time of a write, mean of a second", "mean time of a write", chart.Times, func(s result.DeviceSample) float64 { return s.WriteUS }, stats.Micros},
+	{"device-read-bytes", "bytes read per second", "rate of reading", chart.Sizes, func(s result.DeviceSample) float64 { return s.ReadBPerS },
+		func(v float64) string { return stats.Bytes(v) + "/s" }},
+	{"device-write-bytes", "bytes written per second", "rate of writing", chart.Sizes, func(s result.DeviceSample) float64 { return s.WriteBPerS },
+		func(v float64) string { return stats.Bytes(v) + "/s" }},
+}
+
+// devices adds the section on the nodes' devices, if there are any.
+func devices(d *page.Document, f *stats.Facts) {
+	list := deviceUses(f)
+	if len(list) == 0 {
+		return
+	}
+	blocks := []page.Block{page.Text(deviceSentence(f, len(list)))}
+	d.Add("devices", "Devices", append(append(blocks, deviceFigures(f, list)...), deviceTable(list))...)
+}
+
+// deviceUses returns every device in the order of nodes and paths.
+func deviceUses(f *stats.Facts) (out []deviceUse) {
+	for node, samples := range f.Run.Devices {
+		paths := map[string][]result.DeviceSample{}
+		for _, s := range samples {
+			if s.TSec >= 0 && s.TSec <= f.End()+1 {
+				paths[s.Device] = append(paths[s.Device], s)
+			}
+		}
+		for path, list := range paths {
+			u := deviceUse{label: node, node: node, path: path, list: list}
+			if len(paths) > 1 {
+				u.label = node + " " + filepath.Base(path)
+			}
+			out = append(out, u)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].node+out[i].path < out[j].node+out[j].path })
+	return out
+}
+
+// deviceSentence says what the devices are, and how their time runs.
+func deviceSentence(f *stats.Facts, n int) string {
+	text := stats.Plural(int64(n), "device") + " held records. A sample covers the second before it."
+	if x := f.Run.Summary.Device; x != nil && x.Dilation > 1 {
+		text += fmt.Sprintf(" They are emulated (%s), slowed down %s times: times here are %[2]s times those of the real device, rates as many times lower.",
+			x.Profile, strconv.FormatFloat(x.Dilation, 'g', 4, 64))
+	}
+	return text
+}
+
+// deviceFigures draws each measure over time, devices side by side.
+func deviceFigures(f *stats.Facts, list []deviceUse) (out []page.Block) {
+	var panels []chart.Panel
+	var names, idle []string
+	for _, m := range deviceMeasures {
+		curves := map[string][]chart.Point{}
+		peak, of, at := 0.0, "", 0.0
+		for _, u := range list {
+			for _, s := range u.list {
+				v := m.of(s)
+				curves[u.label] = append(curves[u.label], chart.Point{X: s.TSec, Y: v})
+				if v > peak {
+					peak, of, at = v, u.label, s.TSec
+				}
+			}
+		}
+		if of == "" {
+			idle = append(idle, m.what)
+			continue
+		}
+		p := chart.Panel{Unit: m.unit, Y: m.y, To: f.End(), Bands: bands(f), NameBands: len(panels) == 0, Height: 110,
+			Alt: fmt.Sprintf("The highest %s was %s, of %s at %.0f s.", m.what, m.print(peak), of, at)}
+		if len(curves) > maxNodeLines {
+			p.Series = crowd(curves, of)
+		} else {
+			for i, u := range list {
+				p.Series = append(p.Series, chart.Series{Name: u.label, Ink: chart.Lines[i%len(chart.Lines)], Width: 1.4, Points: chart.Thin(curves[u.label], nodePoints)})
+			}
+		}
+		panels, names = append(panels, p), append(names, m.name)
+	}
+	wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
+	for i := range panels {
+		out = append(out, &page.Figure{Name: names[i], Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i]})
+	}
+	if len(idle) > 0 {
+		out = append(out, page.Absent("Zero in every sample, and not drawn: "+strings.Join(idle, ", ")+"."))
+	}
+	return out
+}
+
+// deviceTable sums each device up over the measured phase.
+func deviceTable(list []deviceUse) *page.Table {
+	t := &page.Table{Name: "devices", Label: "How each device was used in the measured phase", Head: []string{"Device", "busy", "queue", "reads", "writes", "syncs",
+		"a read", "a write", "a sync", "read", "written"}, Units: map[int]string{1: "%", 3: "1/s", 4: "1/s", 5: "1/s", 6: "us", 7: "us", 8: "us", 9: "B/s", 10: "B/s"}}
+	for _, u := range list {
+		m := meanUse(u.list)
+		cells := []page.Cell{{Text: u.label, Note: u.path}, numberCell(m.BusyPct, func(v float64) string { return fmt.Sprintf("%.0f %%", v) }),
+			numberCell(m.Queue, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) })}
+		for _, v := range []float64{m.ReadsPerS, m.WritesPerS, m.SyncsPerS} {
+			cells = append(cells, numberCell(v, func(v float64) string { return stats.Rate(v) + "/s" }))
+		}
+		for _, v := range []float64{m.ReadUS, m.WriteUS, m.SyncUS} {
+			cells = append(cells, numberCell(v, stats.Micros))
+		}
+		for _, v := range []float64{m.ReadBPerS, m.WriteBPerS} {
+			cells = append(cells, numberCell(v, func(v float64) string { return stats.Bytes(v) + "/s" }))
+		}
+		t.Rows = append(t.Rows, cells)
+	}
+	return t
+}
+
+// meanUse is the use over all samples: each weighs as much as the time, or the
+// requests, that it covers.
+func meanUse(list []result.DeviceSample) (m result.DeviceSample) {
+	var reads, writes, syncs, readUS, writeUS, syncUS float64
+	for _, s := range list {
+		m.OverSec += s.OverSec
+	}
+	weigh := func(n, took *float64, perS, us, over float64) {
+		if !math.IsNaN(us) {
+			*n += perS * over
+			*took += perS * over * us
+		}
+	}
+	for _, s := range list {
+		w := s.OverSec / max(m.OverSec, 1e-9)
+		m.BusyPct += w * s.BusyPct
+		m.Queue += w * s.Queue
+		m.ReadsPerS += w * s.ReadsPerS
+		m.WritesPerS += w * s.WritesPerS
+		m.SyncsPerS += w * s.SyncsPerS
+		m.ReadBPerS += w * s.ReadBPerS
+		m.WriteBPerS += w * s.WriteBPerS
+		weigh(&reads, &readUS, s.ReadsPerS, s.ReadUS, s.OverSec)
+		weigh(&writes, &writeUS, s.WritesPerS, s.WriteUS, s.OverSec)
+		weigh(&syncs, &syncUS, s.SyncsPerS, s.SyncUS, s.OverSec)
+	}
+	m.ReadUS, m.WriteUS, m.SyncUS = readUS/reads, writeUS/writes, syncUS/syncs // NaN without requests
+	return m
+}
+
+func numberCell(v float64, print func(float64) string) page.Cell {
+	if math.IsNaN(v) {
+		return page.Cell{Text: "none", Faint: true}
+	}
+	return page.Cell{Text: print(v), Raw: strconv.FormatFloat(v, 'f', -1, 64)}
+}
+
+// allZero reports whether a measure was nil all the time on every node.
+func allZero(curves map[string][]chart.Point) bool {
+	some := false
+	for _, c := range curves {
+		some = some || len(c) > 0
+		if slices.ContainsFunc(c, func(p chart.Point) bool { return p.Y != 0 && !math.IsNaN(p.Y) }) {
+			return false
+		}
+	}
+	return some
+}
