@@ -28,7 +28,7 @@ type DeviceSample struct {
 	WriteUS    float64
 	SyncUS     float64
 	Queue      float64 // requests under way, mean
-	BusyPct    float64 // of the time with at least one under way
+	BusyPct    float64 // of the time that its busiest resource was used to all it has
 }
 
 var deviceHeader = []string{"t_s", "device", "over_s", "reads_s", "writes_s", "syncs_s", "read_bytes_s", "write_bytes_s", "read_us", "write_us", "sync_us",

@@ -28,7 +28,7 @@ var deviceMeasures = []struct {
 	of               func(result.DeviceSample) float64
 	print            func(float64) string
 }{
-	{"device-busy", "time with a request under way", "share of time with a request under way", chart.Percent, func(s result.DeviceSample) float64 { return s.BusyPct },
+	{"device-busy", "busiest resource of the device", "use of a device's busiest resource", chart.Percent, func(s result.DeviceSample) float64 { return s.BusyPct },
 		func(v float64) string { return fmt.Sprintf("%.0f %%", v) }},
 	{"device-queue", "requests under way, mean of a second", "mean queue depth", chart.Default, func(s result.DeviceSample) float64 { return s.Queue },
 		func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }},

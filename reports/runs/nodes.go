@@ -107,7 +107,9 @@ func nodeCurves(f *stats.Facts, m nodeMeasure) map[string][]chart.Point {
 
 // extraWords say what the columns of our own writer hold.
 var extraWords = map[string]string{"unavailable": "number of unavailable partitions", "used_bytes": "size of index and records",
-	"net_busy_pct": "use of link or receive buffer", "net_dropped": "number of datagrams dropped"}
+	"net_busy_pct": "use of link or receive buffer", "net_dropped": "number of datagrams dropped",
+	"device_pct": "use of a device's busiest resource", "device_queued_blocks": "number of blocks that wait to be written", "devices_failed": "number of failed devices",
+	"evicted": "number of records evicted"}
 
 // extraMeasure says how a further column is drawn: by the unit that its name
 // ends with.
