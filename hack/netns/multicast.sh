@@ -5,41 +5,9 @@
 # iproute2, nftables for the broken link, and the programs (make build).
 set -euo pipefail
 
-bin=$(cd "${HEADROOM_BIN:-$(dirname "$0")/../../bin}" 2>/dev/null && pwd) || { echo "multicast: run make build first"; exit 1; }
-skip() { echo "multicast: skipped: $*"; exit 0; }
-[ "$(id -u)" = 0 ] || skip "network namespaces need root"
-command -v ip >/dev/null || skip "needs ip (package iproute2)"
-
-tag=hm$$ # links have at most 15 characters
-net=10.79.0
+source "$(dirname "$0")/lib.sh" multicast hm 10.79.0
 group=239.1.99.222:9918
-work=$(mktemp -d)
-declare -A pid
 
-cleanup() {
-	local code=$?
-	trap - EXIT
-	for p in "${pid[@]}"; do kill -KILL "$p" 2>/dev/null || true; done
-	[ $code = 0 ] || tail -n 20 "$work"/machine*/log 2>/dev/null || true
-	for n in sw 1 2 3; do ip netns del "$tag-$n" 2>/dev/null || true; done
-	rm -rf "$work"
-	exit $code
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-ip netns add "$tag-sw" 2>/dev/null || skip "this machine forbids network namespaces"
-ip -n "$tag-sw" link add sw type bridge
-ip -n "$tag-sw" link set sw up
-for n in 1 2 3; do
-	ip netns add "$tag-$n"
-	ip -n "$tag-$n" link add eth0 type veth peer name "p$n" netns "$tag-sw"
-	ip -n "$tag-sw" link set "p$n" master sw up
-	ip -n "$tag-$n" addr add "$net.$n/24" dev eth0
-	ip -n "$tag-$n" link set lo up
-	ip -n "$tag-$n" link set eth0 up
-done
-cd "$work"
 "$bin/headroom-node" certs init >/dev/null
 for n in 1 2 3; do "$bin/headroom-node" certs node --node-id "$n" --out "node$n" >/dev/null; done
 
@@ -54,16 +22,6 @@ start() { # start N: no seed, one flag
 status() { ip netns exec "$tag-$1" "$bin/headroom-node" status --addr "$net.$1:4300" --credentials "node$1" "${@:2}" 2>/dev/null; }
 sees() { [ "$(status "$1" --json | grep -c '"up": true' || true)" = "$2" ]; }
 names() { status "$1" | grep -q "broken link: $2"; }
-wait_for() { # wait_for WHAT SECONDS COMMAND...
-	local what=$1 tries=$(($2 * 10))
-	shift 2
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || { echo "multicast: FAILED: $what"; exit 1; }
-		sleep 0.1
-	done
-}
-
 for n in 1 2 3; do start "$n"; done
 for n in 1 2 3; do wait_for "machine $n does not see three members" 10 sees "$n" 3; done
 status 1 | sed -n 1,7p

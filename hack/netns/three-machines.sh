@@ -6,48 +6,9 @@
 # programs (make build, or HEADROOM_BIN=DIR).
 set -euo pipefail
 
-bin=$(cd "${HEADROOM_BIN:-$(dirname "$0")/../../bin}" 2>/dev/null && pwd) || { echo "three-machines: run make build first"; exit 1; }
-skip() { echo "three-machines: skipped: $*"; exit 0; }
-[ "$(id -u)" = 0 ] || skip "network namespaces need root"
-command -v ip >/dev/null || skip "needs ip (package iproute2)"
-
-tag=hr$$ # names of namespaces and links; links have at most 15 characters
-net=10.77.0
-work=$(mktemp -d)
-pids=()
-
-cleanup() {
-	local code=$?
-	trap - EXIT
-	for p in "${pids[@]}"; do kill -KILL "$p" 2>/dev/null || true; done
-	[ $code = 0 ] || tail -n 20 "$work"/*/log "$work"/load.txt 2>/dev/null || true
-	for n in sw 1 2 3; do ip netns del "$tag-$n" 2>/dev/null || true; done
-	rm -rf "$work"
-	exit $code
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-ip netns add "$tag-sw" 2>/dev/null || skip "this machine forbids network namespaces"
-ip -n "$tag-sw" link add sw type bridge
-ip -n "$tag-sw" link set sw up
-for n in 1 2 3; do
-	ip netns add "$tag-$n"
-	ip -n "$tag-$n" link add eth0 type veth peer name "p$n" netns "$tag-sw"
-	ip -n "$tag-sw" link set "p$n" master sw up
-	ip -n "$tag-$n" addr add "$net.$n/24" dev eth0
-	ip -n "$tag-$n" link set lo up
-	ip -n "$tag-$n" link set eth0 up
-done
-cd "$work"
+source "$(dirname "$0")/lib.sh" three-machines hr 10.77.0
 
 say() { echo; echo "\$ $*"; }
-on() { # on N COMMAND...: run a command on machine N
-	local n=$1
-	shift
-	ip netns exec "$tag-$n" "$@"
-}
-
 # start N: the third, fourth or fifth command, on machine N.
 start() {
 	local n=$1
@@ -56,23 +17,13 @@ start() {
 	local cmd=(headroom-node run --node-id "$n" --listen "$net.$n:4300" --seed "$net.1:4300" --credentials credentials)
 	say "${cmd[@]}" "  # on machine $n"
 	(cd "machine$n" && exec ip netns exec "$tag-$n" "$bin/${cmd[0]}" "${cmd[@]:1}") >"machine$n/out" 2>"machine$n/log" &
-	pids+=($!)
+	pid[$n]=$!
 	disown $! # its death is the point: no message from the shell
 }
 
 # members N: how many members machine N sees up.
 members() { on "$1" "$bin/headroom-node" status --addr "$net.$1:4300" --credentials "node$1" --json 2>/dev/null | grep -c '"up": true' || true; }
 
-# wait_for WHAT SECONDS COMMAND...: until the command succeeds.
-wait_for() {
-	local what=$1 tries=$(($2 * 10))
-	shift 2
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || { echo "three-machines: FAILED: $what"; exit 1; }
-		sleep 0.1
-	done
-}
 sees() { [ "$(members "$1")" = "$2" ]; }
 settled() { # settled N...: these machines have nothing left to migrate
 	for n; do on "$n" "$bin/headroom-node" safe-to-stop --addr "$net.$n:4300" --credentials "node$n" >/dev/null 2>&1 || return 1; done
@@ -102,10 +53,10 @@ load=(headroom-loadgen run ycsb-b --target "quic://$net.1:4300" --credentials ad
 say "${load[@]}" "  # on machine 3; machine 2 is killed meanwhile"
 on 3 "$bin/${load[0]}" "${load[@]:1}" --json >load.json 2>load.txt &
 load_pid=$!
-pids+=("$load_pid")
+pid[load]=$load_pid
 wait_for "the load did not begin" 20 test -s run/events.csv
 sleep 3
-kill -KILL "${pids[1]}"
+kill -KILL "${pid[2]}"
 wait_for "machine 1 still counts the dead one" 5 sees 1 2
 wait_for "machine 3 still counts the dead one" 5 sees 3 2
 code=0
