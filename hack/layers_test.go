@@ -81,7 +81,7 @@ var layers = map[string][]string{
 	"reports/diff":      {"loadgen/result", "reports/hlog", "reports/stats", "reports/chart", "reports/page"},
 	"reports/recompute": {"loadgen/result", "reports/hlog", "reports/stats"},
 	"reports/serve":     {"reports/page"},
-	"reports/capacity":  {"reports/chart", "reports/page"},
+	"reports/capacity":  {"planner/plan", "reports/chart", "reports/page"}, // the plan file's types
 	"reports/sample":    {"loadgen/result"},
 	"reports":           {"loadgen/result", "reports/..."},
 

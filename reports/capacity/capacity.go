@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 
+	"headroom/planner/plan"
 	"headroom/reports/page"
 )
 
@@ -19,7 +20,7 @@ func Document(p *Plan) *page.Document {
 	}
 	d.Add("answer", "The answer", answer(p)...)
 	d.Add("verdicts", "How far to trust it", verdicts(p))
-	d.Add("cost", "Cost and servers by machine type", costFigure(p), costTable(p))
+	d.Add("cost", "Cost and servers by machine type", costFigure(p), folded("All machine types", costTable(p)))
 	if b != nil {
 		d.Add("binding", "What binds, and why not fewer", page.Text(bindingText(b)), page.Text(fewerText(b)), shadowTable(p))
 		d.Add("states", "Every resource in every state", or(stateFigure(b), "The plan lists no state."), stateTable(b))
@@ -29,12 +30,12 @@ func Document(p *Plan) *page.Document {
 		d.Add("uncertainty", "How sure the number is", or(chanceFigure(p), "The plan holds no probability by number of nodes."), tornadoFigure(p), chanceTable(p), tornadoTable(p))
 	}
 	d.Add("verification", "Predicted and measured", verification(p)...)
-	d.Add("catalog", "Catalog rows used", catalogTable(p))
+	d.Add("catalog", "Catalog rows used", folded("Rows of the catalog, with source and date", catalogTable(p)))
 	d.Add("assumptions", "Assumptions", assumptionTable(p))
 	if p.NodeConfig != "" {
 		d.Add("configuration", "Node configuration", page.Code(p.NodeConfig))
 	}
-	d.Add("requirements", "Requirements", requirementTable(p))
+	d.Add("requirements", "Requirements", folded("Every value of the requirements", requirementTable(p)))
 	d.Add("signature", "Agreed", page.Text("The undersigned have read the assumptions above and agree to this capacity."), page.Sign{"Capacity engineer, date", "Service owner, date", "Budget owner, date"})
 	return d
 }
@@ -58,7 +59,22 @@ func (p *Plan) name() string {
 }
 
 // words turns nodes_lost_migrating into nodes lost migrating.
-func words(s string) string { return strings.ReplaceAll(s, "_", " ") }
+// longTable is from how many rows a table is folded away; it is open in print.
+const longTable = 15
+
+func folded(what string, t *page.Table) page.Block {
+	switch {
+	case t == nil:
+		return nil
+	case len(t.Rows) < longTable:
+		return t
+	}
+	return page.Details{Summary: what, Blocks: []page.Block{t}}
+}
+
+func words(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "re_replicated", "re-replicated"), "_", " ")
+}
 
 func nodes(n int) string {
 	if n == 1 {
@@ -224,7 +240,7 @@ func runsText(list []string) string {
 	}
 }
 
-func bindingText(b *Candidate) string {
+func bindingText(b *plan.Candidate) string {
 	x := b.Binding
 	if x == nil || x.Utilisation == nil {
 		return "The plan names no binding resource: the number is set by a rule of its structure."
@@ -232,7 +248,7 @@ func bindingText(b *Candidate) string {
 	return fmt.Sprintf("The least room is in %s in state %s, at %s of its limit.", words(x.Resource), words(x.State), percent(*x.Utilisation))
 }
 
-func fewerText(b *Candidate) string {
+func fewerText(b *plan.Candidate) string {
 	f := b.WhyNotFewer
 	switch {
 	case f == nil:
@@ -279,7 +295,7 @@ func growth(p *Plan) []page.Block {
 }
 
 // sortedKeys returns the resources of all states in one order.
-func resources(b *Candidate) (out []string) {
+func resources(b *plan.Candidate) (out []string) {
 	seen := map[string]bool{}
 	for _, s := range b.States {
 		for k := range s.Resources {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"headroom/planner/plan"
 	"headroom/reports/page"
 )
 
@@ -99,7 +100,7 @@ func TestHostileAndEmptyPlansAreShownSafely(t *testing.T) {
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
 		c.Type, c.Reason, c.Source, c.Note, c.Confidence = evil, evil, evil, evil, evil
-		c.Binding = &Binding{State: evil, Resource: evil}
+		c.Binding = &plan.Binding{State: evil, Resource: evil}
 	}
 	p.Candidates[1].States[0].Resources[evil] = p.Candidates[1].RebuildSec
 	p.Tornado[0].Input = evil
@@ -108,8 +109,8 @@ func TestHostileAndEmptyPlansAreShownSafely(t *testing.T) {
 		t.Error("a plan's text is read as markup")
 	}
 	zero := 0
-	render(t, &Plan{Format: Format})
-	render(t, &Plan{Format: Format, Answer: &zero, Candidates: []Candidate{{Feasible: true}}})
+	render(t, &Plan{Format: plan.Format})
+	render(t, &Plan{Format: plan.Format, Answer: &zero, Candidates: []plan.Candidate{{Feasible: true}}})
 }
 
 func TestOtherFilesAreRefused(t *testing.T) {

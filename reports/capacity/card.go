@@ -8,46 +8,13 @@ import (
 	"headroom/reports/page"
 )
 
-// Card is the verification in a plan file: a miniature of the cluster that was
-// run, predicted beside measured.
-type Card struct {
-	When         string `json:"when"`
-	Host         string `json:"host"`
-	Verdict      string `json:"verdict"` // confirmed, refuted, not distinguishable
-	Text         string `json:"text"`
-	ByArithmetic bool   `json:"by_arithmetic"`
-	Miniature    struct {
-		Nodes     int     `json:"nodes"`
-		OpsPerSec float64 `json:"ops_per_s"`
-		Records   int64   `json:"records"`
-		ValueSize string  `json:"value_size"`
-		Rates     float64 `json:"rates_divided_by"`
-		Bytes     float64 `json:"bytes_divided_by"`
-		Emulates  string  `json:"emulates"`
-	} `json:"miniature"`
-	Trials []struct {
-		Nodes  int    `json:"nodes"`
-		Killed int    `json:"killed"`
-		Holds  bool   `json:"holds"`
-		Why    string `json:"why"`
-		Run    string `json:"run"`
-	} `json:"trials"`
-	Compared []struct {
-		Name      string   `json:"name"`
-		Unit      string   `json:"unit"`
-		Predicted *float64 `json:"predicted"`
-		Measured  *float64 `json:"measured"`
-		Error     *float64 `json:"error"`
-	} `json:"compared"`
-}
-
 // verification is the card of predicted beside measured figures.
 func verification(p *Plan) []page.Block {
 	c := p.Card
 	if c == nil {
 		return []page.Block{page.Absent("This plan was not verified on a running cluster. headroom-planner verify starts that many emulated nodes and one fewer, and loses the planned number of them.")}
 	}
-	verdict := strings.ToUpper(c.Verdict)
+	verdict := strings.ToUpper(string(c.Verdict))
 	if c.ByArithmetic {
 		verdict += " (the claim about fewer servers by arithmetic, not run)"
 	}
@@ -55,6 +22,9 @@ func verification(p *Plan) []page.Block {
 	blocks := []page.Block{page.Text(verdict + ": " + c.Text + "."),
 		page.Text(fmt.Sprintf("Run at %s on %s as a miniature: %d nodes, %.4g operations a second (the plan's divided by %.3g), %d records of %s (divided by %.3g). Emulated: %s.",
 			c.When, c.Host, m.Nodes, m.OpsPerSec, m.Rates, m.Records, m.ValueSize, m.Bytes, m.Emulates))}
+	if m.Dilation > 1 {
+		blocks = append(blocks, page.Text(fmt.Sprintf("The devices were emulated and slowed down %.4g times: measured times of the trials are as many times longer than on real devices.", m.Dilation)))
+	}
 	trials := &page.Table{Name: "trials", Label: "Clusters that were run", Head: []string{"Nodes", "Killed", "Outcome", "Run folder"}, Words: map[int]bool{2: true, 3: true}}
 	for _, t := range c.Trials {
 		trials.Rows = append(trials.Rows, page.Plain(fmt.Sprint(t.Nodes), fmt.Sprint(t.Killed), t.Why, t.Run))
@@ -73,7 +43,7 @@ func measure(v *float64, unit string) string {
 	case unit == "bytes":
 		return fmt.Sprintf("%.1f MiB", *v/(1<<20))
 	}
-	return strings.TrimSpace(fmt.Sprintf("%.4g %s", *v, unit))
+	return strings.TrimSpace(fmt.Sprintf("%.3g %s", *v, unit))
 }
 
 // off is a relative error in percent, with its sign.
@@ -81,5 +51,5 @@ func off(v *float64) string {
 	if v == nil || math.IsNaN(*v) {
 		return page.Missing
 	}
-	return fmt.Sprintf("%+.1f %%", *v*100)
+	return strings.Replace(fmt.Sprintf("%+.1f %%", *v*100), "-", "−", 1)
 }

@@ -18,7 +18,7 @@ func TestAVerifiedPlanShowsPredictedBesideMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	html, md := render(t, p)
-	for _, want := range []string{"CONFIRMED: 5 nodes held and 4 failed.", "695809 records of 100B (divided by 1.29e+03)", "48.3 MiB | 48.4 MiB | -0.2 %",
+	for _, want := range []string{"CONFIRMED: 5 nodes held and 4 failed.", "695809 records of 100B (divided by 1.29e+03)", "48.3 MiB | 48.4 MiB | −0.2 %",
 		"| full redundancy | 2.03 s | not recorded | not recorded |"} {
 		if !strings.Contains(md, want) {
 			t.Errorf("the report does not say %q", want)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"headroom/planner/plan"
 	"headroom/reports/chart"
 	"headroom/reports/page"
 )
@@ -16,7 +17,7 @@ func rows(name string, r chart.Rows) *page.Figure {
 }
 
 // label names a candidate: type, copies, racks.
-func label(c Candidate) string {
+func label(c plan.Candidate) string {
 	s := fmt.Sprintf("%s, %d copies", c.Type, c.Copies)
 	if c.Copies == 1 {
 		s = c.Type + ", 1 copy"
@@ -48,7 +49,7 @@ func costFigure(p *Plan) *page.Figure {
 }
 
 // stateFigure is the heat map of utilisations.
-func stateFigure(b *Candidate) *page.Figure {
+func stateFigure(b *plan.Candidate) *page.Figure {
 	m := chart.Matrix{Unit: "share of the limit in use"}
 	keys := resources(b)
 	if len(b.States) == 0 || len(keys) == 0 {
@@ -81,7 +82,7 @@ func stateFigure(b *Candidate) *page.Figure {
 
 // latencyFigure shows p50 to p99 of reads and writes in every state, nil
 // without any percentile.
-func latencyFigure(b *Candidate) *page.Figure {
+func latencyFigure(b *plan.Candidate) *page.Figure {
 	r := chart.Rows{Unit: "predicted latency from p50 to p99, whiskers are its interval, log scale", Log: true}
 	worst, where := -1.0, ""
 	for _, s := range b.States {
@@ -180,7 +181,7 @@ func tornadoFigure(p *Plan) *page.Figure {
 }
 
 // growthFigure shows the months until full on one line.
-func growthFigure(f *TimeUntil) *page.Figure {
+func growthFigure(f *plan.TimeUntil) *page.Figure {
 	if f.P50 == nil && f.P10 == nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"headroom/planner/plan"
 	"headroom/reports/page"
 )
 
@@ -70,7 +71,7 @@ func shadowTable(p *Plan) *page.Table {
 }
 
 // stateTable has a row for each resource: there are more of them than states.
-func stateTable(b *Candidate) *page.Table {
+func stateTable(b *plan.Candidate) *page.Table {
 	keys := resources(b)
 	if len(keys) == 0 {
 		return nil
@@ -97,7 +98,7 @@ func stateTable(b *Candidate) *page.Table {
 	return t
 }
 
-func latencyTable(b *Candidate) *page.Table {
+func latencyTable(b *plan.Candidate) *page.Table {
 	t := &page.Table{Name: "latency", Label: "Predicted latency by state", Head: []string{"State", "read p50", "read p99", "write p50", "write p99"}}
 	known := false
 	for _, s := range b.States {
@@ -133,7 +134,7 @@ func has(list []string, s string) bool {
 	return false
 }
 
-func redundancyTable(b *Candidate) *page.Table {
+func redundancyTable(b *plan.Candidate) *page.Table {
 	t := &page.Table{Name: "redundancy", Label: "Rebuild, loss and availability", Head: []string{"Redundancy", "value"}}
 	add := func(name, text, note string) {
 		t.Rows = append(t.Rows, []page.Cell{{Text: name, Note: note}, {Text: text, Faint: text == page.Missing}})
