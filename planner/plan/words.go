@@ -45,10 +45,21 @@ func years(y float64) string {
 	switch {
 	case math.IsInf(y, 0):
 		return "never"
-	case y >= 1e6:
+	case y >= 1e12:
 		return fmt.Sprintf("once in %.2g years", y)
+	case y >= 1000: // two digits are more than such a model knows
+		unit := math.Pow(10, math.Floor(math.Log10(y))-1)
+		return "once in " + grouped(int64(math.Round(y/unit)*unit)) + " years"
 	}
 	return fmt.Sprintf("once in %.3g years", y)
+}
+
+// grouped prints a number with a comma between thousands.
+func grouped(n int64) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s,%03d", grouped(n/1000), n%1000)
 }
 
 // noAnswer says why nothing is feasible.
