@@ -109,7 +109,7 @@ func howToRead(s Shift) string {
 
 func title(r *Result) string {
 	if len(r.Shifts) == 1 {
-		return strings.TrimSuffix(sentence(r.Shifts[0]), ".")
+		return headline(r.Shifts[0])
 	}
 	n := 0
 	for _, s := range r.Shifts {
@@ -118,6 +118,19 @@ func title(r *Result) string {
 		}
 	}
 	return fmt.Sprintf("%d of %s differ from %s", n, stats.Plural(int64(len(r.Shifts)), "run"), r.Runs[0].Name)
+}
+
+// headline is the verdict without what a title has no room for.
+func headline(s Shift) string {
+	slower, faster := shown(s)
+	if len(slower) == 0 || len(faster) == 0 {
+		return strings.TrimSuffix(sentence(s), ".")
+	}
+	brief := func(list []Difference) string {
+		d := quoted(list)
+		return fmt.Sprintf("%s (%s %s)", span(list), stats.PercentileName(d.P), signed(d.Change))
+	}
+	return fmt.Sprintf("%s is slower than %s at %s, and faster at %s", s.B, s.A, brief(slower), brief(faster))
 }
 
 // shown splits the percentiles whose interval excludes zero.
@@ -156,7 +169,7 @@ func quoted(list []Difference) Difference {
 }
 
 func clause(d Difference) string {
-	return fmt.Sprintf("%s %s, %s to %s (interval %s to %s)", stats.PercentileName(d.P), signed(d.Change), latency(d.A), latency(d.B), signed(d.ChangeLo), signed(d.ChangeHi))
+	return fmt.Sprintf("%s %s (%s to %s), interval %s to %s", stats.PercentileName(d.P), signed(d.Change), latency(d.A), latency(d.B), signed(d.ChangeLo), signed(d.ChangeHi))
 }
 
 func latency(us float64) string {
@@ -176,7 +189,7 @@ func sentence(s Shift) string {
 	slower, faster := shown(s)
 	switch {
 	case len(slower) > 0 && len(faster) > 0:
-		return fmt.Sprintf("%s is slower than %s at %s (%s), and faster at %s (%s).", s.B, s.A, span(slower), clause(quoted(slower)), span(faster), clause(quoted(faster)))
+		return fmt.Sprintf("%s is slower than %s at %s: %s; and faster at %s: %s.", s.B, s.A, span(slower), clause(quoted(slower)), span(faster), clause(quoted(faster)))
 	case len(slower) > 0:
 		return fmt.Sprintf("%s is slower than %s at %s: %s.", s.B, s.A, span(slower), clause(quoted(slower)))
 	case len(faster) > 0:

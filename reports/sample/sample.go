@@ -58,6 +58,22 @@ func Write(dir string) error {
 	return w.Close()
 }
 
+// Main writes the run once into a directory of its own, lets run use it at path
+// and removes it: what TestMain of a package needs whose tests copy the run.
+func Main(path *string, run func() int) int {
+	dir, err := os.MkdirTemp("", "reports")
+	if err == nil {
+		*path = filepath.Join(dir, "run")
+		err = Write(*path)
+		defer os.RemoveAll(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return run()
+}
+
 // Alter changes the summary of the run in dir.
 func Alter(dir string, change func(*result.Summary)) error {
 	path := filepath.Join(dir, "run.json")

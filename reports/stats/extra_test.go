@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,17 +30,40 @@ func widen(t *testing.T, dir, node, header string, cell func(i int) string) {
 	}
 }
 
+// refuse sets the column that says whether a node refuses writes.
+func refuse(t *testing.T, dir, node string, stopped func(line int) bool) {
+	t.Helper()
+	path := filepath.Join(dir, "nodes", node+".csv")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	at := slices.Index(strings.Split(lines[0], ","), stopWrites)
+	for i := range lines[1:] {
+		cells := strings.Split(lines[1+i], ",")
+		if cells[at] = "0"; stopped(1 + i) {
+			cells[at] = "1"
+		}
+		lines[1+i] = strings.Join(cells, ",")
+	}
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFurtherColumnsOfNodesAreShown(t *testing.T) {
 	f := derive(t, nil, func(dir string) {
-		widen(t, dir, "node2", "device_busy_pct,stop_writes", func(i int) string {
+		widen(t, dir, "node2", "device_busy_pct", func(i int) string {
 			switch {
 			case i == 7:
-				return ",1"
+				return ""
 			case i > 40 && i <= 60: // samples are a quarter of a second apart
-				return "80.5,1"
+				return "80.5"
 			}
-			return "20,0"
+			return "20"
 		})
+		refuse(t, dir, "node2", func(i int) bool { return i == 7 || i > 40 && i <= 60 })
 	})
 	var busy []Sample
 	for _, e := range f.Extras {

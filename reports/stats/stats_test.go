@@ -2,7 +2,6 @@ package stats
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,20 +15,7 @@ import (
 // whole is the sample run, written once and copied by each test that needs it.
 var whole string
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "reports")
-	if err == nil {
-		whole = filepath.Join(dir, "run")
-		err = sample.Write(whole)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(sample.Main(&whole, m.Run)) }
 
 // derive copies the sample run with change, lets spoil damage the folder and derives it.
 func derive(t *testing.T, change func(*result.Summary), spoil func(dir string)) *Facts {

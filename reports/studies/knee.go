@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strings"
 
 	"headroom/loadgen/result"
 	"headroom/reports/chart"
@@ -192,16 +193,22 @@ func limitText(k *result.Knee) string {
 	if k.Limiting.Text == "" {
 		return "What limits the rate is not known: no resource was measured to be busy at the knee."
 	}
-	return k.Limiting.Text
+	return strings.ToUpper(k.Limiting.Text[:1]) + k.Limiting.Text[1:] + "."
 }
 
-// useFigure shows how busy each resource was at the highest rate that was
-// decided, nil without figures.
+// useFigure shows how busy each resource was at the lowest rate that failed,
+// or if none did at the highest, nil without figures.
 func useFigure(k *result.Knee) *page.Figure {
 	var best *result.Probe
-	for i, x := range k.Probes {
-		if len(x.Use) > 0 && x.Outcome != result.GeneratorLimited && (best == nil || x.OfferedOpsPerSec >= best.OfferedOpsPerSec) {
-			best = &k.Probes[i]
+	better := func(x, than *result.Probe) bool {
+		if (x.Outcome == result.Fails) != (than.Outcome == result.Fails) {
+			return x.Outcome == result.Fails
+		}
+		return (x.OfferedOpsPerSec < than.OfferedOpsPerSec) == (x.Outcome == result.Fails)
+	}
+	for i := range k.Probes {
+		if x := &k.Probes[i]; len(x.Use) > 0 && x.Outcome != result.GeneratorLimited && (best == nil || better(x, best)) {
+			best = x
 		}
 	}
 	if best == nil {

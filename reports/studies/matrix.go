@@ -69,7 +69,7 @@ func name(m *result.Matrix, c result.Cell, except string) string {
 	var parts []string
 	for _, a := range m.Axes {
 		if a.Name != except && (len(a.Values) > 1 || len(m.Axes) == 1) {
-			parts = append(parts, a.Name+" "+c.Values[a.Name])
+			parts = append(parts, axisValue(a.Name, c.Values[a.Name]))
 		}
 	}
 	if len(parts) == 0 {
@@ -80,6 +80,24 @@ func name(m *result.Matrix, c result.Cell, except string) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// axisValue is a value with as much of its axis' name as it needs.
+func axisValue(axis, v string) string {
+	switch axis {
+	case "nodes":
+		if v == "1" {
+			return "1 node"
+		}
+		return v + " nodes"
+	case "replication-factor":
+		return "RF " + v
+	case "value-size":
+		return v + " values"
+	case "workload", "device":
+		return v
+	}
+	return axis + " " + v
 }
 
 // deviceTable puts the values of one axis in rows and everything else in
