@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string) error {
 	f := pflag.NewFlagSet("benchengine", pflag.ContinueOnError)
 	f.StringVar(&o.dir, "dir", "", "where the files lie, 2.5 GB at most (default: the system's temporary directory)")
 	f.IntVar(&o.pairs, "pairs", 10, "interleaved pairs")
-	f.DurationVar(&o.each, "each", time.Second, "length of one side of a pair")
+	f.DurationVar(&o.each, "each", 600*time.Millisecond, "length of one side of a pair")
 	f.IntVar(&o.records, "records", 50_000_000, "records of the part many")
 	f.IntVar(&o.recordSize, "record-size", 4000, "bytes of a record of the part writes: small ones are bound by the processor")
 	f.BoolVar(&o.threads, "threads", false, "reads and writes wait in threads instead of an io_uring")
