@@ -37,6 +37,8 @@ func (c *Core) question(from uint16, m *wire.Migrate) bool {
 		return fromHub && part.Final == c.self && c.takeOver(from, m)
 	case wire.StepMastered:
 		return part.Available && from == part.Final && from != c.self && c.mastered(from, m)
+	case wire.StepKeep:
+		return part.Available && from == part.Final && slices.Contains(part.Replicas, c.self) && c.keep(from, m)
 	case wire.StepAllDone:
 		return part.Available && from == part.Final && !slices.Contains(part.Replicas, c.self) && c.allDone(from, m)
 	}

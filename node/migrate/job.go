@@ -21,6 +21,7 @@ const (
 	draining                   // wait for txn to end the writes in flight: master or write set change next
 	handing                    // Handoff to the final master
 	mastering                  // as the new master: Mastered to all members
+	keeping                    // as the final master: wait until all replicas have kept that they are Full
 	dropping                   // as the final master: AllDone to holders outside the replicas
 	over
 )
@@ -120,13 +121,20 @@ func (c *Core) targets(j *job) []uint16 {
 		return []uint16{part.Final}
 	case j.stage == mastering && !hub:
 		return c.others()
+	case j.stage == keeping && part.Final == c.self && len(drops(part)) > 0 && !planted.Is(planted.DroppedBeforeKept):
+		return part.Replicas
 	case j.stage == dropping && part.Final == c.self:
-		if slices.Contains(part.Replicas, part.Master) {
-			return part.Spares
-		}
-		return append(slices.Clone(part.Spares), part.Master)
+		return drops(part)
 	}
 	return nil
+}
+
+// drops are the holders outside the replicas.
+func drops(part *partition.Part) []uint16 {
+	if slices.Contains(part.Replicas, part.Master) {
+		return part.Spares
+	}
+	return append(slices.Clone(part.Spares), part.Master)
 }
 
 // others are all members but this node.
@@ -216,14 +224,22 @@ func (c *Core) begin(j *job) {
 	case mastering:
 		c.ending = append(c.ending, j)
 		c.ask(j, j.targets, &wire.Migrate{Step: wire.StepMastered})
+	case keeping:
+		c.retire(j)
+		c.askKeep(j)
 	case dropping:
-		c.deactivate(j)
-		if !slices.Contains(c.ending, j) {
-			c.ending = append(c.ending, j)
-		}
+		c.retire(j)
 		c.ask(j, j.targets, &wire.Migrate{Step: wire.StepAllDone})
 	case over:
 		c.finish(j)
+	}
+}
+
+// retire makes room for another job: only Keep and AllDone are left of j.
+func (c *Core) retire(j *job) {
+	c.deactivate(j)
+	if !slices.Contains(c.ending, j) {
+		c.ending = append(c.ending, j)
 	}
 }
 
@@ -267,7 +283,7 @@ func (c *Core) ask(j *job, to []uint16, m *wire.Migrate) {
 	}
 	j.asking, j.await = m, slices.Clone(to)
 	for _, i := range to {
-		c.send(i, j.pid, m)
+		c.post(j, i, m)
 	}
 	c.arm(j)
 }
@@ -310,7 +326,7 @@ func (c *Core) repeat(j *job) {
 	}
 	if j.asking != nil {
 		for _, i := range j.await {
-			c.send(i, j.pid, j.asking)
+			c.post(j, i, j.asking)
 		}
 	}
 	j.wait = min(2*j.wait, repeatMost)
@@ -344,7 +360,7 @@ func (c *Core) answered(from uint16, m *wire.Migrate) {
 	case wire.StepHandoff:
 		c.setMaster(j.pid, j.part.Final)
 		c.next(j)
-	case wire.StepAbsorbed, wire.StepMastered, wire.StepAllDone:
+	case wire.StepAbsorbed, wire.StepMastered, wire.StepKeep, wire.StepAllDone:
 		c.next(j)
 	}
 }

@@ -67,6 +67,9 @@ type Config struct {
 	Reads     int        // Reads of devices under way at once for what this node sends; zero means 4
 	Store     Store      // called from the Core's owner only; may be shared with other users
 	Rand      *rand.Rand // spreads repeats
+	// Keeps says that copy states outlive the process: the caller stores them and
+	// calls Kept. If not, they are kept as well as they can be at once.
+	Keeps bool
 	// Lost reports whether a version that lost a conflict is to be counted: false
 	// if package txn has counted it; nil: always.
 	Lost func(d record.Digest, v record.Version) bool
@@ -85,12 +88,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Effects is what the caller must do, in this order: persist the copy states
-// (Core.Copies) if Persist, then apply Resolved, Master and Dropped, then send
-// Sends and start Drain. Messages are read-only and their memory stays with
+// Effects is what the caller must do, in this order: apply Resolved, Master and
+// Dropped, then send Sends and start Drain. What is persisted of the copy states
+// (Core.Copies) may lag behind, but soon after Keep it must not. Messages are read-only and their memory stays with
 // the Core until the View changes: encode them, don't keep them.
 type Effects struct {
-	Persist  bool     // copy states changed
+	Keep     bool     // somebody waits until the copy states are kept: see Kept
 	Resolved []uint16 // partitions whose duplicates are absorbed: txn stops asking them
 	Master   []Mastership
 	Dropped  []uint16 // partitions whose copy was removed from the Store
@@ -124,6 +127,9 @@ type Core struct {
 	frozen bool
 
 	report    partition.Report // the copy states; Empty flags as of the last freeze or commit
+	changes   uint64           // of report
+	kept      uint64           // of those, how many are certainly on the devices
+	keeps     []keep           // who waits for that
 	view      *cluster.View
 	plan      *partition.Plan
 	self      uint16 // index in view.Members; partition.Nobody before the first commit
@@ -247,7 +253,9 @@ func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan
 
 // abandon forgets everything of the previous View.
 func (c *Core) abandon() {
-	c.out = Effects{Persist: true, Dropped: c.out.Dropped}
+	c.out = Effects{Dropped: c.out.Dropped}
+	c.changes++
+	c.keeps = nil
 	c.got = [cluster.Partitions]uint32{}
 	c.jobs = [cluster.Partitions]*job{}
 	c.peers = make([]peer, len(c.view.Members))
@@ -320,7 +328,7 @@ func (c *Core) Confirm(node cluster.NodeID) {
 		part := &c.plan.Parts[pid]
 		if part.Master == uint16(i) && !planted.Is(planted.EstablishedIgnored) && c.report.Established[pid].Less(part.Established) {
 			c.report.Established[pid] = part.Established
-			c.out.Persist = true
+			c.changes++
 		}
 	}
 }
@@ -335,7 +343,7 @@ func (c *Core) drop(pid int) {
 func (c *Core) setCopy(pid int, k partition.Copy) {
 	if c.report.Copies[pid] != k {
 		c.report.Copies[pid] = k
-		c.out.Persist = true
+		c.changes++
 	}
 }
 

@@ -66,6 +66,9 @@ func (p *Plane) carryOutMigrationLocked() {
 	for i := range out.Sends {
 		p.host.SendMigrate(&out.Sends[i])
 	}
+	if out.Keep {
+		p.host.Keep()
+	}
 	for _, pid := range out.Drain {
 		p.route(int(pid), func(core *txn.Core) { core.Drain(int(pid)) })
 	}

@@ -71,6 +71,7 @@ func (*slowHost) SendTxn(uint64, *txn.Send)            {}
 func (*slowHost) Answer(*txn.Answer)                   {}
 func (*slowHost) Wake()                                {}
 func (*slowHost) MapChanged(bool)                      {}
+func (*slowHost) Keep()                                {}
 func (h *slowHost) Fetch(f Fetch) bool                 { h.later(func() { f.Read(); f.Done() }); return true }
 func (h *slowHost) SendMigrate(s *migrate.Send) {
 	b, to := s.Msg.Append(nil), (*h.all)[s.To-1]

@@ -37,8 +37,8 @@ type Kept struct {
 // CopiesName is the name of the copies file.
 func (k Kept) CopiesName() string { return k.Namespace + ".copies" }
 
-// EncodeCopies returns the copies file as it is now.
-func (p *Plane) EncodeCopies(k Kept, clean bool) []byte {
+// EncodeCopies returns the copies file as it is now, and a mark for Stored.
+func (p *Plane) EncodeCopies(k Kept, clean bool) (file []byte, mark uint64) {
 	b := append([]byte(copiesMagic), make([]byte, 8)...)
 	if clean {
 		b[12] = 1
@@ -50,10 +50,21 @@ func (p *Plane) EncodeCopies(k Kept, clean bool) []byte {
 			p.keepBases(&c)
 		}
 		r.Namespaces[0].Report = &c
+		mark = p.mig.core.Changes()
 	})
 	b = r.Append(b)
 	binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b[12:], castagnoli))
-	return b
+	return b, mark
+}
+
+// Stored tells that the copies file with that mark is on the devices, and before
+// it all that the copies held.
+func (p *Plane) Stored(mark uint64) {
+	p.mig.mu.Lock()
+	p.mig.core.Kept(mark)
+	p.carryOutMigrationLocked()
+	p.mig.mu.Unlock()
+	p.host.Wake()
 }
 
 // keepBases makes copies that were given up while leaving, and are still on

@@ -36,6 +36,7 @@ func (*clockHost) SendMigrate(*migrate.Send)            {}
 func (*clockHost) Fetch(Fetch) bool                     { return false }
 func (*clockHost) Wake()                                {}
 func (*clockHost) MapChanged(bool)                      {}
+func (*clockHost) Keep()                                {}
 
 // alone returns the plane of a node that is the only member of a View.
 func alone(t *testing.T, h *clockHost) (*Plane, *Committed) {

@@ -48,6 +48,7 @@ type Config struct {
 	Rate         migrate.Rate  // of migrations; zero: unlimited
 	MaxActive    int           // migrate.Config's
 	Reads        int           // migrate.Config's
+	Keeps        bool          // migrate.Config's
 	Window       int           // migrate.Config's
 }
 
@@ -75,6 +76,9 @@ type Host interface {
 	Wake()
 	// MapChanged tells that clients need a new map, at once or soon.
 	MapChanged(urgent bool)
+	// Keep tells that somebody waits for the copies file to be stored (Stored).
+	// It is called only with Config.Keeps.
+	Keep()
 }
 
 // shard is one transaction core and its lock.
@@ -142,7 +146,7 @@ func New(cfg Config) *Plane {
 	p := &Plane{self: cfg.Self, id: cfg.Namespace, host: cfg.Host, shards: make([]shard, cfg.Shards)}
 	p.store = records{cfg.Store, &p.mortal}
 	p.mig.core = migrate.New(migrate.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: copies{p.store}, Rand: cfg.Rand,
-		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Lost: p.losses.first})
+		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Keeps: cfg.Keeps, Lost: p.losses.first})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
 			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.first,

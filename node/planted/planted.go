@@ -50,6 +50,7 @@ const (
 	DoubtfulWriteDropped
 	LoadedNotLookedAtAgain
 	WaitingRoundGoesOn
+	DroppedBeforeKept
 	End // one more than the last
 )
 
@@ -91,6 +92,7 @@ var Rules = [End]string{
 	UnsettledRead:            "a read does not tell of a write that may yet be lost",
 	DoubtfulWriteDropped:     "a write in doubt goes on until all replicas have it",
 	WaitingRoundGoesOn:       "a round that waits starts over with who has come",
+	DroppedBeforeKept:        "a copy is dropped when the others are known to be full after a crash, too",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
 	LoadedNotLookedAtAgain:   "a record read from a device is used while it is the one that is there",
 }

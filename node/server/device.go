@@ -232,8 +232,9 @@ func (ns *namespace) kept() plane.Kept {
 func (ns *namespace) storeCopies(clean bool) error {
 	ns.copiesMu.Lock()
 	defer ns.copiesMu.Unlock()
-	b := ns.EncodeCopies(ns.kept(), clean)
+	b, mark := ns.EncodeCopies(ns.kept(), clean)
 	if string(b) == ns.copiesStored {
+		ns.Stored(mark)
 		return nil
 	}
 	err := ns.store.Flush()
@@ -243,6 +244,7 @@ func (ns *namespace) storeCopies(clean bool) error {
 	err = disk.Rewrite(ns.dir, ns.kept().CopiesName(), b)
 	if err == nil {
 		ns.copiesStored = string(b)
+		ns.Stored(mark)
 	}
 	return err
 }

@@ -186,6 +186,10 @@ func (n *Node) keepView(ns *namespace) {
 // storeEvery is how often changed copy states are kept.
 const storeEvery = time.Second
 
+// keepGap separates two stores: while partitions move, each ends with one, and
+// they are to share it.
+const keepGap = 100 * time.Millisecond
+
 // keepCopies stores the states of copies as they change, until ctx ends.
 func (n *Node) keepCopies(ctx context.Context, ns *namespace) {
 	t := time.NewTicker(storeEvery)
@@ -196,11 +200,17 @@ func (n *Node) keepCopies(ctx context.Context, ns *namespace) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		case <-ns.keepNow:
 		}
 		err := ns.storeCopies(false)
 		if err != nil && !said {
 			n.log.Error("copy states not stored: a restart may move more than the difference", "namespace", ns.cfg.Name, "err", err)
 		}
 		said = err != nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(keepGap):
+		}
 	}
 }

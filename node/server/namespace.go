@@ -36,6 +36,7 @@ type namespace struct {
 	dir          disk.Dir   // nil: no devices
 	copiesMu     sync.Mutex // guards copiesStored; taken before the Plane's locks
 	copiesStored string
+	keepNow      chan struct{} // capacity 1: somebody waits for storeCopies
 	lostSlots    []int
 	doubtful     []int
 	repairAt     cluster.Instant // when the next View for repairs may be wanted
@@ -67,6 +68,14 @@ func (ns *namespace) Fetch(f plane.Fetch) bool { return ns.readersOf(f.Partition
 
 // MapChanged implements plane.Host.
 func (ns *namespace) MapChanged(urgent bool) { ns.n.mapChanged(urgent) }
+
+// Keep implements plane.Host: keepCopies does it.
+func (ns *namespace) Keep() {
+	select {
+	case ns.keepNow <- struct{}{}:
+	default: // it is about to
+	}
+}
 
 // Wake implements plane.Host.
 func (ns *namespace) Wake() {

@@ -207,14 +207,14 @@ func randomID() cluster.NodeID {
 
 func (n *Node) openNamespaces() error {
 	for i, c := range n.cfg.Namespaces {
-		ns := &namespace{n: n, id: uint8(i), cfg: c, wake: make(chan struct{}, 1)}
+		ns := &namespace{n: n, id: uint8(i), cfg: c, wake: make(chan struct{}, 1), keepNow: make(chan struct{}, 1)}
 		ns.gate.wake = make(chan struct{}, 1)
 		if err := n.openStore(ns); err != nil {
 			n.closeStores()
 			return err
 		}
 		ns.Plane = plane.New(plane.Config{Self: n.id, Namespace: ns.id, Store: leavingStore{ns.store, n}, Host: ns, Rand: seeded(), CommitMaster: c.CommitMaster,
-			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Reads: len(c.Devices) * bulkReads,
+			DefaultTTL: c.DefaultTTL, Deadline: n.cfg.Deadline, Reads: len(c.Devices) * bulkReads, Keeps: ns.dir != nil,
 			Rate: migrate.Rate{BytesPerSecond: float64(n.cfg.MigrateRate)}})
 		ns.eviction = plane.NewEviction(ns.Plane)
 		n.namespaces = append(n.namespaces, ns)
@@ -440,7 +440,7 @@ func (n *Node) shutStores() {
 			ns.store.Close()
 			continue
 		}
-		copies := ns.EncodeCopies(ns.kept(), true)
+		copies, _ := ns.EncodeCopies(ns.kept(), true)
 		err := ns.store.Shutdown()
 		if err == nil {
 			err = disk.Rewrite(ns.dir, ns.kept().CopiesName(), copies)

@@ -35,6 +35,7 @@ var directed = []struct {
 	{"lost-fill", lostFill},
 	{"crash-before-replica", crashBeforeReplica},
 	{"crash-while-filling", crashWhileFilling},
+	{"receiver-power-cut", receiverPowerCut},
 	{"old-copy-returns", oldCopyReturns},
 	{"clock-behind", clockBehind},
 	{"meeting-without-a-copy", meetingWithoutACopy},
@@ -449,6 +450,36 @@ func crashWhileFilling(seed uint64) error {
 	_ = d.W.Run(50 * time.Millisecond)
 	d.W.Node(1 + cluster.NodeID(seed%3)).Crash(true)
 	_ = d.Await("redundancy after the crash", 60*time.Second, d.Settled)
+	return d.judged()
+}
+
+// receiverPowerCut takes the power from a node as soon as another has dropped
+// the only other copy of a partition that went to it.
+func receiverPowerCut(seed uint64) error {
+	d := NewData(Config{Nodes: 3, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: 1,
+		DeviceConfig: DeviceConfig{Devices: 1, Blocks: 64, WriteBlock: 16 << 10, Latency: time.Millisecond}}}})
+	defer d.Close()
+	d.W.startAll(d.W.Nodes[:2]...)
+	d.NewClient(0)
+	_ = d.Await("all nodes serve", 10*time.Second, d.Settled) // errors show in W.Err
+	_ = d.Fill(d.Clients[0])
+	_ = d.W.Run(3 * time.Second) // all of it is on the devices
+	to := d.W.Node(3)
+	to.Start()
+	d.W.step("a copy is dropped that went to node 3", func() bool {
+		return slices.ContainsFunc(d.pids, func(pid int) bool {
+			return to.View() != nil && to.App.(*app).spaces[0].Serves(pid) && !slices.ContainsFunc(d.W.Nodes[:2], func(n *Node) bool {
+				return !n.App.(*app).spaces[0].store.Partition(pid).Empty()
+			})
+		})
+	})
+	to.Crash(true)
+	for _, s := range to.App.(*app).spaces {
+		s.vol.shut = true
+		s.reopen(nil) // nothing is there but what was synced
+	}
+	_ = d.W.Run(time.Second)
+	to.Start()
 	return d.judged()
 }
 

@@ -36,6 +36,7 @@ const (
 	flushAge = time.Second
 	// storeEvery is server's: how often changed copy states are kept.
 	storeEvery = time.Second
+	keepGap    = 100 * time.Millisecond
 	// defragMost bounds the blocks that one turn of a device's work empties.
 	defragMost = 8
 )
@@ -177,8 +178,9 @@ func (s *space) keepView() {
 
 // storeCopies is server's.
 func (s *space) storeCopies(clean bool) error {
-	b := s.EncodeCopies(s.kept(), clean)
+	b, mark := s.EncodeCopies(s.kept(), clean)
 	if string(b) == s.vol.stored {
+		s.toldStored(mark)
 		return nil
 	}
 	err := s.store.Flush()
@@ -191,8 +193,22 @@ func (s *space) storeCopies(clean bool) error {
 	})
 	if err == nil {
 		s.vol.stored = string(b)
+		s.toldStored(mark)
 	}
 	return err
+}
+
+// toldStored is nothing that a dying process comes to.
+func (s *space) toldStored(mark uint64) {
+	if !s.vol.shut {
+		s.Stored(mark)
+	}
+}
+
+// Keep implements plane.Host.
+func (s *space) Keep() {
+	soon := time.Duration(s.vol.rand.Int64N(int64(keepGap)))
+	s.vol.storeAt = min(s.vol.storeAt, s.a.n.Now().Add(soon))
 }
 
 // workOn plans the devices' next turn if anything waits for it.
@@ -273,7 +289,7 @@ func (s *space) leave() {
 		return
 	}
 	s.vol.shut = true
-	copies := s.EncodeCopies(s.kept(), true)
+	copies, _ := s.EncodeCopies(s.kept(), true)
 	err := s.store.Shutdown()
 	if err == nil {
 		err = disk.Replace(s.vol.dir, s.kept().CopiesName(), func(w io.Writer) error {

@@ -32,7 +32,7 @@ func newSpace(a *app, i int) *space {
 	s := &space{a: a, id: i}
 	s.openStore()
 	s.Plane = plane.New(plane.Config{Self: a.n.ID, Namespace: uint8(i), Store: leavingStore{s.store, s}, Host: s, Rand: a.n.newRand(), Shards: d.cfg.Shards,
-		CommitMaster: cfg.CommitMaster, Rate: d.cfg.Rate, MaxActive: d.cfg.Active, Window: d.cfg.Window})
+		Keeps: s.vol != nil, CommitMaster: cfg.CommitMaster, Rate: d.cfg.Rate, MaxActive: d.cfg.Active, Window: d.cfg.Window})
 	s.loadCopies()
 	return s
 }

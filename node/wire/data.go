@@ -129,7 +129,8 @@ const (
 	StepHandoff                    // hub -> final master: you are master
 	StepMastered                   // new master -> all members
 	StepAllDone                    // final master -> holders outside the replicas: drop
-	StepDone                       // answer to Filled, Absorbed, Handoff, AllDone: Answers
+	StepDone                       // answer to Filled, Absorbed, Handoff, Mastered, AllDone, Keep: Answers
+	StepKeep                       // final master -> replicas: is it on your devices that you are Full?
 	stepEnd
 )
 
