@@ -33,7 +33,7 @@ var layers = map[string][]string{
 	// I/O
 	"node/disk":            {"node/disk/ring"},
 	"node/disk/ring":       {},
-	"node/disk/profile":    {"workloads/units"},
+	"node/disk/profile":    {"workloads/strict", "workloads/units"},
 	"node/disk/class":      {"node/disk"},
 	"node/disk/emulate":    {"node/disk", "node/disk/profile", "workloads/units"},
 	"node/storage":         {"node/cluster", "node/hlc", "node/record", "node/disk"},
@@ -44,11 +44,12 @@ var layers = map[string][]string{
 	"node/plane":  {"node/cluster", "node/record", "node/wire", "node/partition", "node/migrate", "node/txn", "node/storage"},
 	"node/server": {"node/..."},
 	"node/sim":    {"node/..."},
-	"node":        {"node/...", "workloads", "workloads/units"},
+	"node":        {"node/...", "workloads/strict", "workloads/units"},
 
-	"workloads":       {"workloads/..."},
-	"workloads/units": {},
-	"workloads/keys":  {},
+	"workloads":        {"workloads/..."},
+	"workloads/units":  {},
+	"workloads/strict": {}, // YAML with places
+	"workloads/keys":   {},
 	// the formats of other tools
 	"workloads/convert": {"workloads", "workloads/..."},
 
@@ -64,12 +65,12 @@ var layers = map[string][]string{
 	"loadgen/device": {"loadgen/pace", "loadgen/result", "node/disk", "node/disk/profile", "workloads/units"},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs", "node/disk", "node/disk/..."},
 
-	"planner/catalog":  {"workloads"},
+	"planner/catalog":  {"workloads/strict"},
 	"planner/examples": {},
 	"planner/model":    {"node/cluster", "node/record"},
 	"planner/fit":      {"loadgen/result", "node/disk/profile", "planner/model", "workloads"},
 	"planner/verify":   {"loadgen/result", "node/disk/profile", "planner/catalog", "planner/model", "planner/plan", "workloads"},
-	"planner/plan":     {"node/cluster", "node/partition", "node/record", "planner/catalog", "planner/examples", "planner/model", "workloads", "workloads/units"},
+	"planner/plan":     {"node/cluster", "node/partition", "node/record", "planner/catalog", "planner/examples", "planner/model", "workloads/strict", "workloads/units"},
 	"planner":          {"planner/...", "workloads/units"},
 
 	"reports/hlog":      {"loadgen/result"},

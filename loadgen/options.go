@@ -21,6 +21,7 @@ import (
 	"headroom/loadgen/result"
 	"headroom/loadgen/target"
 	"headroom/workloads"
+	"headroom/workloads/strict"
 	"headroom/workloads/units"
 )
 
@@ -431,7 +432,7 @@ func (o *options) set1(s string) error {
 }
 
 func unknown(key string, known []string) error {
-	if near := workloads.Nearest(key, known); near != "" {
+	if near := strict.Nearest(key, known); near != "" {
 		return fmt.Errorf("unknown key %q: did you mean %q?", key, near)
 	}
 	return fmt.Errorf("unknown key %q: want one of %s", key, strings.Join(known, ", "))

@@ -7,17 +7,15 @@ import (
 	"os"
 	"slices"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
 	"headroom/node/server"
-	"headroom/workloads"
+	"headroom/workloads/strict"
 )
 
-// maxFile bounds a configuration file: every key of 32 namespaces is 10 KB.
-const maxFile = 1 << 20
+// kind bounds a configuration file: every key of 32 namespaces is 10 KB.
+var kind = strict.Kind{What: "a configuration", Limit: 1 << 20}
 
 // readFile adds what a configuration file says to c. It is strict: an unknown
 // or repeated key is an error with file, line, column and the nearest key.
@@ -29,62 +27,24 @@ func readFile(path string, c *server.Config) error {
 	if err != nil {
 		return err
 	}
-	if st.Size() > maxFile {
-		return fmt.Errorf("%s: %d bytes, a configuration has at most %d", path, st.Size(), maxFile)
+	if err := kind.Fits(path, st.Size()); err != nil {
+		return err
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	f := &configFile{path: path, c: c}
-	doc, err := parser.ParseBytes(b, 0)
-	if err != nil {
-		var at yaml.Error
-		if errors.As(err, &at) && at.GetToken() != nil {
-			return f.fault(at.GetToken(), "%s", at.GetMessage())
-		}
-		return fmt.Errorf("%s: %w", path, err)
+	file, err := strict.Read(path, b, kind)
+	if err != nil || file.Body == nil {
+		return err // an empty file: all defaults
 	}
-	if len(doc.Docs) == 0 || doc.Docs[0].Body == nil {
-		return nil // an empty file: all defaults
-	}
-	if len(doc.Docs) > 1 {
-		return f.fault(doc.Docs[1].GetToken(), "a second document, want one")
-	}
-	return f.mapping(doc.Docs[0].Body, f.topKey)
+	f := &configFile{File: file, c: c}
+	return f.Block(file.Body, strict.Label{}, f.topKey)
 }
 
 type configFile struct {
-	path string
-	c    *server.Config
-}
-
-func (f *configFile) fault(t *token.Token, format string, args ...any) error {
-	line, column := 1, 1
-	if t != nil && t.Position != nil {
-		line, column = t.Position.Line, t.Position.Column
-	}
-	return fmt.Errorf("%s:%d:%d: %s", f.path, line, column, fmt.Sprintf(format, args...))
-}
-
-// mapping calls set for each key of a mapping, once.
-func (f *configFile) mapping(n ast.Node, set func(key *token.Token, v ast.Node) error) error {
-	m, ok := n.(ast.MapNode)
-	if !ok {
-		return f.fault(n.GetToken(), "want \"key: value\" lines")
-	}
-	seen := map[string]bool{}
-	for it := m.MapRange(); it.Next(); {
-		key := it.Key().GetToken()
-		if seen[key.Value] {
-			return f.fault(key, "%s: given twice", key.Value)
-		}
-		seen[key.Value] = true
-		if err := set(key, it.Value()); err != nil {
-			return err
-		}
-	}
-	return nil
+	*strict.File
+	c *server.Config
 }
 
 func (f *configFile) topKey(key *token.Token, v ast.Node) error {
@@ -93,7 +53,7 @@ func (f *configFile) topKey(key *token.Token, v ast.Node) error {
 	case key.Value == "namespaces":
 		return f.namespaces(v)
 	case slices.Contains(below, key.Value):
-		return f.fault(key, "%s belongs to a namespace: below \"namespaces:\", after \"- name: …\"", key.Value)
+		return f.Fault(key, "%s belongs to a namespace: below \"namespaces:\", after \"- name: …\"", key.Value)
 	case !slices.Contains(top, key.Value):
 		return f.unknown(key, append(top, below...))
 	}
@@ -102,12 +62,12 @@ func (f *configFile) topKey(key *token.Token, v ast.Node) error {
 		values = list.Values
 	}
 	for _, v := range values {
-		s, ok := plain(v)
+		s, ok := strict.Scalar(v)
 		if !ok {
-			return f.fault(v.GetToken(), "%s: want a single value", key.Value)
+			return f.Fault(v.GetToken(), "%s: want a single value", key.Value)
 		}
 		if err := setKey(f.c, key.Value, s); err != nil {
-			return f.fault(v.GetToken(), "%s: %v", key.Value, err)
+			return f.Fault(v.GetToken(), "%s: %v", key.Value, err)
 		}
 	}
 	return nil
@@ -116,21 +76,21 @@ func (f *configFile) topKey(key *token.Token, v ast.Node) error {
 func (f *configFile) namespaces(v ast.Node) error {
 	list, ok := v.(*ast.SequenceNode)
 	if !ok {
-		return f.fault(v.GetToken(), "namespaces: want a list, \"- name: …\"")
+		return f.Fault(v.GetToken(), "namespaces: want a list, \"- name: …\"")
 	}
 	_, keys := keyNames()
 	for _, item := range list.Values {
 		var n server.NamespaceConfig
-		err := f.mapping(item, func(key *token.Token, v ast.Node) error {
+		err := f.Block(item, strict.Label{}, func(key *token.Token, v ast.Node) error {
 			if !slices.Contains(keys, key.Value) {
 				return f.unknown(key, keys)
 			}
-			s, ok := plain(v)
+			s, ok := strict.Scalar(v)
 			if !ok {
-				return f.fault(v.GetToken(), "%s: want a single value", key.Value)
+				return f.Fault(v.GetToken(), "%s: want a single value", key.Value)
 			}
 			if err := setNamespaceKey(&n, key.Value, s); err != nil {
-				return f.fault(v.GetToken(), "%s: %v", key.Value, err)
+				return f.Fault(v.GetToken(), "%s: %v", key.Value, err)
 			}
 			return nil
 		})
@@ -138,7 +98,7 @@ func (f *configFile) namespaces(v ast.Node) error {
 			return err
 		}
 		if n.Name == "" {
-			return f.fault(item.GetToken(), "a namespace without name")
+			return f.Fault(item.GetToken(), "a namespace without name")
 		}
 		f.c.Namespaces = append(f.c.Namespaces, n)
 	}
@@ -146,17 +106,8 @@ func (f *configFile) namespaces(v ast.Node) error {
 }
 
 func (f *configFile) unknown(key *token.Token, keys []string) error {
-	if near := workloads.Nearest(key.Value, keys); near != "" {
-		return f.fault(key, "unknown key %q, did you mean %q?", key.Value, near)
+	if near := strict.Nearest(key.Value, keys); near != "" {
+		return f.Fault(key, "unknown key %q, did you mean %q?", key.Value, near)
 	}
-	return f.fault(key, "unknown key %q; see `headroom-node run --help`", key.Value)
-}
-
-// plain returns the text of a scalar.
-func plain(n ast.Node) (string, bool) {
-	s, ok := n.(ast.ScalarNode)
-	if !ok || n.Type() == ast.NullType {
-		return "", false
-	}
-	return s.GetToken().Value, true
+	return f.Fault(key, "unknown key %q; see `headroom-node run --help`", key.Value)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"headroom/workloads/keys"
+	"headroom/workloads/strict"
 	"headroom/workloads/units"
 )
 
@@ -158,41 +159,8 @@ func (w *Workload) Set(key, value string) error {
 
 // didYouMean returns ", did you mean …?" for the nearest candidate, or "".
 func didYouMean(got string, candidates []string) string {
-	if n := Nearest(got, candidates); n != "" {
+	if n := strict.Nearest(got, candidates); n != "" {
 		return fmt.Sprintf(": did you mean %q?", n)
 	}
 	return ""
-}
-
-// Nearest returns the candidate with the smallest edit distance to got, or ""
-// when all differ in more than half of their letters.
-func Nearest(got string, candidates []string) string {
-	best, name := math.MaxInt, ""
-	for _, c := range candidates {
-		if d := distance(got, c); d < best && 2*d <= max(len(c), len(got)) {
-			best, name = d, c
-		}
-	}
-	return name
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

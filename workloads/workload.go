@@ -72,7 +72,6 @@ const (
 	// what remains.
 	MaxCompressionRatio = 100
 	faultsMax           = 100
-	maxFile             = 1 << 20
 )
 
 // Workload is what is done to the target, apart from how fast and how long.
@@ -270,8 +269,8 @@ func Load(name string) (*Workload, error) {
 		return nil, fmt.Errorf("no workload %q: it is neither a file nor one of %s%s", name, strings.Join(Names(), ", "),
 			didYouMean(strings.TrimSuffix(filepath.Base(name), ".yaml"), Names()))
 	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: %d bytes, a workload has at most %d", name, info.Size(), maxFile)
+	if err := kind.Fits(name, info.Size()); err != nil {
+		return nil, err
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {

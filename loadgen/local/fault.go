@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"headroom/workloads"
+	"headroom/workloads/strict"
 	"headroom/workloads/units"
 )
 
@@ -64,7 +64,7 @@ func ParseFault(s string) (Fault, error) {
 	f := Fault{Action: Action(words[0]), Node: words[1]}
 	if !slices.Contains(actions, words[0]) {
 		hint := ""
-		if near := workloads.Nearest(words[0], actions); near != "" {
+		if near := strict.Nearest(words[0], actions); near != "" {
 			hint = fmt.Sprintf(", did you mean %q", near)
 		}
 		return Fault{}, fmt.Errorf("fault %q: action %q, want one of %s%s", s, words[0], strings.Join(actions, ", "), hint)

@@ -21,7 +21,7 @@ import (
 	"strconv"
 	"strings"
 
-	"headroom/workloads"
+	"headroom/workloads/strict"
 )
 
 // Confidence grades a row by its weakest figure.
@@ -149,7 +149,7 @@ func checkHeader(file string, head []string) error {
 	for i, h := range head {
 		if !slices.Contains(names(), h) {
 			hint := ""
-			if n := workloads.Nearest(h, names()); n != "" {
+			if n := strict.Nearest(h, names()); n != "" {
 				hint = fmt.Sprintf(", did you mean %q?", n)
 			}
 			return fmt.Errorf("%s:1: unknown column %q%s", file, h, hint)

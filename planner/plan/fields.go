@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"headroom/planner/model"
-	"headroom/workloads"
+	"headroom/workloads/strict"
 	"headroom/workloads/units"
 )
 
@@ -387,7 +387,7 @@ func (r *Requirements) hint(key string) string {
 			all = append(all, f.name, r.Namespaces[i].Name+"."+f.name)
 		}
 	}
-	if n := workloads.Nearest(key, all); n != "" {
+	if n := strict.Nearest(key, all); n != "" {
 		return fmt.Sprintf(", did you mean %q?", n)
 	}
 	return ""

@@ -8,27 +8,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
 	"headroom/planner/examples"
-	"headroom/workloads"
+	"headroom/workloads/strict"
 )
 
 // Error is a fault in a requirements file, with its place.
-type Error struct {
-	File         string
-	Line, Column int
-	Text         string
-}
+type Error = strict.Error
 
-// Error gives "file:line:column: text".
-func (e *Error) Error() string { return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text) }
-
-// maxFile bounds a requirements file: every key of 32 namespaces is 20 KB.
-const maxFile = 1 << 20
+// fileKind bounds a requirements file: every key of 32 namespaces is 20 KB.
+var fileKind = strict.Kind{What: "a requirements file", Limit: 1 << 20}
 
 // Load reads requirements: a shipped example by its name, or a file.
 func Load(name string) (*Requirements, error) {
@@ -39,8 +30,8 @@ func Load(name string) (*Requirements, error) {
 	if err != nil || info.IsDir() {
 		return nil, fmt.Errorf("no requirements %q: neither a file nor one of %s", name, strings.Join(examples.Names(), ", "))
 	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: %d bytes, requirements have at most %d", name, info.Size(), maxFile)
+	if err := fileKind.Fits(name, info.Size()); err != nil {
+		return nil, err
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -52,30 +43,14 @@ func Load(name string) (*Requirements, error) {
 // Parse reads a requirements file, name is for errors, and validates it.
 // Errors of a key are *Error.
 func Parse(name string, text []byte) (*Requirements, error) {
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s: %d bytes, requirements have at most %d", name, len(text), maxFile)
-	}
-	doc, err := parser.ParseBytes(text, 0)
+	f, err := strict.Read(name, text, fileKind)
 	if err != nil {
-		var at yaml.Error
-		if errors.As(err, &at) && at.GetToken() != nil {
-			return nil, fault(name, at.GetToken(), "%s", at.GetMessage())
-		}
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if len(doc.Docs) == 0 || doc.Docs[0].Body == nil {
-		return nil, &Error{name, 1, 1, "empty, want \"version: 1\" and the keys of requirements"}
-	}
-	if len(doc.Docs) > 1 {
-		return nil, fault(name, doc.Docs[1].GetToken(), "a second document, want one")
-	}
-	r := Defaults()
-	w := walker{file: name, r: &r}
-	if err := w.block("", doc.Docs[0].Body, w.top); err != nil {
 		return nil, err
 	}
-	if !w.version {
-		return nil, &Error{name, 1, 1, "no version, want \"version: 1\""}
+	r := Defaults()
+	w := walker{File: f, r: &r}
+	if err := f.Versioned("requirements", w.top); err != nil {
+		return nil, err
 	}
 	if err := r.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -83,39 +58,10 @@ func Parse(name string, text []byte) (*Requirements, error) {
 	return &r, nil
 }
 
-func fault(file string, t *token.Token, format string, args ...any) *Error {
-	e := &Error{file, 1, 1, fmt.Sprintf(format, args...)}
-	if t != nil && t.Position != nil {
-		e.Line, e.Column = t.Position.Line, t.Position.Column
-	}
-	return e
-}
-
 // walker sets requirements from the nodes of a file.
 type walker struct {
-	file    string
-	r       *Requirements
-	version bool
-}
-
-// block calls set for each key of a mapping, once.
-func (w *walker) block(what string, n ast.Node, set func(key *token.Token, v ast.Node) error) error {
-	m, ok := n.(ast.MapNode)
-	if !ok {
-		return fault(w.file, n.GetToken(), "%swant \"key: value\" lines", what)
-	}
-	seen := map[string]bool{}
-	for it := m.MapRange(); it.Next(); {
-		key := it.Key().GetToken()
-		if seen[key.Value] {
-			return fault(w.file, key, "%s: given twice", key.Value)
-		}
-		seen[key.Value] = true
-		if err := set(key, it.Value()); err != nil {
-			return err
-		}
-	}
-	return nil
+	*strict.File
+	r *Requirements
 }
 
 // sections are the prefixes of dotted keys, blocks in a file.
@@ -123,16 +69,10 @@ var sections = []string{"redundancy", "targets", "limits", "xdr", "catalog"}
 
 func (w *walker) top(key *token.Token, v ast.Node) error {
 	switch {
-	case key.Value == "version":
-		if s, ok := scalar(v); !ok || s != "1" {
-			return fault(w.file, key, "version: this program reads version 1")
-		}
-		w.version = true
-		return nil
 	case key.Value == "namespaces":
 		return w.namespaces(v)
 	case slices.Contains(sections, key.Value):
-		return w.block(key.Value+": ", v, func(inner *token.Token, v ast.Node) error {
+		return w.Block(v, strict.Label{Block: key.Value + ": "}, func(inner *token.Token, v ast.Node) error {
 			return setNode(w, w.r, topFields, key.Value+".", inner, v)
 		})
 	}
@@ -142,17 +82,17 @@ func (w *walker) top(key *token.Token, v ast.Node) error {
 func (w *walker) namespaces(v ast.Node) error {
 	list, ok := v.(*ast.SequenceNode)
 	if !ok {
-		return fault(w.file, v.GetToken(), "namespaces: want a list, \"- name: …\"")
+		return w.Fault(v.GetToken(), "namespaces: want a list, \"- name: …\"")
 	}
 	for _, item := range list.Values {
 		n := namespaceDefaults()
-		err := w.block("", item, func(key *token.Token, v ast.Node) error {
+		err := w.Block(item, strict.Label{}, func(key *token.Token, v ast.Node) error {
 			if key.Value != "name" {
 				return setNode(w, &n, namespaceFields, "", key, v)
 			}
-			s, ok := scalar(v)
+			s, ok := strict.Scalar(v)
 			if !ok {
-				return fault(w.file, v.GetToken(), "name: want a single value")
+				return w.Fault(v.GetToken(), "name: want a single value")
 			}
 			n.Name = s
 			return nil
@@ -161,7 +101,7 @@ func (w *walker) namespaces(v ast.Node) error {
 			return err
 		}
 		if err := n.validate(); err != nil {
-			return fault(w.file, item.GetToken(), "namespace %q: %v", n.Name, err)
+			return w.Fault(item.GetToken(), "namespace %q: %v", n.Name, err)
 		}
 		w.r.Namespaces = append(w.r.Namespaces, n)
 	}
@@ -172,14 +112,14 @@ func (w *walker) namespaces(v ast.Node) error {
 func setNode[T any](w *walker, to *T, fields []field[T], prefix string, key *token.Token, v ast.Node) error {
 	i := slices.IndexFunc(fields, func(f field[T]) bool { return f.name == prefix+key.Value })
 	if i < 0 {
-		return fault(w.file, key, "unknown key %q%s", key.Value, nearest(fields, prefix, key.Value))
+		return w.Fault(key, "unknown key %q%s", key.Value, nearest(fields, prefix, key.Value))
 	}
 	s, err := nodeText(v)
 	if err == nil {
 		err = fields[i].setText(to, s)
 	}
 	if err != nil {
-		return fault(w.file, v.GetToken(), "%s: %v", prefix+key.Value, err)
+		return w.Fault(v.GetToken(), "%s: %v", prefix+key.Value, err)
 	}
 	return nil
 }
@@ -207,7 +147,7 @@ func nearest[T any](fields []field[T], prefix, key string) string {
 		keys = append(keys, "namespaces", "version", "name")
 		keys = append(keys, sections...)
 	}
-	if n := workloads.Nearest(key, keys); n != "" {
+	if n := strict.Nearest(key, keys); n != "" {
 		return fmt.Sprintf(", did you mean %q?", n)
 	}
 	return fmt.Sprintf(", want one of %s", strings.Join(keys, ", "))
@@ -216,13 +156,13 @@ func nearest[T any](fields []field[T], prefix, key string) string {
 // nodeText turns a node into the text of a field: a scalar, a list of
 // scalars (a,b,c), or a mapping: p10, p50 and p90, or sizes with shares.
 func nodeText(n ast.Node) (string, error) {
-	if s, ok := scalar(n); ok {
+	if s, ok := strict.Scalar(n); ok {
 		return s, nil
 	}
 	if list, ok := n.(*ast.SequenceNode); ok {
 		var parts []string
 		for _, v := range list.Values {
-			s, ok := scalar(v)
+			s, ok := strict.Scalar(v)
 			if !ok {
 				return "", errors.New("want a list of single values")
 			}
@@ -236,7 +176,7 @@ func nodeText(n ast.Node) (string, error) {
 	}
 	var keys, values []string
 	for it := m.MapRange(); it.Next(); {
-		s, ok := scalar(it.Value())
+		s, ok := strict.Scalar(it.Value())
 		if !ok {
 			return "", errors.New("want single values")
 		}
@@ -264,15 +204,6 @@ func mapText(keys, values []string) (string, error) {
 		return "", errors.New("want p10, p50 and p90")
 	}
 	return strings.Join(out, ","), nil
-}
-
-// scalar returns the text of a plain or quoted value.
-func scalar(n ast.Node) (string, bool) {
-	plain := []ast.NodeType{ast.StringType, ast.IntegerType, ast.FloatType, ast.BoolType}
-	if n == nil || !slices.Contains(plain, n.Type()) {
-		return "", false
-	}
-	return n.GetToken().Value, true
 }
 
 // MarshalJSON gives an object that Parse reads back, as JSON is YAML.

@@ -7,74 +7,41 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
+	"headroom/workloads/strict"
 	"headroom/workloads/units"
 )
 
-// maxFile bounds a profile file: MaxRows rows of MaxPoints quantiles.
-const maxFile = 2 << 20
+// kind bounds a profile file: MaxRows rows of MaxPoints quantiles.
+var kind = strict.Kind{What: "a device profile", Limit: 2 << 20}
 
 // Error is a fault in a profile file, with its place.
-type Error struct {
-	File         string
-	Line, Column int
-	Text         string
-}
-
-// Error gives "file:line:column: text".
-func (e *Error) Error() string { return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text) }
+type Error = strict.Error
 
 // Parse reads a profile; name stands in errors, which are *Error where they
 // have a place. It is strict: an unknown or repeated key is an error.
 func Parse(name string, text []byte) (*Profile, error) {
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s: %d bytes, a device profile has at most %d", name, len(text), maxFile)
-	}
-	doc, err := parser.ParseBytes(text, 0)
+	f, err := strict.Read(name, text, kind)
 	if err != nil {
-		var at yaml.Error
-		if errors.As(err, &at) && at.GetToken() != nil {
-			return nil, fault(name, at.GetToken(), "%s", at.GetMessage())
-		}
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if len(doc.Docs) == 0 || doc.Docs[0].Body == nil {
-		return nil, &Error{File: name, Line: 1, Column: 1, Text: "empty, want \"version: 1\" and the keys of a device profile"}
-	}
-	if len(doc.Docs) > 1 {
-		return nil, fault(name, doc.Docs[1].GetToken(), "a second document, want one")
-	}
-	p := &Profile{}
-	r := reader{file: name, p: p}
-	if err := r.mapping("", doc.Docs[0].Body, r.top()); err != nil {
 		return nil, err
 	}
-	if !r.versioned {
-		return nil, &Error{File: name, Line: 1, Column: 1, Text: "no version, want \"version: 1\""}
+	p := &Profile{}
+	r := reader{File: f, p: p}
+	if err := f.Versioned("a device profile", r.known("", r.top())); err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(p.Service, compareRows)
 	if err := p.Validate(); err != nil {
-		return nil, &Error{File: name, Line: 1, Column: 1, Text: err.Error()}
+		return nil, f.Fault(nil, "%s", err)
 	}
 	return p, nil
 }
 
-func fault(file string, t *token.Token, format string, args ...any) *Error {
-	e := &Error{File: file, Line: 1, Column: 1, Text: fmt.Sprintf(format, args...)}
-	if t != nil && t.Position != nil {
-		e.Line, e.Column = t.Position.Line, t.Position.Column
-	}
-	return e
-}
-
 type reader struct {
-	file      string
-	p         *Profile
-	versioned bool
+	*strict.File
+	p *Profile
 }
 
 // keys maps what a block may hold to what sets it from its node.
@@ -83,12 +50,6 @@ type keys map[string]func(ast.Node) error
 func (r *reader) top() keys {
 	p := r.p
 	return keys{
-		"version": scalar(func(s string) error {
-			if r.versioned = s == "1"; !r.versioned {
-				return errors.New("this program reads version 1")
-			}
-			return nil
-		}),
 		"name": text(&p.Name), "class": text(&p.Class), "about": text(&p.About), "source": text(&p.Source),
 		"channels": scalar(func(s string) error {
 			n, err := units.ParseCount(s)
@@ -119,31 +80,23 @@ func (r *reader) top() keys {
 	}
 }
 
-// mapping calls the setter of each key of a block, once.
-func (r *reader) mapping(label string, n ast.Node, known keys) error {
-	m, ok := n.(ast.MapNode)
-	if !ok {
-		return fault(r.file, n.GetToken(), "%swant \"key: value\" lines", label)
-	}
-	seen := map[string]bool{}
-	for it := m.MapRange(); it.Next(); {
-		t := it.Key().GetToken()
-		if seen[t.Value] {
-			return fault(r.file, t, "%s%s: given twice", label, t.Value)
-		}
-		seen[t.Value] = true
+// known calls the setter of a key of a block.
+func (r *reader) known(label string, known keys) strict.Set {
+	return func(t *token.Token, v ast.Node) error {
 		set := known[t.Value]
 		if set == nil && label != "" && strings.HasPrefix(t.Value, "p") {
 			set = known["p"]
 		}
 		if set == nil {
-			return fault(r.file, t, "%sunknown key %q: want one of %s", label, t.Value, known)
+			return r.Fault(t, "%sunknown key %q: want one of %s", label, t.Value, known)
 		}
-		if err := r.set(t, it.Value(), set); err != nil {
-			return err
-		}
+		return r.set(t, v, set)
 	}
-	return nil
+}
+
+// mapping reads a block below the top.
+func (r *reader) mapping(label string, n ast.Node, known keys) error {
+	return r.Block(n, strict.Label{Block: label, Key: label}, r.known(label, known))
 }
 
 func (r *reader) set(key *token.Token, v ast.Node, set func(ast.Node) error) error {
@@ -152,7 +105,7 @@ func (r *reader) set(key *token.Token, v ast.Node, set func(ast.Node) error) err
 	if err == nil || errors.As(err, &placed) {
 		return err
 	}
-	return fault(r.file, v.GetToken(), "%s: %v", key.Value, err)
+	return r.Fault(v.GetToken(), "%s: %v", key.Value, err)
 }
 
 // String lists the keys for an error.
@@ -176,7 +129,7 @@ func (r *reader) block(name string, known keys) func(ast.Node) error {
 func (r *reader) service(n ast.Node) error {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
-		return fault(r.file, n.GetToken(), "service: want a list, \"- op: read\"")
+		return r.Fault(n.GetToken(), "service: want a list, \"- op: read\"")
 	}
 	for _, item := range list.Values {
 		row, err := r.row(item)
@@ -184,13 +137,13 @@ func (r *reader) service(n ast.Node) error {
 			return err
 		}
 		if err := row.validate(); err != nil {
-			return fault(r.file, item.GetToken(), "service: %v", err)
+			return r.Fault(item.GetToken(), "service: %v", err)
 		}
 		if slices.ContainsFunc(r.p.Service, func(s Service) bool { return compareRows(s, row) == 0 }) {
-			return fault(r.file, item.GetToken(), "service: %v of %v is given twice", row.Op, row.Size)
+			return r.Fault(item.GetToken(), "service: %v of %v is given twice", row.Op, row.Size)
 		}
 		if r.p.Service = append(r.p.Service, row); len(r.p.Service) > MaxRows {
-			return fault(r.file, item.GetToken(), "service: more than %d rows", MaxRows)
+			return r.Fault(item.GetToken(), "service: more than %d rows", MaxRows)
 		}
 	}
 	return nil
@@ -211,7 +164,7 @@ func (r *reader) row(item ast.Node) (Service, error) {
 		return row, err
 	}
 	if row.Op == Ops {
-		return row, fault(r.file, item.GetToken(), "service: a row without op: want read, write or sync")
+		return row, r.Fault(item.GetToken(), "service: a row without op: want read, write or sync")
 	}
 	for it := item.(ast.MapNode).MapRange(); it.Next(); {
 		key := it.Key().GetToken()
@@ -220,10 +173,10 @@ func (r *reader) row(item ast.Node) (Service, error) {
 		}
 		percent, err := strconv.ParseFloat(key.Value[1:], 64)
 		if err != nil {
-			return row, fault(r.file, key, "service: unknown key %q: want op, size, or p0 to p100", key.Value)
+			return row, r.Fault(key, "service: unknown key %q: want op, size, or p0 to p100", key.Value)
 		}
 		if len(row.Points) == MaxPoints {
-			return row, fault(r.file, key, "service: more than %d quantiles", MaxPoints)
+			return row, r.Fault(key, "service: more than %d quantiles", MaxPoints)
 		}
 		pt := Point{Q: percent / 100}
 		if err := r.set(key, it.Value(), scalar(func(s string) (err error) {
@@ -240,14 +193,11 @@ func (r *reader) row(item ast.Node) (Service, error) {
 // scalar adapts a setter from text to one from a node.
 func scalar(set func(string) error) func(ast.Node) error {
 	return func(n ast.Node) error {
-		s, ok := n.(ast.ScalarNode)
-		if !ok || n.Type() == ast.NullType {
+		s, ok := strict.Scalar(n)
+		if !ok {
 			return errors.New("want a single value")
 		}
-		if lit, ok := n.(*ast.LiteralNode); ok { // a block of text
-			return set(lit.Value.Value)
-		}
-		return set(s.GetToken().Value)
+		return set(s)
 	}
 }
 

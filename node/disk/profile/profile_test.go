@@ -110,7 +110,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 	}
 	fails("", "t.yaml:1:1: empty")
 	fails("name: x\n", "no version")
-	fails("version: 2\n", "t.yaml:1:10: version: this program reads version 1")
+	fails("version: 2\n", "t.yaml:1:1: version: this program reads version 1")
 	fails(small+"chanels: 3\n", `t.yaml:10:1: unknown key "chanels"`)
 	fails(small+"channels: 3\n", "already defined")
 	fails(small+"stalls: {every: 1MiB}\n", "want both every")

@@ -41,8 +41,8 @@ func Load(ref string) (*Profile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device profile: %w", err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("device profile %s: want a file of at most %d bytes", ref, maxFile)
+	if !info.Mode().IsRegular() || info.Size() > int64(kind.Limit) {
+		return nil, fmt.Errorf("device profile %s: want a file of at most %d bytes", ref, kind.Limit)
 	}
 	text, err := os.ReadFile(ref)
 	if err != nil {
