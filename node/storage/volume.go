@@ -74,12 +74,16 @@ type block struct {
 	seq   uint64 // of its filling; 0: never, or unreadable
 	live  uint32 // bytes of records that the index points to
 	state blockState
+	// sectors counts those records by the device blocks they touch; nil: not
+	// counted.
+	sectors []uint8
 }
 
 // buffer is a block being filled, written, or kept for reads.
 type buffer struct {
 	data    []byte
 	block   uint32
+	records int
 	off     int // where the next record goes
 	flushed int // bytes from the start that were written
 	synced  int // and that survive a crash
@@ -181,6 +185,8 @@ func (v *volume) append(r *stored, why purpose) (loc uint64, err error) {
 	r.put(b.data, at, b.seed)
 	b.off += need
 	v.blocks[b.block].live += uint32(need)
+	v.countSectors(&v.blocks[b.block], at, need, 1)
+	b.records++
 	v.live += int64(need)
 	v.ticket++
 	v.log.appended.Add(1)
@@ -255,7 +261,7 @@ func (v *volume) beginLocked(why purpose) *buffer {
 	v.last, v.lastSeq = n, b.head.seq
 	b.head.put(data, blockMagic)
 	b.seed = b.head.seed()
-	v.blocks[n] = block{seq: b.head.seq, state: blockOpen}
+	v.blocks[n] = block{seq: b.head.seq, state: blockOpen, sectors: v.newSectors()}
 	v.inMemory[n], v.open[why] = b, b
 	return b
 }
@@ -283,6 +289,7 @@ func (v *volume) closeLocked(b *buffer, why purpose) {
 	end.synced = uint64(b.off)
 	clear(b.data[b.off : v.size-headerSize])
 	end.put(b.data[v.size-headerSize:], endMagic)
+	v.dropSectors(&v.blocks[b.block], b.records)
 	b.closed, v.open[why] = true, nil
 	v.queue = append(v.queue, b)
 	v.log.kick(v)
@@ -290,11 +297,12 @@ func (v *volume) closeLocked(b *buffer, why purpose) {
 
 // release tells that the index no longer points to a record.
 func (v *volume) release(loc uint64, size uint32) {
-	_, n, _ := splitLoc(loc)
+	_, n, off := splitLoc(loc)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	span := uint32(recordSpan(int(size)))
 	b := &v.blocks[n]
+	v.countSectors(b, off, int(span), ^uint8(0))
 	b.live -= span
 	v.live -= int64(span)
 	v.judgeLocked(n)
@@ -412,29 +420,10 @@ const writesAtOnce = 4
 
 // write writes pieces, in any order, several at a time.
 func (v *volume) write(pieces []piece) error {
-	one := func(p piece) error {
+	return worst(v.atOnce(writesAtOnce, len(pieces), func(i int) error {
+		p := pieces[i]
 		return v.dev.WriteAt(p.b.data[p.from:p.to], v.base(p.b.block)+int64(p.from))
-	}
-	if v.log.cfg.Serial || len(pieces) == 1 {
-		for _, p := range pieces {
-			if err := one(p); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	errs := make([]error, len(pieces))
-	slots := make(chan struct{}, writesAtOnce)
-	var wg sync.WaitGroup
-	for i, p := range pieces {
-		slots <- struct{}{}
-		wg.Go(func() {
-			errs[i] = one(p)
-			<-slots
-		})
-	}
-	wg.Wait()
-	return worst(errs)
+	}))
 }
 
 // worst returns an error that gives the device up, if there is one, before

@@ -155,23 +155,14 @@ func (e *Engine) defragment(v *volume) bool {
 	if !ok {
 		return false
 	}
-	data, err := v.readBlock(n)
+	stuck, err := e.empty(v, n, seq)
 	if err != nil {
 		v.requeue(n, seq)
 		var broken *DeviceError
 		return !errors.As(err, &broken)
 	}
-	defer v.giveBlock(data)
-	stuck := false
-	walk(data, e.log.set, v.slot, n, v.align, func(r *stored, at int) {
-		stuck = !e.move(v, r, makeLoc(v.slot, n, at)) || stuck
-	})
-	v.mu.Lock()
-	b := &v.blocks[n]
-	left := b.seq == seq && b.state == blockMoving
-	v.mu.Unlock()
 	switch {
-	case !left: // emptied, and freed
+	case !v.moving(n, seq): // emptied, and freed
 		return true
 	case stuck: // no room to move it to: later
 		v.requeue(n, seq)
@@ -179,6 +170,42 @@ func (e *Engine) defragment(v *volume) bool {
 	}
 	e.damagedIn(v, n) // what is left cannot be read
 	return true
+}
+
+// empty moves the live records out of a block, reading only the parts that
+// hold some if that is possible. It reports whether there was no room for one.
+func (e *Engine) empty(v *volume, n uint32, seq uint64) (stuck bool, err error) {
+	move := func(r *stored, at int) { stuck = !e.move(v, r, makeLoc(v.slot, n, at)) || stuck }
+	if parts := v.needed(n, seq); parts != nil {
+		data, err := v.readStretches(n, parts)
+		if err != nil {
+			return false, err
+		}
+		head := blockHead{slot: v.slot, block: n, seq: seq, set: v.log.set}
+		for _, t := range parts {
+			v.walkStretch(data, t, head.seed(), move)
+		}
+		v.giveBlock(data)
+		if stuck || !v.moving(n, seq) {
+			return stuck, nil
+		}
+	}
+	data, err := v.readBlock(n)
+	if err != nil {
+		return false, err
+	}
+	walk(data, e.log.set, v.slot, n, v.align, move)
+	v.giveBlock(data)
+	return stuck, nil
+}
+
+// moving reports whether a block still has records that its defragmentation
+// has to move.
+func (v *volume) moving(n uint32, seq uint64) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	b := &v.blocks[n]
+	return b.seq == seq && b.state == blockMoving
 }
 
 // damagedIn marks the records that the index has in a block that does not
