@@ -168,6 +168,9 @@ func (l *bulkLane) run(ctx context.Context) {
 		op := target.Op{Token: uint64(slot), Key: key, Budget: l.b.d.cfg.Deadline}
 		l.b.job.prepare(key, &op, s, l.buf)
 		if err := l.door.Submit(&op); err != nil {
+			if errors.Is(err, target.ErrFull) {
+				err = nil // no fault of anybody's: it is tried again
+			}
 			l.complete(&target.Result{Token: uint64(slot), Outcome: target.Failed, Err: err})
 		}
 	}
