@@ -6,7 +6,7 @@ SEEDS    ?= 200
 GO       ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check race sim sim-planted sim-figures sim-verdicts soak crash bench bench-engine bench-planner e2e demo fmt lint clean
+.PHONY: help build test check race sim sim-planted sim-figures sim-verdicts soak crash bench bench-engine bench-null bench-planner e2e demo fmt lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ sim-figures: ## agreement, detection, cost per node, balance: virtual time (minu
 
 sim-verdicts: ## healthy nodes given up in bad weather: make sim-verdicts NODE_HOURS=1000
 	$(GO) test ./node/sim -run HealthyNode -node-hours $(or $(NODE_HOURS),1000) -timeout 0 -v
+
+bench-null: ## a target that takes no time: this generator beside vegeta and fortio (fetches them)
+	$(GO) test -run '^$$' -bench NullSink -benchtime 3s -count $(or $(COUNT),3) ./loadgen/drive
+	cd hack/nullsink && $(GO) run .
 
 bench-planner: build ## the planner against real runs on emulated devices: errors and gates (8 minutes, wants a quiet machine)
 	$(GO) run ./hack/benchplanner
