@@ -259,10 +259,25 @@ func printDevice(w io.Writer, d *server.StatusDevice) {
 	}
 }
 
+// latencyText is empty where nothing was sampled.
+func latencyText(what string, l *server.StatusLatency) string {
+	if l.P50US == nil {
+		return ""
+	}
+	text := fmt.Sprintf(", %s p50 %v", what, time.Duration(*l.P50US)*time.Microsecond)
+	if l.P99US != nil {
+		text += fmt.Sprintf(" p99 %v", time.Duration(*l.P99US)*time.Microsecond)
+	}
+	return text
+}
+
 func printNamespace(w io.Writer, s *server.Status, n *server.StatusNamespace) {
 	fmt.Fprintf(w, "\nnamespace %s: %d copies, commit %s, %d records and %d tombstones here\n", n.Name, n.RF, n.Commit, n.Records, n.Tombstones)
 	for _, m := range s.Members {
 		fmt.Fprintf(w, "  %-18s masters %4d, copies %4d of 4096 partitions\n", m.Node, n.Masters[m.Node], n.Copies[m.Node])
+	}
+	if text := latencyText("reads", &n.ReadLatency) + latencyText("writes", &n.WriteLatency); text != "" {
+		fmt.Fprintf(w, "  time on this node%s (a sample of the last %.0f s)\n", text, max(n.ReadLatency.WindowS, n.WriteLatency.WindowS))
 	}
 	if n.Balance.Note != "" {
 		fmt.Fprintln(w, "  balance:", n.Balance.Note)

@@ -21,7 +21,7 @@ func (n *Node) forward(to cluster.NodeID, q *txn.Request) {
 	q.SentMS = uint32(time.Duration(now).Milliseconds()) // on this node's clock from here on
 	q.DeadlineMS = uint32(max(1, q.Deadline.Sub(now).Milliseconds()))
 	flags := wire.FlagForwarded
-	if q.From.Marks != nil {
+	if m := q.From.Marks; m != nil && !m.Private {
 		flags |= wire.FlagStages
 	}
 	err := n.mesh.Send(to, transport.ClassReplication, func(b []byte) []byte {

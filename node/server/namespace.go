@@ -41,11 +41,13 @@ type namespace struct {
 	doubtful     []int
 	repairAt     cluster.Instant // when the next View for repairs may be wanted
 
-	full        atomic.Uint32 // fullness
-	eviction    *plane.Eviction
-	evictState  atomic.Uint32 // evicting
-	fastReads   atomic.Uint64
-	reviveUntil atomic.Int64 // cluster.Instant until when an operator's word to give up missing data stands
+	full       atomic.Uint32 // fullness
+	eviction   *plane.Eviction
+	evictState atomic.Uint32 // evicting
+	fastReads  atomic.Uint64
+
+	readLatency, writeLatency latency
+	reviveUntil               atomic.Int64 // cluster.Instant until when an operator's word to give up missing data stands
 }
 
 // Now implements plane.Host.

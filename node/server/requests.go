@@ -25,6 +25,8 @@ type connState struct {
 	out     []byte
 	migrate wire.Migrate
 	pace    plane.QueueClock
+	conn    *transport.Conn
+	seen    uint32 // single-record requests
 }
 
 // due sets the request's deadline from what is left of the caller's patience,
@@ -42,9 +44,8 @@ func (n *Node) request(c *transport.Conn, st *connState, h wire.Header, payload 
 		c.Close(err)
 		return
 	}
-	if h.Flags&wire.FlagStages != 0 {
-		q.From.Marks = n.marks(c)
-	}
+	st.conn = c
+	n.sample(st, q, h)
 	if n.leaving.Load() && !n.inView() {
 		n.reply(q.From, &wire.Reply{Status: wire.StatusShuttingDown})
 		return
@@ -107,7 +108,10 @@ func (n *Node) putReply(c *transport.Conn, to txn.Origin, r *wire.Reply) {
 }
 
 func (n *Node) appendReply(b []byte, to txn.Origin, r *wire.Reply) []byte {
-	if to.Marks != nil {
+	if m := to.Marks; m != nil {
+		n.timed(m, r)
+	}
+	if m := to.Marks; m != nil && !m.Private {
 		return n.appendStaged(b, to, r)
 	}
 	at := len(b)

@@ -83,6 +83,8 @@ type StatusNamespace struct {
 	InDoubt            uint64           `json:"in_doubt"`
 	Parked             uint64           `json:"parked"`
 	Forwarded          uint64           `json:"forwarded"`
+	ReadLatency        StatusLatency    `json:"read_latency"`  // of what clients asked this node
+	WriteLatency       StatusLatency    `json:"write_latency"` // anything but a get, likewise
 }
 
 // StatusConflicts counts the acknowledged versions that this node discarded
@@ -277,6 +279,8 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 		s.Conflicts.Access += t.ConflictsDiscarded
 	})
 	s.Reads += ns.fastReads.Load()
+	now := n.mono()
+	s.ReadLatency, s.WriteLatency = ns.readLatency.status(now), ns.writeLatency.status(now)
 	s.ConflictsDiscarded = s.Conflicts.Merge + s.Conflicts.Access
 	return s
 }

@@ -21,6 +21,10 @@ type Marks struct {
 	Durable  cluster.Instant // the device has it
 	// Relayed are the stages at the master, if this node passed the request on.
 	Relayed *wire.Stages
+	// Private marks are a node's own sample: whoever asked wants no stages.
+	// Timed ones are for its status, as of the namespace and kind here.
+	Private, Timed, Write bool
+	Namespace             uint8
 }
 
 // Stages is what took the time, when the reply is written at now.
