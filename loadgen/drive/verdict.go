@@ -291,17 +291,17 @@ func (v *verdicts) generator(procs int) {
 			if *late > 10*nullLateness {
 				level = result.Fail
 			}
-			v.add("GENERATOR-LIMITED", level, "%s: lateness p99 %.0f us into a target that takes no time", name, *late)
+			v.add("GENERATOR-LIMITED", level, "%s: lateness p99 %s into a target that takes no time", name, span(*late))
 		case !null && *late > latenessFloor && *late > latenessShare**resp:
-			v.add("GENERATOR-LIMITED", v.level(), "%s: the generator's own lateness p99 is %.0f us, %.0f %% of the response p99 of %.0f us", name,
-				*late, 100**late / *resp, *resp)
+			v.add("GENERATOR-LIMITED", v.level(), "%s: the generator's own lateness p99 is %s, %.0f %% of the response p99 of %s", name,
+				span(*late), 100**late / *resp, span(*resp))
 		}
 	}
 	worst, p99 := v.s.Generator.WorstLaneLatenessUS, v.s.All.Response.P99
 	all := v.s.Generator.Lateness.P99
 	if worst != nil && p99 != nil && all != nil && v.s.Loop == "open" && *worst > latenessFloor && *worst > 2**all && *worst > latenessShare**p99 && !null {
-		v.add("GENERATOR-LIMITED", v.level(), "one of %d lanes was starved: its lateness p99 is %.0f us, that of all is %.0f us", v.s.Generator.Lanes,
-			*worst, *all)
+		v.add("GENERATOR-LIMITED", v.level(), "one of %d lanes was starved: its lateness p99 is %s, that of all is %s", v.s.Generator.Lanes,
+			span(*worst), span(*all))
 	}
 	if cpu := v.s.Generator.CPUPct; cpu > 100*ownCPUShare*float64(procs) && !null {
 		v.add("GENERATOR-LIMITED", v.level(), "the generator used %.0f %% of a core, of %d it may use", cpu, procs)
@@ -319,6 +319,20 @@ func (v *verdicts) generator(procs int) {
 		v.add("IN-FLIGHT", result.Info, "the limit of %d operations in flight, or a key with a write in flight, delayed arrivals %d times; "+
 			"their response times include the wait", v.s.Generator.InFlightMax, q)
 	}
+}
+
+// dotted lists percentiles as a reader knows them: p99.9 for p99_9.
+func dotted(names []string) string { return strings.ReplaceAll(strings.Join(names, ", "), "_", ".") }
+
+// span prints a time given in microseconds with three digits.
+func span(us float64) string {
+	switch {
+	case us < 1000:
+		return fmt.Sprintf("%.0f us", us)
+	case us < 1e6:
+		return fmt.Sprintf("%.3g ms", us/1e3)
+	}
+	return fmt.Sprintf("%.3g s", us/1e6)
 }
 
 func (v *verdicts) failures(errors map[string]int64) {
@@ -360,11 +374,11 @@ func (v *verdicts) samples() {
 	for _, name := range v.operations() {
 		p := v.s.Operations[name].Response
 		if len(p.Unsupported) > 0 {
-			v.add("R3", result.Info, "%s: %d samples do not bound %s", name, p.Samples, strings.Join(p.Unsupported, ", "))
+			v.add("R3", result.Info, "%s: %d samples do not bound %s", name, p.Samples, dotted(p.Unsupported))
 		}
 		if len(p.Wide) > 0 {
 			v.add("R3", result.Info, "%s: %d samples give %s a 99 %% interval wider than a twentieth of what lies beyond it; quote it with its interval",
-				name, p.Samples, strings.Join(p.Wide, ", "))
+				name, p.Samples, dotted(p.Wide))
 		}
 	}
 }

@@ -92,8 +92,13 @@ func absent(dir string, run *result.Run) []string {
 			out = append(out, fmt.Sprintf("%s is missing: %s cannot be shown.", f.name, f.what))
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "stages.csv")); errors.Is(err, fs.ErrNotExist) && run.Summary.Stages != nil {
-		out = append(out, "stages.csv is missing: where the time goes is shown as run.json has it.")
+	if run.Summary.Stages != nil {
+		switch _, err := run.Stages(); {
+		case errors.Is(err, fs.ErrNotExist):
+			out = append(out, "stages.csv is missing: where the time goes is shown as run.json has it.")
+		case err != nil:
+			out = append(out, "stages.csv is damaged, and where the time goes is shown as run.json has it: "+err.Error()+".")
+		}
 	}
 	if len(run.Nodes) == 0 && run.Summary.Generator.LocalNodes > 0 {
 		out = append(out, "nodes/*.csv are missing: redundancy over time and the node table cannot be shown.")

@@ -28,7 +28,7 @@ func matrixDocument(m *result.Matrix) *page.Document {
 	if t := deviceTable(m); t != nil {
 		d.Add("devices", "By "+t.Head[0], page.Text(rateMeaning(m)), t)
 	}
-	d.Add("cells", "Every combination", cellFigure(m), cellTable(m))
+	d.Add("cells", "Every combination", cellFigure(m), cellTable(m), runTable(m))
 	if len(m.Cells) == 0 {
 		d.Add("cells", "Every combination", page.Absent("The matrix has no cell."))
 	}
@@ -207,32 +207,61 @@ func axisCell(c result.Cell, axis string) page.Cell {
 	return v
 }
 
+// cellTable has a row for each combination, and a column for each axis on which
+// they differ.
 func cellTable(m *result.Matrix) *page.Table {
 	if len(m.Cells) == 0 {
 		return nil
 	}
 	t := &page.Table{Name: "cells", Label: "Every combination", Head: []string{"N"}, Words: map[int]bool{}}
+	var axes []string
 	for _, a := range m.Axes {
-		t.Words[len(t.Head)] = true
-		t.Head = append(t.Head, a.Name)
+		if len(a.Values) > 1 || a.Name == "device" {
+			t.Words[len(t.Head)] = true
+			t.Head, axes = append(t.Head, a.Name), append(axes, a.Name)
+		}
 	}
-	from := len(t.Head)
-	t.Head = append(t.Head, "rate", "p50", "p99", "failed", "lost", "node CPU", "node memory", "limited by", "verdict", "folder")
-	for i := from + 7; i < len(t.Head); i++ {
-		t.Words[i] = true
-	}
+	t.Head = append(t.Head, "rate", "p50", "p99", "failed", "lost", "limited by")
+	t.Words[len(t.Head)-1] = true
 	for _, c := range m.Cells {
 		row := []page.Cell{{Text: fmt.Sprint(c.N)}}
-		for _, a := range m.Axes {
-			row = append(row, axisCell(c, a.Name))
+		for _, a := range axes {
+			row = append(row, axisCell(c, a))
+		}
+		t.Rows = append(t.Rows, append(row, measuredCells(c)...))
+	}
+	return t
+}
+
+// measuredCells are what a combination gave; one that was not run has a reason
+// and no figures.
+func measuredCells(c result.Cell) []page.Cell {
+	rate := rateCell(c)
+	if c.State != result.CellDone {
+		return append([]page.Cell{rate}, make([]page.Cell, 5)...)
+	}
+	if rate.Note = ""; c.Dilated() > 1 {
+		rate.Note = stretched(c, c.Dilated())
+	}
+	return []page.Cell{rate, {Text: optionalMicros(c.P50US)}, {Text: optionalMicros(c.P99US)}, {Text: stats.Count(c.Failed), Bad: c.Failed > 0},
+		{Text: stats.Count(c.Lost), Bad: c.Lost > 0}, {Text: c.Limiting}}
+}
+
+// runTable says how each combination was run, and where it is kept.
+func runTable(m *result.Matrix) page.Block {
+	t := &page.Table{Name: "cell-runs", Label: "How each combination ran", Head: []string{"N", "node CPU", "node memory", "verdict", "folder"}, Words: map[int]bool{3: true, 4: true}}
+	for _, c := range m.Cells {
+		if c.State != result.CellDone {
+			continue
 		}
 		cpu := page.Cell{Text: page.Missing, Faint: true}
 		if c.NodeCPUPct != nil {
 			cpu = page.Cell{Text: fmt.Sprintf("%.0f %%", *c.NodeCPUPct), Raw: raw(*c.NodeCPUPct)}
 		}
-		row = append(row, rateCell(c), page.Cell{Text: optionalMicros(c.P50US)}, page.Cell{Text: optionalMicros(c.P99US)}, page.Cell{Text: stats.Count(c.Failed), Bad: c.Failed > 0},
-			page.Cell{Text: stats.Count(c.Lost), Bad: c.Lost > 0}, cpu, page.Cell{Text: stats.Bytes(float64(c.NodeRSSBytes))}, page.Cell{Text: c.Limiting}, page.Cell{Text: c.Verdict}, page.Cell{Text: c.Dir})
-		t.Rows = append(t.Rows, row)
+		t.Rows = append(t.Rows, []page.Cell{{Text: fmt.Sprint(c.N)}, cpu, {Text: stats.Bytes(float64(c.NodeRSSBytes))}, {Text: c.Verdict}, {Text: c.Dir}})
 	}
-	return t
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	return page.Details{Summary: "How each combination ran", Blocks: []page.Block{t}}
 }
