@@ -81,6 +81,9 @@ func run(ctx context.Context, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
+	if o.pairs < 1 || o.each < 50*time.Millisecond || o.records < 1000 || o.recordSize < 16 || o.recordSize > 64<<10 {
+		return errors.New("want --pairs of 1 or more, --each of 50ms or more, --records of 1000 or more, --record-size from 16 to 65536")
+	}
 	chosen, err := choose(f.Args())
 	if err != nil {
 		return err
