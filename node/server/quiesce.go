@@ -36,6 +36,9 @@ func (n *Node) Quiesce(on bool) (string, error) {
 		return "", errors.New("this node is overloaded; ask again")
 	}
 	n.log.Info("quiesce", "on", on)
+	if v := n.view.Load(); on && v != nil && len(v.Members) == 1 {
+		return "quiesced; it goes on serving, for it is the only node: another one that joins will take over", nil
+	}
 	if on {
 		return "quiesced: its partitions go to other nodes; safe-to-stop says when that is done", nil
 	}
