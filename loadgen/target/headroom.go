@@ -90,6 +90,7 @@ type headroomLane struct {
 
 	mu     sync.Mutex // guards all below; never held while calling out
 	free   []*headroomCall
+	told   []*Result // for completions, as complete may keep none
 	made   int
 	active int           // calls whose callback has not returned
 	drain  chan struct{} // set by Close, closed when active is zero
@@ -124,17 +125,25 @@ func (l *headroomLane) take() *headroomCall {
 	return c
 }
 
-// give makes c free for the next Submit.
-func (l *headroomLane) give(c *headroomCall) {
+// give makes c free for the next Submit. The Result that it returns is the
+// caller's until ended.
+func (l *headroomLane) give(c *headroomCall) *Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.free = append(l.free, c)
+	if n := len(l.told); n > 0 {
+		r := l.told[n-1]
+		l.told = l.told[:n-1]
+		return r
+	}
+	return &Result{}
 }
 
 // ended counts a call as over.
-func (l *headroomLane) ended() {
+func (l *headroomLane) ended(r *Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.told = append(l.told, r)
 	if l.active--; l.active == 0 && l.drain != nil {
 		close(l.drain)
 	}
@@ -157,8 +166,7 @@ func (l *headroomLane) Submit(op *Op) error {
 		err = l.h.client.Submit(&c.Call)
 	}
 	if err != nil {
-		l.give(c)
-		l.ended()
+		l.ended(l.give(c))
 		if errors.Is(err, client.ErrBusy) {
 			return ErrFull
 		}
@@ -218,9 +226,11 @@ func (c *headroomCall) done(*client.Call) {
 	if r.Outcome == OK || r.Outcome == NotFound {
 		l.h.answers.add(c.Node)
 	}
-	l.give(c)
-	l.complete(&r)
-	l.ended()
+	told := l.give(c)
+	*told = r
+	l.complete(told)
+	*told = Result{}
+	l.ended(told)
 }
 
 // Sampled implements Stager: batches and scans are many requests.

@@ -5,8 +5,29 @@ import (
 	"testing"
 	"time"
 
+	"headroom/node/record"
 	"headroom/node/server"
+	"headroom/node/wire"
 )
+
+func TestACompletionAllocatesNothing(t *testing.T) {
+	bins, err := record.AppendBins(nil, []record.Bin{{Name: valueBin, Value: record.Bytes([]byte("value"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := 0
+	l := &headroomLane{h: &Headroom{}, limit: 4, complete: func(r *Result) { values += len(r.Value) }}
+	if n := testing.AllocsPerRun(1000, func() {
+		c := l.take()
+		c.Kind, c.Bins, c.Node = wire.KindGet, bins, 1
+		c.done(nil)
+	}); n != 0 {
+		t.Errorf("%v allocations per operation, want none", n)
+	}
+	if values != 1001*len("value") {
+		t.Errorf("%d bytes read", values)
+	}
+}
 
 // one starts a node in this process, on loopback.
 func one(t *testing.T) *Headroom {
@@ -45,6 +66,10 @@ func TestEveryKindWorksOnANode(t *testing.T) {
 	}
 	if r := d.do(t, Op{Kind: Read, Key: 9999, Token: 5002}); r.Outcome != NotFound {
 		t.Errorf("a record with a counter only reads as %d %q", r.Outcome, r.Value)
+	}
+	if r := d.do(t, Op{Kind: Read, Key: 1000, Token: 5003, Sample: true}); r.Stages == nil || r.Stages.Node != "node1" ||
+		r.Stages.D[StageStorage] <= 0 || r.Stages.D[StageNetwork] <= 0 || r.Stages.D[StageReplication] != 0 {
+		t.Errorf("a sampled read tells %+v", r.Stages)
 	}
 	view, nodes := h.NodeStates()
 	if view == "" || len(nodes) != 1 || nodes[0].Name != "node1" || nodes[0].Answers < 400 || nodes[0].Masters != h.Partitions() {
