@@ -2,6 +2,7 @@ package plane
 
 import (
 	"headroom/node/cluster"
+	"headroom/node/planted"
 	"headroom/node/record"
 	"headroom/node/txn"
 	"headroom/node/wire"
@@ -29,13 +30,16 @@ func (p *Plane) Begin(d *record.Digest, dst []byte) (r Read, serves bool) {
 	if r.route = p.routes[d.Partition()].Load(); r.route&1 == 0 {
 		return r, false
 	}
+	if planted.Is(planted.LeaseBeforeRead) && p.leaseOver() {
+		return r, false
+	}
 	r.Meta, r.Body, r.Found = p.store.Get(d, dst)
 	return r, true
 }
 
 // Valid reports whether what Begin read may be answered at now.
 func (p *Plane) Valid(r *Read, d *record.Digest, now txn.Now) bool {
-	return now.Mono < now.Lease && p.routes[d.Partition()].Load() == r.route && p.Settled(d)
+	return (now.Mono < now.Lease || planted.Is(planted.LeaseBeforeRead)) && p.routes[d.Partition()].Load() == r.route && p.Settled(d)
 }
 
 // Reply is the answer to a get of what was read.

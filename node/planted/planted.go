@@ -51,11 +51,19 @@ const (
 	LoadedNotLookedAtAgain
 	WaitingRoundGoesOn
 	DroppedBeforeKept
+	LeaseBeforeRead
+	StaleWriteApplied
+	TornIsDamage
+	DamageIsTorn
 	End // one more than the last
 )
 
 // Rules says for each bug which rule it breaks.
 var Rules = [End]string{
+	LeaseBeforeRead:          "the lease is looked at after the record was read",
+	StaleWriteApplied:        "replicas fence writes by the key of their View",
+	TornIsDamage:             "what a crash left torn is not damage",
+	DamageIsTorn:             "damage is not what a crash left torn",
 	CommitBeforeFence:        "a commit waits for the leases of those left out",
 	IntegerMajority:          "every proposed member must accept, not half of them",
 	StaleCommit:              "messages of an older View are inert",

@@ -83,6 +83,21 @@ func (d *Data) closed(n *Node) {
 	}
 }
 
+// checkAnswer asserts, when a node answers for a partition, that no other that
+// it can reach may do so under a later View.
+func (d *Data) checkAnswer(s *space, pid int) {
+	n := s.a.n
+	for _, o := range d.W.Nodes {
+		a, ok := o.App.(*app)
+		if o == n || !ok || !o.Up || o.Paused || a.view == nil || d.W.Net.IsCut(n.ID, o.ID) || d.W.Net.IsCut(o.ID, n.ID) {
+			continue
+		}
+		if s.a.view.Key.Less(a.view.Key) && a.view.Has(o.ID, a.inc) && a.lease > o.Now() && a.spaces[s.id].Serves(pid) {
+			d.W.fail("node%d answers for partition %d under %v while node%d serves it under %v", n.ID, pid, s.a.view, o.ID, a.view)
+		}
+	}
+}
+
 // checkMasters asserts that within one View one node at most answers for a
 // partition.
 func (d *Data) checkMasters() {

@@ -24,7 +24,7 @@ func splits(seed uint64, log func(string)) (*Data, int, error) {
 	for end := d.W.now.Add(atLeast); d.W.now < end; faults++ {
 		a, b := d.W.halves()
 		last := time.Duration(float64(20*time.Millisecond) * pow10(r.Float64()*2.5))
-		d.W.note(FaultSplit)
+		d.W.noteSplit(a, b)
 		d.split(a, b, last)
 		if err := d.W.Run(last + time.Duration(r.Int64N(int64(2*time.Second)))); err != nil {
 			return d, faults, err

@@ -29,6 +29,7 @@ var directed = []struct {
 	{"firewall", firewall},
 	{"ghost-write", ghostWrite},
 	{"half-write", halfWrite},
+	{"torn-read", tornRead},
 	{"unsettled-read", unsettledRead},
 	{"doubtful-write", doubtfulWrite},
 	{"read-while-merging", readWhileMerging},
@@ -287,6 +288,24 @@ func ghostWrite(seed uint64) error {
 	m.Pause()
 	d.put(k)
 	_ = d.W.Run(time.Millisecond) // the one is over when the other begins; errors show in W.Err
+	d.put(k)
+	m.Resume()
+	_ = d.W.Run(time.Second)
+	return d.judged()
+}
+
+// tornRead pauses a master between the reading of a record and the look at its
+// lease, until the others have gone on.
+func tornRead(seed uint64) error {
+	d := directedData(Config{Nodes: 4, Seed: seed}, DataConfig{Torn: 1})
+	defer d.Close()
+	k := d.keys[0]
+	m := d.master(k)
+	for range 20 { // of which some are read and not yet answered at that moment
+		d.Clients[0].Do(wire.KindGet, k, nil)
+	}
+	_ = d.W.Run(1200 * time.Microsecond) // errors show in W.Err
+	m.Pause()
 	d.put(k)
 	m.Resume()
 	_ = d.W.Run(time.Second)

@@ -11,6 +11,7 @@ import (
 type Plan struct {
 	Crash, Pause, OneWay, Split, Isolate, Flap, Leave int
 	Bridge, Ring, Clog, Slow, Jump, Restart, Storm    int
+	Swizzle                                           int
 	Every                                             time.Duration // mean time between faults
 }
 
@@ -30,6 +31,12 @@ const (
 	FaultIsolate = "isolated node"
 	FaultFlap    = "flapping link"
 	FaultClog    = "clogged paths"
+	FaultSwizzle = "swizzle-clog"
+	// Of the weather, counted as long as it lasts.
+	FaultLoss      = "lost pulses"
+	FaultDuplicate = "pulses twice"
+	FaultLate      = "late pulses and frames"
+	FaultDrift     = "drifting clocks"
 	// Of nodes with devices.
 	FaultWiped    = "wiped disk"
 	FaultStale    = "stale disk"
@@ -44,7 +51,7 @@ const (
 // faultKinds are all of them.
 var faultKinds = []string{FaultCrash, FaultRestart, FaultStorm, FaultPause, FaultSlow, FaultJump, FaultLeave, FaultOneWay, FaultBridge,
 	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog, FaultWiped, FaultStale, FaultPowerCut, FaultLateRead,
-	FaultDevice, FaultDamage, FaultWipedDir}
+	FaultDevice, FaultDamage, FaultWipedDir, FaultSwizzle, FaultLoss, FaultDuplicate, FaultLate, FaultDrift}
 
 // maxDrift of a clock, in parts per million: twice what a bad quartz does.
 const maxDrift = 200
@@ -53,6 +60,13 @@ const maxDrift = 200
 func (w *World) note(kind string) {
 	w.Fired[kind]++
 	w.record(kind)
+}
+
+// noteSplit counts a split if both sides have nodes.
+func (w *World) noteSplit(a, b []*Node) {
+	if len(a) > 0 && len(b) > 0 {
+		w.note(FaultSplit)
+	}
 }
 
 // fired is how many faults happened.
@@ -65,7 +79,7 @@ func (w *World) fired() (sum int) {
 
 // DefaultPlan has every fault.
 var DefaultPlan = Plan{Crash: 4, Pause: 4, OneWay: 3, Split: 2, Isolate: 2, Flap: 1, Leave: 1,
-	Bridge: 1, Ring: 1, Clog: 2, Slow: 1, Jump: 1, Restart: 2, Storm: 1, Every: 900 * time.Millisecond}
+	Bridge: 1, Ring: 1, Clog: 2, Slow: 1, Jump: 1, Restart: 2, Storm: 1, Swizzle: 1, Every: 900 * time.Millisecond}
 
 // RandomNet draws how bad the network is: half of the seeds a healthy one.
 func RandomNet(r *rand.Rand) NetConfig {
@@ -107,25 +121,28 @@ func (w *World) fault(p Plan) {
 	// Times are spread over four decades: shorter than a pulse gap as well
 	// as longer than every timeout.
 	last := time.Duration(float64(5*time.Millisecond) * pow10(w.rand.Float64()*3))
+	up, running := n.Up, n.Up && !n.Paused
 	kinds := []struct {
 		weight int
 		kind   string
+		able   bool // it will have an effect
 		do     func()
 	}{
-		{p.Crash, FaultCrash, func() { n.Crash(w.rand.IntN(3) == 0); w.After(last, n.Start) }},
-		{p.Pause, FaultPause, func() { n.Pause(); w.After(last, n.Resume) }},
-		{p.OneWay, FaultOneWay, func() { w.cutFor(last, []*Node{n}, []*Node{w.other(n)}, false) }},
-		{p.Bridge, FaultBridge, func() { w.cutFor(last, []*Node{n}, []*Node{w.other(n)}, true) }},
-		{p.Ring, FaultRing, func() { w.ring(last) }},
-		{p.Split, FaultSplit, func() { a, b := w.halves(); w.cutFor(last, a, b, true) }},
-		{p.Isolate, FaultIsolate, func() { w.cutFor(last, []*Node{n}, w.allBut(n), true) }},
-		{p.Flap, FaultFlap, func() { w.flap(n, w.other(n), 1+w.rand.IntN(8)) }},
-		{p.Leave, FaultLeave, func() { n.Leave(last / 4); w.After(last+time.Second, n.Start) }},
-		{p.Clog, FaultClog, func() { w.clog(last) }},
-		{p.Slow, FaultSlow, func() { w.slow(n, time.Duration(1+w.rand.IntN(100))*time.Millisecond, last) }},
-		{p.Jump, FaultJump, func() { w.jumpClock(n, w.rand.IntN(2) == 0) }},
-		{p.Restart, FaultRestart, func() { n.Crash(false); w.After(last/50, n.Start) }},
-		{p.Storm, FaultStorm, func() { w.storm(last / 10) }},
+		{p.Crash, FaultCrash, up, func() { n.Crash(w.rand.IntN(3) == 0); w.After(last, n.Start) }},
+		{p.Pause, FaultPause, running, func() { n.Pause(); w.After(last, n.Resume) }},
+		{p.OneWay, FaultOneWay, true, func() { w.cutFor(last, []*Node{n}, []*Node{w.other(n)}, false) }},
+		{p.Bridge, FaultBridge, true, func() { w.cutFor(last, []*Node{n}, []*Node{w.other(n)}, true) }},
+		{p.Ring, FaultRing, len(w.Nodes) > 3, func() { w.ring(last) }}, // of three, all hear each other
+		{p.Split, FaultSplit, false, func() { a, b := w.halves(); w.noteSplit(a, b); w.cutFor(last, a, b, true) }},
+		{p.Isolate, FaultIsolate, true, func() { w.cutFor(last, []*Node{n}, w.allBut(n), true) }},
+		{p.Flap, FaultFlap, true, func() { w.flap(n, w.other(n), 1+w.rand.IntN(8)) }},
+		{p.Leave, FaultLeave, running, func() { n.Leave(last / 4); w.After(last+time.Second, n.Start) }},
+		{p.Clog, FaultClog, true, func() { w.clog(last) }},
+		{p.Slow, FaultSlow, up, func() { w.slow(n, time.Duration(1+w.rand.IntN(100))*time.Millisecond, last) }},
+		{p.Jump, FaultJump, true, func() { w.jumpClock(n, w.rand.IntN(2) == 0) }},
+		{p.Restart, FaultRestart, up, func() { n.Crash(false); w.After(last/50, n.Start) }},
+		{p.Storm, FaultStorm, true, func() { w.storm(last / 10) }},
+		{p.Swizzle, FaultSwizzle, true, func() { w.swizzle(last) }},
 	}
 	total := 0
 	for _, k := range kinds {
@@ -134,7 +151,7 @@ func (w *World) fault(p Plan) {
 	pick := w.rand.IntN(total)
 	for _, k := range kinds {
 		if pick -= k.weight; pick < 0 {
-			if k.kind != FaultSlow && k.kind != FaultJump { // these note themselves
+			if k.able && k.kind != FaultSlow && k.kind != FaultJump { // these, and a split, note themselves
 				w.note(k.kind)
 			}
 			k.do()
@@ -168,6 +185,46 @@ func (w *World) clog(d time.Duration) {
 				w.After(time.Duration(w.rand.Int64N(int64(d)))+time.Millisecond, func() { delete(w.Net.clogged, path) })
 			}
 		})
+	}
+}
+
+// swizzle clogs all paths of some nodes, node by node, and clears them again in
+// another order: what has waited on one arrives before what was sent earlier on
+// another.
+func (w *World) swizzle(d time.Duration) {
+	some := w.rand.Perm(len(w.Nodes))[:2+w.rand.IntN(len(w.Nodes)-1)]
+	clear := w.rand.Perm(len(some))
+	step := d / time.Duration(2*len(some))
+	for i, at := range some {
+		n, most := w.Nodes[at], time.Duration(50+w.rand.IntN(400))*time.Millisecond
+		w.After(time.Duration(i)*step, func() { w.clogNode(n, most) })
+		w.After(d/2+time.Duration(clear[i])*step, func() { w.clogNode(n, 0) })
+	}
+}
+
+// clogNode holds back what goes to and from a node by up to most; zero: no more.
+func (w *World) clogNode(n *Node, most time.Duration) {
+	for _, o := range w.allBut(n) {
+		for _, path := range [][2]cluster.NodeID{{n.ID, o.ID}, {o.ID, n.ID}} {
+			if most == 0 || w.calm {
+				delete(w.Net.clogged, path)
+			} else {
+				w.Net.clogged[path] = most
+			}
+		}
+	}
+}
+
+// weather adds to what fired what the network and the clocks did all the time.
+func (w *World) weather() {
+	n := w.Net
+	w.Fired[FaultLoss] += n.lost
+	w.Fired[FaultDuplicate] += n.doubled
+	w.Fired[FaultLate] += n.late
+	for _, m := range w.Nodes {
+		if m.Drift != 0 {
+			w.Fired[FaultDrift]++
+		}
 	}
 }
 

@@ -86,6 +86,8 @@ type Network struct {
 	Drop func(from, to cluster.NodeID, kind wire.Kind, payload []byte) bool
 	// Bytes and Pulses count what was sent.
 	Bytes, Pulses, Frames uint64
+
+	lost, doubled, late int // pulses; pulses and frames
 }
 
 type connKey struct {
@@ -147,6 +149,7 @@ func (n *Network) IsCut(from, to cluster.NodeID) bool { return n.cut[[2]cluster.
 func (n *Network) latency() time.Duration {
 	d := n.cfg.Latency + time.Duration(-math.Log(1-n.w.rand.Float64())*float64(n.cfg.Jitter))
 	if n.chance(n.cfg.Spike) {
+		n.late++
 		d += time.Duration(n.w.rand.Int64N(int64(n.cfg.SpikeMax)))
 	}
 	return d
@@ -168,10 +171,12 @@ func (n *Network) sendPulse(from *Node, to *Node, known cluster.NodeID, b []byte
 	n.Bytes += uint64(len(b))
 	copies := 1
 	if n.chance(n.cfg.Duplicate) {
+		n.doubled++
 		copies = 2
 	}
 	for range copies {
 		if n.chance(n.cfg.Loss) {
+			n.lost++
 			continue
 		}
 		n.w.After(n.latency()+n.lag(from.ID, to.ID), func() { n.arrive(from, to, known, b) })

@@ -79,6 +79,12 @@ func find(t *testing.T, b planted.Bug) string {
 // nothing else happens first.
 func scenarioFor(b planted.Bug) string {
 	switch {
+	case b == planted.TornIsDamage:
+		return "disks"
+	case b == planted.DamageIsTorn:
+		return "broken-disks"
+	case b == planted.StaleWriteApplied:
+		return "pauses"
 	case b == planted.RestartUnnoticed, b == planted.WritesNotRunAgain, b == planted.TombstoneForgotten:
 		return "single"
 	case b < planted.AckBeforeReplica:

@@ -175,6 +175,7 @@ func (a *app) fastGet(s *space, q *txn.Request, pace *plane.QueueClock) bool {
 		if !s.Valid(&read, &q.Digest, now) {
 			return false
 		}
+		a.d.checkAnswer(s, q.Digest.Partition())
 		if a.due(q, pace) {
 			r := read.Reply(now, q.Kind == wire.KindGet)
 			a.reply(q.From, &r)

@@ -115,6 +115,11 @@ func (d *Data) damage(n *Node, r *rand.Rand) {
 	}
 	d.W.note(FaultDamage)
 	d.W.logf("node%d: %d bits of its devices are flipped", n.ID, hit)
+	if r.IntN(2) == 0 { // found at the restart
+		n.Crash(r.IntN(2) == 0)
+		_ = d.W.Run(time.Duration(r.Int64N(int64(time.Second))))
+		n.Start()
+	}
 	d.scrub(n)
 	_ = d.W.Run(10 * time.Millisecond)
 	_ = d.Await("every damaged record is repaired", 20*time.Second, func() bool { return d.repaired() && d.scrub(n) == 0 }) // an error is in W.Err

@@ -61,7 +61,7 @@ const (
 func onData(run func(seed uint64, log func(string)) (*Data, int, error)) func(uint64, func(string)) (result, error) {
 	return func(seed uint64, log func(string)) (result, error) {
 		d, faults, err := run(seed, log)
-		if err == nil && (faults == 0 || d.Stats.Acked < len(d.keys)+minOps || d.Stats.Reads < minOps) {
+		if err == nil && (faults == 0 || d.W.fired() == 0 || d.Stats.Acked < len(d.keys)+minOps || d.Stats.Reads < minOps) {
 			err = fmt.Errorf("proves nothing: %d faults, %+v", faults, d.Stats)
 		}
 		return result{d.W, d, faults}, err
@@ -111,6 +111,7 @@ func (t *tally) one(seed uint64) {
 	t.seeds++
 	t.events += r.w.Events
 	t.virtual += r.w.now.Sub(0)
+	r.w.weather()
 	for k, v := range r.w.Fired {
 		t.fired[k] += v
 	}

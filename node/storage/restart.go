@@ -11,6 +11,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/disk"
+	"headroom/node/planted"
 	"headroom/node/record"
 )
 
@@ -473,7 +474,7 @@ func (e *Engine) judge(v *volume, found map[uint32]findings) {
 		if f.head.prevSeq != 0 && f.head.prevSeq < whole && v.blocks[f.head.prev].seq < f.head.prevSeq {
 			corrupt++
 		}
-		if f.head.seq < whole {
+		if planted.Is(planted.TornIsDamage) || f.head.seq < whole && !planted.Is(planted.DamageIsTorn) {
 			corrupt += bad
 		} else {
 			torn += bad

@@ -339,7 +339,7 @@ func (c *Core) Receive(now Now, from Origin, kind wire.Kind, rep *wire.Replicate
 	switch {
 	case mine.Less(key) || c.frozen && key == mine:
 		c.hold(from, kind, rep, res)
-	case key != mine:
+	case key != mine && !(kind == wire.KindReplicate && planted.Is(planted.StaleWriteApplied)):
 		c.stale(from, kind)
 	case kind == wire.KindReplicate:
 		c.apply(now, from, rep)
