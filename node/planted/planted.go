@@ -54,7 +54,6 @@ const (
 	LeaseBeforeRead
 	StaleWriteApplied
 	TornIsDamage
-	DamageIsTorn
 	End // one more than the last
 )
 
@@ -63,7 +62,6 @@ var Rules = [End]string{
 	LeaseBeforeRead:          "the lease is looked at after the record was read",
 	StaleWriteApplied:        "replicas fence writes by the key of their View",
 	TornIsDamage:             "what a crash left torn is not damage",
-	DamageIsTorn:             "damage is not what a crash left torn",
 	CommitBeforeFence:        "a commit waits for the leases of those left out",
 	IntegerMajority:          "every proposed member must accept, not half of them",
 	StaleCommit:              "messages of an older View are inert",

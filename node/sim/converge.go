@@ -83,13 +83,16 @@ func (d *Data) closed(n *Node) {
 	}
 }
 
-// checkAnswer asserts, when a node answers for a partition, that no other that
-// it can reach may do so under a later View.
+// checkAnswer asserts, when a node answers for a partition, that no other may do
+// so under a later View; the two sides of a split do, and for a moment after it.
 func (d *Data) checkAnswer(s *space, pid int) {
 	n := s.a.n
+	if d.OneSided {
+		return
+	}
 	for _, o := range d.W.Nodes {
 		a, ok := o.App.(*app)
-		if o == n || !ok || !o.Up || o.Paused || a.view == nil || d.W.Net.IsCut(n.ID, o.ID) || d.W.Net.IsCut(o.ID, n.ID) {
+		if o == n || !ok || !o.Up || o.Paused || a.view == nil {
 			continue
 		}
 		if s.a.view.Key.Less(a.view.Key) && a.view.Has(o.ID, a.inc) && a.lease > o.Now() && a.spaces[s.id].Serves(pid) {

@@ -30,6 +30,7 @@ var directed = []struct {
 	{"ghost-write", ghostWrite},
 	{"half-write", halfWrite},
 	{"torn-read", tornRead},
+	{"late-replica", lateReplica},
 	{"unsettled-read", unsettledRead},
 	{"doubtful-write", doubtfulWrite},
 	{"read-while-merging", readWhileMerging},
@@ -308,6 +309,25 @@ func tornRead(seed uint64) error {
 	m.Pause()
 	d.put(k)
 	m.Resume()
+	_ = d.W.Run(time.Second)
+	return d.judged()
+}
+
+// lateReplica lets a write of a master reach its replica when the master has
+// crashed and the others have gone on in another View.
+func lateReplica(seed uint64) error {
+	d := directedData(Config{Nodes: 4, Seed: seed}, DataConfig{})
+	defer d.Close()
+	k := d.keys[0]
+	m, hold := d.master(k), true
+	d.W.Net.Hold = func(from, _ cluster.NodeID, k wire.Kind) bool { return hold && from == m.ID && k == wire.KindReplicate }
+	a := d.newAct(k, verbAdd)
+	d.Clients[0].Act(k, a, func() {})
+	_ = d.W.Run(20 * time.Millisecond) // errors show in W.Err
+	m.Crash(true)
+	d.W.step("a View without the master", d.W.OneView)
+	_ = d.Await("redundancy after the crash", 20*time.Second, d.Settled)
+	hold = false
 	_ = d.W.Run(time.Second)
 	return d.judged()
 }

@@ -81,10 +81,6 @@ func scenarioFor(b planted.Bug) string {
 	switch {
 	case b == planted.TornIsDamage:
 		return "disks"
-	case b == planted.DamageIsTorn:
-		return "broken-disks"
-	case b == planted.StaleWriteApplied:
-		return "pauses"
 	case b == planted.RestartUnnoticed, b == planted.WritesNotRunAgain, b == planted.TombstoneForgotten:
 		return "single"
 	case b < planted.AckBeforeReplica:

@@ -249,6 +249,7 @@ func TestPlacementIsLevelAndMovesLittle(t *testing.T) {
 	if masters > 1 || copies > 2 {
 		t.Errorf("masters differ by %d, copies by %d; want at most 1 and 2", masters, copies)
 	}
+	unequalRacks(t)
 	t.Log(" nodes  join: copies moved  ideal  more    leave: copies moved  ideal  more")
 	for _, n := range []int{3, 4, 8, 16, 32, 64} {
 		small, large := partition.NewTable(viewOf(n, n), 2), partition.NewTable(viewOf(n+1, n+1), 2)
@@ -258,6 +259,49 @@ func TestPlacementIsLevelAndMovesLittle(t *testing.T) {
 			t.Errorf("%d nodes: a join moves %d copies, a leave %d; the ideal is %d and %d", n, in.Copies, out.Copies, in.Least, out.Least)
 		}
 	}
+}
+
+// unequalRacks prints how even tables are where racks differ, beside what the
+// rule of distinct racks leaves possible: a rack whose nodes are too few takes
+// one copy of every partition, spread over them; the others share the rest.
+func unequalRacks(t *testing.T) {
+	t.Log(" racks        copies a node, 2 copies     the rule allows at best")
+	for _, sizes := range [][]int{{1, 3}, {2, 3}, {1, 2, 3}, {2, 2, 4}, {1, 8}, {4, 6, 6}, {1, 1, 6}} {
+		v := &cluster.View{Key: cluster.ViewKey{Counter: 1, Proposer: 1, Inc: 1}}
+		for rack, n := range sizes {
+			for range n {
+				v.Members = append(v.Members, cluster.Member{Inc: 1, Rack: cluster.RackID(rack + 1)})
+			}
+		}
+		for i := range v.Members {
+			v.Members[i].Node = cluster.NodeID(len(v.Members) - i)
+		}
+		b := partition.NewTable(v, 2).Balance()
+		least, most := evenest(sizes, 2*cluster.Partitions)
+		t.Logf("%-12v  %6d to %6d  %22.1f to %.1f", sizes, slices.Min(b.Copies), slices.Max(b.Copies), least, most)
+		if b.MasterSpread > 1 || float64(slices.Max(b.Copies)) > most+rackSlack || float64(slices.Min(b.Copies)) < least-rackSlack {
+			t.Errorf("racks of %v: masters differ by %d, copies are %v; the rule allows %.1f to %.1f", sizes, b.MasterSpread, b.Copies, least, most)
+		}
+	}
+}
+
+// rackSlack is how many copies a node may have beyond what unequal racks allow
+// at best: moves that keep the rule find no way to the last ones. 4 of 1365.
+const rackSlack = 4
+
+// evenest is how many of the copies the nodes of unequal racks hold at best, if
+// no rack may hold more than half of them.
+func evenest(sizes []int, copies int) (least, most float64) {
+	nodes, largest := 0, slices.Max(sizes)
+	for _, n := range sizes {
+		nodes += n
+	}
+	each := float64(copies) / float64(nodes)
+	if 2*largest <= nodes {
+		return each, each
+	}
+	half := float64(copies) / 2 // the largest rack holds one copy of each partition, the others the other
+	return half / float64(largest), half / float64(nodes-largest)
 }
 
 func more(m partition.Movement) float64 { return 100 * float64(m.Copies-m.Least) / float64(m.Least) }

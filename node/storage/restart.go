@@ -474,7 +474,7 @@ func (e *Engine) judge(v *volume, found map[uint32]findings) {
 		if f.head.prevSeq != 0 && f.head.prevSeq < whole && v.blocks[f.head.prev].seq < f.head.prevSeq {
 			corrupt++
 		}
-		if planted.Is(planted.TornIsDamage) || f.head.seq < whole && !planted.Is(planted.DamageIsTorn) {
+		if planted.Is(planted.TornIsDamage) || f.head.seq < whole {
 			corrupt += bad
 		} else {
 			torn += bad
