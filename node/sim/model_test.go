@@ -253,8 +253,8 @@ func (d *Data) actsOf(k *key) []porcupine.Operation {
 		}
 		for n := min(again, maxAgain); n > 0; n-- {
 			more := 0
-			if n == 1 {
-				more = max(0, again-maxAgain)
+			if again > maxAgain { // several at a time, with nothing in between
+				more = again - 1
 			}
 			add(a, true, end, more)
 		}

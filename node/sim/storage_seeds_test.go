@@ -191,20 +191,11 @@ func fullNodes(seed uint64, log func(string)) (*Data, int, error) {
 // the tenth that is kept for what replicas are sent.
 func fullWorld(seed uint64, log func(string)) (d *Data, r *rand.Rand, pad int) {
 	r = rand.New(rand.NewPCG(seed, 4))
-	nodes, onDevices := 3+r.IntN(4), r.IntN(2) == 0
+	nodes := 3 + r.IntN(4)
 	s := SpaceConfig{RF: 2}
 	dc := DataConfig{Keys: 300, Parts: 32, Shards: 1 + r.IntN(4), Torn: 0.05, Skew: 2 * time.Second}
 	pad = 24 << 10
-	if onDevices {
-		pad = 3 << 10
-	}
-	room := dc.Keys * pad * s.RF / nodes * 2 / 3
-	if onDevices {
-		s.DeviceConfig = DeviceConfig{Devices: 1, Blocks: max(room/(16<<10), 32), WriteBlock: 16 << 10, CommitToDevice: r.IntN(2) == 0,
-			InMemory: r.IntN(3) == 0, Latency: time.Millisecond}
-	} else {
-		s.MemoryLimit = int64(room)
-	}
+	s.MemoryLimit = int64(dc.Keys * pad * s.RF / nodes * 2 / 3)
 	dc.Spaces = []SpaceConfig{s}
 	return NewData(Config{Nodes: nodes, Seed: seed, Log: log}, dc), r, pad
 }

@@ -249,8 +249,15 @@ func TestSameSeedGivesSameTrace(t *testing.T) {
 }
 
 // BenchmarkFiveNodesUnderLoad is how fast virtual time passes on one core for
-// five nodes that serve 100 operations a second.
+// five nodes that serve 100 operations a second: puts and gets, or of all kinds.
 func BenchmarkFiveNodesUnderLoad(b *testing.B) {
+	b.Run("puts-gets", func(b *testing.B) { fiveNodes(b, Load{Writes: 0.3, Pause: 80 * time.Millisecond}) })
+	b.Run("all-kinds", func(b *testing.B) {
+		fiveNodes(b, Load{Pause: 80 * time.Millisecond, Mix: &Mix{Header: 0.05, Put: 0.15, Delete: 0.03, Touch: 0.02, Add: 0.1, Batch: 0.02, Scan: 0.01, Check: 0.2}})
+	})
+}
+
+func fiveNodes(b *testing.B, load Load) {
 	d := NewData(Config{Nodes: 5, Seed: 1}, DataConfig{})
 	defer d.Close()
 	if err := d.Start(); err != nil {
@@ -258,7 +265,7 @@ func BenchmarkFiveNodesUnderLoad(b *testing.B) {
 	}
 	c := d.NewClient(8)
 	_ = d.W.Run(time.Second) // an error shows below
-	c.Load = Load{Writes: 0.3, Pause: 80 * time.Millisecond}
+	c.Load = load
 	began := processorTime()
 	start := d.W.now
 	for b.Loop() {
