@@ -61,7 +61,7 @@ var layers = map[string][]string{
 	"loadgen/proof":  {"loadgen/result"},
 	"loadgen/seek":   {"loadgen/result"},
 	"loadgen/drive":  {"loadgen/linear", "loadgen/pace", "loadgen/result", "loadgen/proof", "loadgen/target", "workloads", "workloads/..."},
-	"loadgen/local":  {"loadgen/pace", "loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
+	"loadgen/local":  {"loadgen/result", "node/transport/certs", "workloads", "workloads/..."},
 	"loadgen/device": {"loadgen/pace", "loadgen/result", "node/disk", "node/disk/profile", "workloads/units"},
 	"loadgen":        {"loadgen/...", "workloads", "workloads/...", "node/transport/certs", "node/disk", "node/disk/..."},
 

@@ -9,7 +9,6 @@ import (
 
 	"headroom/loadgen/drive"
 	"headroom/loadgen/local"
-	"headroom/loadgen/pace"
 	"headroom/loadgen/result"
 	"headroom/loadgen/target"
 	"headroom/workloads/units"
@@ -116,8 +115,7 @@ func (b *bed) close() {
 }
 
 func (b *bed) connect(ctx context.Context) error {
-	b.tap.out = b.out      // before a watcher starts
-	_ = pace.ShortSlices() // a kernel without them leaves lanes as late as they are
+	b.tap.out = b.out // before a watcher starts
 	o := b.o
 	cfg := target.HeadroomConfig{Credentials: o.credentials, Insecure: o.insecure, Namespace: o.namespace,
 		Set: o.recordSet()}

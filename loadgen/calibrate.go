@@ -95,7 +95,6 @@ func parseCalibrate(args []string, stdout io.Writer) (*calibrateOptions, error) 
 // this machine, into a target that takes no time.
 func calibrateCommandLine(ctx context.Context, o *calibrateOptions, stdout io.Writer, out *progress) error {
 	began := time.Now()
-	_ = pace.ShortSlices() // as every run does
 	doc := result.Calibration{Study: newStudy(&options{args: o.args, workload: o.workload, target: "null"}, result.CalibrateFormat, "calibrate")}
 	cfg := drive.Config{Workload: o.workload, Target: target.Null(struct{}{}), Lanes: o.lanes, NoAudit: true}
 	if err := costs(cfg, &doc); err != nil {

@@ -28,8 +28,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"headroom/loadgen/pace"
 )
 
 const (
@@ -228,9 +226,9 @@ func (c *Cluster) launch(n *node) error {
 	exited := n.exited
 	go func() {
 		// The parent-death signal follows the thread that forked: hold it until
-		// the child is gone. Nodes get the system's time slices, whatever this
-		// process asked for; where that fails there are no others.
-		_ = pace.LongSlice()
+		// the child is gone.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
