@@ -7,9 +7,9 @@ import (
 	"headroom/loadgen/result"
 )
 
-// deviceEvery is the least time over which the use of devices is told: counts
-// of a tenth of a second say little.
-const deviceEvery = 500 * time.Millisecond
+// useEvery is the least time over which the use of devices and CPU is told:
+// counts of a tenth of a second say little.
+const useEvery = 500 * time.Millisecond
 
 // DeviceStatus is what a node says of one of its devices.
 type DeviceStatus struct {
@@ -41,11 +41,11 @@ type deviceUse struct {
 }
 
 // sample fills in how the node's devices were used since an earlier look at the
-// same process, at least deviceEvery ago.
+// same process, at least useEvery ago.
 func (l *deviceUse) sample(s *Status, at time.Time, out *Sample) {
 	before, since := l.before, at.Sub(l.at)
 	same := before != nil && before.Process.PID == s.Process.PID && s.Process.UptimeS >= before.Process.UptimeS
-	if same && since < deviceEvery {
+	if same && since < useEvery {
 		return
 	}
 	l.before, l.at = s, at

@@ -87,6 +87,7 @@ type look struct {
 	left    int64
 	cpu     float64 // seconds, at cpuAt
 	cpuAt   time.Time
+	cpuPct  float64 // then, negative when unknown
 	pid     int
 	devices deviceLook
 	use     deviceUse
@@ -247,9 +248,15 @@ func (w *Watcher) process(l *look, pid int, s *result.NodeSample) {
 	}
 	now, cpu := time.Now(), stat.CPUTime()
 	s.RSSBytes = int64(stat.ResidentMemory())
-	if l.pid == pid && now.After(l.cpuAt) {
-		s.CPUPct = max(0, 100*(cpu-l.cpu)/now.Sub(l.cpuAt).Seconds())
+	// The kernel counts in hundredths of a second: over a tenth, one of them is 10 %.
+	if l.pid == pid && now.Sub(l.cpuAt) < useEvery {
+		s.CPUPct = l.cpuPct
+		return
 	}
+	if l.cpuPct = -1; l.pid == pid {
+		l.cpuPct = max(0, 100*(cpu-l.cpu)/now.Sub(l.cpuAt).Seconds())
+	}
+	s.CPUPct = l.cpuPct
 	l.pid, l.cpu, l.cpuAt = pid, cpu, now
 }
 

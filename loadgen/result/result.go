@@ -39,8 +39,8 @@
 // empty), what.
 //
 // nodes/NODE.csv: t_s, up (0 or 1), view_key, members, partitions_left,
-// bytes_left, masters, copies, rss_bytes, cpu_pct (of one core, since the last
-// sample), unavailable (partitions), used_bytes (of index and records),
+// bytes_left, masters, copies, rss_bytes, cpu_pct (of one core, over half a second
+// or more), unavailable (partitions), used_bytes (of index and records),
 // net_busy_pct (of the node's link or receive buffer), net_dropped (datagrams;
 // both since the last sample), stop_writes (0 or 1), device_pct (how busy the
 // busiest device was since the last sample, of what it can do),

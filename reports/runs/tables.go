@@ -64,6 +64,9 @@ func auditTable(f *stats.Facts) *page.Table {
 	add("Keys written", a.KeysWritten, false, "")
 	add("Keys read back at the end", a.ReadBack, false, "")
 	add("Keys that could not be read back", a.ReadBackFailed, true, "nothing is claimed of these")
+	if len(f.Run.Summary.Conflicts) > 0 {
+		add("Versions discarded", discarded(f), true, "acknowledged, and lost against the other side when a split healed")
+	}
 	if l := a.Linear; l != nil {
 		note := fmt.Sprintf("of %d stretches of the histories of %d sampled keys", l.Windows, l.Keys)
 		if !l.Promised {
@@ -94,11 +97,19 @@ func sloTable(f *stats.Facts) *page.Table {
 	return t
 }
 
+// discarded counts the acknowledged versions that a split cost.
+func discarded(f *stats.Facts) (n int64) {
+	for _, x := range f.Run.Summary.Conflicts {
+		n += x.Discarded
+	}
+	return n
+}
+
 // conflictTable lists discarded acknowledged versions.
 func conflictTable(f *stats.Facts) *page.Table {
 	list := f.Run.Summary.Conflicts
-	if len(list) == 0 {
-		return nil
+	if discarded(f) == 0 {
+		return nil // the audit's table has it
 	}
 	t := &page.Table{Name: "conflicts", Label: "Acknowledged versions discarded after a split", Head: []string{"Namespace", "found", "discarded"}, Words: map[int]bool{1: true}}
 	for _, x := range list {
