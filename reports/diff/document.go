@@ -128,6 +128,9 @@ func headline(s Shift) string {
 	}
 	brief := func(list []Difference) string {
 		d := quoted(list)
+		if len(list) == 1 {
+			return fmt.Sprintf("%s (%s)", span(list), signed(d.Change))
+		}
 		return fmt.Sprintf("%s (%s %s)", span(list), stats.PercentileName(d.P), signed(d.Change))
 	}
 	return fmt.Sprintf("%s is slower than %s at %s, and faster at %s", s.B, s.A, brief(slower), brief(faster))
