@@ -123,13 +123,10 @@ func (c *Core) execute(now Now, p *part, o *op) {
 	if o.req.isRead() {
 		q := o.req
 		q.kept = false // it is the op's memory
-		r, ready := Record{}, true
-		if !c.readLater(&q) {
-			if r, ready = c.get(now, o); ready {
-				c.found(now, &o.req, r)
-			}
-		}
-		if ready {
+		if c.readLater(&q) {
+			c.end(now, o)
+		} else if r, ready := c.get(now, o); ready {
+			c.found(now, &o.req, r)
 			c.end(now, o)
 		}
 		return
