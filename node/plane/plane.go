@@ -218,6 +218,16 @@ func (p *Plane) SetRate(r migrate.Rate) {
 	p.mig.core.SetRate(r)
 }
 
+// SetStopped is txn.Core's, for all shards. Call it when something changed.
+func (p *Plane) SetStopped(nodes []cluster.NodeID) {
+	for i := range p.shards {
+		sh := &p.shards[i]
+		sh.mu.Lock()
+		sh.core.SetStopped(nodes)
+		sh.mu.Unlock()
+	}
+}
+
 // EachShard calls f with the counters of each shard.
 func (p *Plane) EachShard(f func(s txn.Stats)) {
 	for i := range p.shards {

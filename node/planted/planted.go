@@ -54,6 +54,7 @@ const (
 	LeaseBeforeRead
 	StaleWriteApplied
 	TornIsDamage
+	StoppedReplicaIgnored
 	End // one more than the last
 )
 
@@ -100,5 +101,6 @@ var Rules = [End]string{
 	WaitingRoundGoesOn:       "a round that waits starts over with who has come",
 	DroppedBeforeKept:        "a copy is dropped when the others are known to be full after a crash, too",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
+	StoppedReplicaIgnored:    "a write is refused where a replica takes none",
 	LoadedNotLookedAtAgain:   "a record read from a device is used while it is the one that is there",
 }

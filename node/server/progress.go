@@ -10,9 +10,11 @@ import (
 	"headroom/node/wire"
 )
 
-// Every member tells the others how much it has still to migrate: at once
-// when that begins or ends, else each progressEvery. So each can say whether
-// the cluster is redundant, and safe-to-stop does not have to ask around.
+// Every member tells the others how much it has still to migrate, and where it
+// takes no more writes: at once when either begins or ends, else each
+// progressEvery. So each can say whether the cluster is redundant, safe-to-stop
+// does not have to ask around, and a master refuses what a replica has no room
+// for.
 const (
 	progressLook  = 100 * time.Millisecond
 	progressEvery = time.Second
@@ -37,6 +39,9 @@ func (n *Node) ownProgress() wire.Progress {
 		p.Partitions += uint32(m.Partitions)
 		p.Unavailable += uint32(m.Unavailable)
 		p.Bytes += uint64(m.BytesLeft)
+		if ns.store.Stats().StopWrites {
+			p.Stopped |= 1 << i
+		}
 	}
 	return p
 }
@@ -54,7 +59,7 @@ func (n *Node) tellProgress(ctx context.Context) {
 		case <-t.C:
 		}
 		p, v := n.ownProgress(), n.view.Load()
-		news := p.View != told.View || (p.Partitions == 0) != (told.Partitions == 0)
+		news := p.View != told.View || (p.Partitions == 0) != (told.Partitions == 0) || p.Stopped != told.Stopped
 		if v == nil || !news && time.Since(at) < progressEvery {
 			continue
 		}
@@ -82,10 +87,27 @@ func (n *Node) heardProgress(c *transport.Conn, payload []byte) {
 	}
 	n.progress.mu.Lock()
 	defer n.progress.mu.Unlock()
+	news := n.progress.of[c.Peer().Node].Stopped != p.Stopped
 	if n.progress.of == nil || len(n.progress.of) > 2*cluster.MaxMembers {
 		n.progress.of = map[cluster.NodeID]wire.Progress{}
 	}
 	n.progress.of[c.Peer().Node] = p
+	if news {
+		n.noteStoppedLocked()
+	}
+}
+
+// noteStoppedLocked tells the namespaces which members take no writes.
+func (n *Node) noteStoppedLocked() {
+	for i, ns := range n.namespaces {
+		var list []cluster.NodeID
+		for m, p := range n.progress.of {
+			if p.Stopped>>i&1 == 1 {
+				list = append(list, m)
+			}
+		}
+		ns.SetStopped(list)
+	}
 }
 
 // clusterProgress sums up all members; who is a member that has not told of

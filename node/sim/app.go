@@ -259,6 +259,9 @@ func (a *app) ownProgress() wire.Progress {
 		p.Partitions += uint32(m.Partitions)
 		p.Unavailable += uint32(m.Unavailable)
 		p.Bytes += uint64(m.BytesLeft)
+		if s.store.Stats().StopWrites {
+			p.Stopped |= 1 << s.id
+		}
 	}
 	return p
 }
@@ -267,7 +270,7 @@ func (a *app) tellProgress() {
 	now := a.n.Now()
 	a.lookAt = now.Add(progressLook)
 	p := a.ownProgress()
-	news := p.View != a.told.View || (p.Partitions == 0) != (a.told.Partitions == 0)
+	news := p.View != a.told.View || (p.Partitions == 0) != (a.told.Partitions == 0) || p.Stopped != a.told.Stopped
 	if a.view == nil || !news && now.Sub(a.toldAt) < progressEvery {
 		return
 	}

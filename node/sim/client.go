@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -131,7 +132,7 @@ func (c *Client) Do(kind wire.Kind, k *key, done func()) {
 		x.write = c.d.begin(k, kind == wire.KindDelete)
 		x.body = nil
 		if kind == wire.KindPut {
-			x.body = body(x.write.id, c.rand.IntN(64))
+			x.body = body(x.write.id, cmp.Or(c.d.cfg.Pad, c.rand.IntN(64)))
 		}
 	}
 	c.running++

@@ -41,6 +41,10 @@ type DataConfig struct {
 	Breaks bool
 	// ReapEvery is how often a node removes what has expired [never].
 	ReapEvery time.Duration
+	// Pad is how many bytes a value has beside its number; zero: drawn, below 64.
+	Pad int
+	// Limits are the memory limits of single nodes.
+	Limits map[cluster.NodeID]int64
 	// MaxAbsence is how long nodes may be apart and still merge [partition.MaxAbsence].
 	MaxAbsence time.Duration
 }

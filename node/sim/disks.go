@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -111,7 +112,7 @@ type volume struct {
 
 // openStore opens a space's engine: server's, with its devices if it has any.
 func (s *space) openStore() {
-	c := storage.Config{MemoryLimit: s.a.d.cfg.Spaces[s.id].MemoryLimit}
+	c := storage.Config{MemoryLimit: cmp.Or(s.a.d.cfg.Limits[s.a.n.ID], s.a.d.cfg.Spaces[s.id].MemoryLimit)}
 	if m := s.a.d.mediaOf(s.a.n.ID, s.id); m != nil {
 		v := &volume{media: m, cfg: &s.a.d.cfg.Spaces[s.id].DeviceConfig, rand: s.a.n.newRand(), flushAt: cluster.Never, storeAt: s.a.n.Now().Add(storeEvery)}
 		v.schedule = disk.NewSchedule(func(op disk.Op) disk.Fault {

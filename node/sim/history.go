@@ -74,6 +74,9 @@ func (d *Data) ended(c *Client, x *call, st wire.Status, bins record.Bins, view 
 	case st == wire.StatusOK:
 		d.Stats.Acked++
 		x.write.acked, x.write.end, x.write.view = true, now, view
+	case st == wire.StatusStopWrites:
+		d.Stats.Stopped++
+		x.write.none = true
 	case retryableOrTimeout(st):
 		d.Stats.Refused++
 		if x.write != nil {

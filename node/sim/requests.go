@@ -31,7 +31,7 @@ func (a *app) Receive(now cluster.Instant, from cluster.NodeID, class Class, kin
 		if err := p.Parse(payload); err != nil {
 			a.bad(kind, err)
 		}
-		a.progress[from] = p
+		a.heardProgress(from, p)
 		return
 	}
 	r := wire.NewReader(payload)
@@ -47,6 +47,24 @@ func (a *app) Receive(now cluster.Instant, from cluster.NodeID, class Class, kin
 		a.forwardReply(id, payload)
 	default:
 		a.request(to, kind, flags|wire.FlagForwarded, a.paceOf(to.Conn.(peer)), payload)
+	}
+}
+
+// heardProgress is server's.
+func (a *app) heardProgress(from cluster.NodeID, p wire.Progress) {
+	news := a.progress[from].Stopped != p.Stopped
+	a.progress[from] = p
+	if !news {
+		return
+	}
+	for i, s := range a.spaces {
+		var list []cluster.NodeID
+		for _, n := range a.d.W.Nodes {
+			if a.progress[n.ID].Stopped>>i&1 == 1 {
+				list = append(list, n.ID)
+			}
+		}
+		s.SetStopped(list)
 	}
 }
 

@@ -24,7 +24,8 @@ type Core struct {
 	ops                    map[uint64]*op            // by id
 	order                  []*op                     // ops, oldest first; ended ones are dropped at Tick
 	nextID                 uint64
-	readers                int // reads that wait for a write in flight
+	readers                int              // reads that wait for a write in flight
+	stopped                []cluster.NodeID // see SetStopped
 	parked                 []*Request
 	parkedBytes, heldBytes int // of bodies
 	held                   []held
@@ -69,6 +70,17 @@ func (c *Core) Reset() {
 	o.Replies, o.Sends, o.Answers, o.Forwards, o.Drained = o.Replies[:0], o.Sends[:0], o.Answers[:0], o.Forwards[:0], o.Drained[:0]
 	o.Executed, o.Loads = o.Executed[:0], o.Loads[:0]
 	c.bins = c.bins[:0]
+}
+
+// SetStopped tells which nodes take no writes but deletes at the moment: what
+// they are to have a copy of is refused before it is stored anywhere. The room
+// they keep is for what is under way. The slice becomes the Core's.
+func (c *Core) SetStopped(nodes []cluster.NodeID) { c.stopped = nodes }
+
+// stops reports whether a member of a partition's write set takes no writes.
+func (c *Core) stops(p *part) bool {
+	return len(c.stopped) > 0 && !planted.Is(planted.StoppedReplicaIgnored) &&
+		slices.ContainsFunc(p.WriteSet, func(n cluster.NodeID) bool { return slices.Contains(c.stopped, n) })
 }
 
 // Stats returns the counters so far.

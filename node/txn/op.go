@@ -147,6 +147,12 @@ func (c *Core) execute(now Now, p *part, o *op) {
 		c.finish(now, o)
 		return
 	}
+	if !m.Tombstone && c.stops(p) {
+		c.stats.Stopped++
+		o.reply = wire.Reply{Status: wire.StatusStopWrites}
+		c.finish(now, o)
+		return
+	}
 	c.unsettle(o)
 	if err := c.cfg.Store.Put(&o.req.Digest, m, body); err != nil {
 		o.reply = wire.Reply{Status: refused(err)}
@@ -452,10 +458,10 @@ func (c *Core) Replicated(now Now, from cluster.NodeID, id uint64, s wire.Status
 	} else if s == wire.StatusNotFound && o.phase == replicating {
 		c.Left(o.req.Digest.Partition(), from)
 	} else if s != wire.StatusOK {
-		// A member without room: the write stays on the others, but it is
-		// not as redundant as promised, and the caller is told.
-		o.reply = wire.Reply{Status: wire.StatusInDoubt}
-		c.stats.InDoubt++
+		// A member that ran out of room before its word that it would reached
+		// this one: the caller is told, and the write goes on.
+		c.doubt(o)
+		return
 	}
 	o.await = slices.Delete(o.await, i, i+1)
 	if len(o.await) == 0 {

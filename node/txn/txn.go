@@ -155,6 +155,7 @@ type Stats struct {
 	Refused                  uint64 // parked or held beyond the limit
 	Delayed                  uint64 // reads that waited for a write of their record
 	Loads                    uint64 // records read from a device
+	Stopped                  uint64 // writes refused because a replica takes none
 }
 
 // Duplicate is a holder whose records the working master may lack.
