@@ -13,6 +13,10 @@ import (
 // not served is given up instead of merged.
 const MaxAbsence = 24 * time.Hour
 
+// historyFull is membership's HistoryLen: a history of as many Views may have
+// forgotten older ones.
+const historyFull = 32
+
 // Absence says which members have been apart for too long. Nil: none.
 type Absence struct {
 	n     int
@@ -20,9 +24,10 @@ type Absence struct {
 }
 
 // AbsenceOf compares the histories of all pairs of members: they have been
-// apart since one of them left the newest View that both were in. Members
-// without a common View have nothing to do with each other, and one whose
-// report is missing has nothing to lose.
+// apart since one of them left the newest View that both were in. If that is
+// forgotten, they parted before the oldest View that a full history still has.
+// Else members without a common View have nothing to do with each other; one
+// whose report is missing has nothing to lose.
 func AbsenceOf(members []*MemberReport, limit time.Duration) *Absence {
 	seconds := uint32(limit / time.Second)
 	long := func(m *MemberReport) bool {
@@ -36,7 +41,11 @@ func AbsenceOf(members []*MemberReport, limit time.Duration) *Absence {
 		for j := range i {
 			if o := members[j]; m != nil && o != nil {
 				p := CommonAncestor(m.History, o.History)
-				far := !p.IsZero() && max(m.age(p), o.age(p)) > seconds
+				apart := max(m.age(p), o.age(p))
+				if p.IsZero() {
+					apart = max(m.remembers(), o.remembers())
+				}
+				far := apart > seconds
 				a.apart[i*a.n+j], a.apart[j*a.n+i] = far, far
 			}
 		}
@@ -50,6 +59,15 @@ func (r *MemberReport) age(k cluster.ViewKey) uint32 {
 		return r.Ages[i]
 	}
 	return 0
+}
+
+// remembers is how many seconds a full history reaches back, zero for one that
+// has forgotten nothing.
+func (r *MemberReport) remembers() uint32 {
+	if len(r.History) < historyFull || len(r.Ages) == 0 {
+		return 0
+	}
+	return slices.Max(r.Ages)
 }
 
 // of reports whether two members, by index, have been apart for too long.

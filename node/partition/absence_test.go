@@ -23,12 +23,23 @@ func TestMembersAreApartSinceTheirLastCommonView(t *testing.T) {
 			}
 		}
 	}
-	f(false, with(1, 900, 2, 0), with(1, 900, 2, 0))                        // both in 2
-	f(true, with(1, 100), with(1, 100, 3, 0))                               // 1 was left 100 s ago
-	f(true, with(1, 0), with(1, 100, 3, 0))                                 // one slept in it
-	f(false, with(1, 30), with(1, 59, 3, 0))                                // in time
-	f(false, with(7, 900), with(8, 900))                                    // nothing in common
-	f(false, with(1, 900, 2, 5), with(1, 900, 2, 7))                        // parted a moment ago
+	f(false, with(1, 900, 2, 0), with(1, 900, 2, 0)) // both in 2
+	f(true, with(1, 100), with(1, 100, 3, 0))        // 1 was left 100 s ago
+	f(true, with(1, 0), with(1, 100, 3, 0))          // one slept in it
+	f(false, with(1, 30), with(1, 59, 3, 0))         // in time
+	f(false, with(7, 900), with(8, 900))             // nothing in common
+	f(false, with(1, 900, 2, 5), with(1, 900, 2, 7)) // parted a moment ago
+	full := func(age uint64) *MemberReport {
+		var pairs []uint64
+		for i := range uint64(historyFull) {
+			pairs = append(pairs, 100+i, age*(historyFull-1-i)/(historyFull-1))
+		}
+		return with(pairs...)
+	}
+	f(true, with(1, 0), full(100))                                          // what both were in is forgotten, and was left before all that is not
+	f(false, with(1, 0), full(59))                                          // it may have been a moment ago
+	f(true, with(1, 0, 100, 0), full(100))                                  // known, and too long ago
+	f(false, with(1, 0, 130, 0), full(100))                                 // known
 	f(false, nil, with(1, 900))                                             // has nothing
 	f(false, &MemberReport{History: []cluster.ViewKey{key(1)}}, with(1, 0)) // ages unknown
 }

@@ -4,34 +4,42 @@ import (
 	"time"
 
 	"headroom/node/partition"
+	"headroom/node/planted"
 	"headroom/node/record"
 	"headroom/node/storage"
 )
 
 const (
-	// tombstoneHorizon is how long a delete is remembered: longer than two
+	// TombstoneHorizon is how long a delete is remembered: longer than two
 	// nodes may be apart and still merge what they hold, by an hour for clocks
 	// that differ.
-	tombstoneHorizon = partition.MaxAbsence + time.Hour
-	reapBatch        = 256 // records visited under one lock of the engine
+	TombstoneHorizon = partition.MaxAbsence + time.Hour
+	reapVisit        = 256 // records looked at under one lock of the engine
 )
 
-// Reap removes from one partition what has expired at wallMS, and tombstones
-// beyond their horizon.
-func (p *Plane) Reap(pid int, wallMS int64) {
-	sec := uint32(wallMS / 1000)
-	horizon := wallMS - tombstoneHorizon.Milliseconds()
+// Reap removes from a partition what has expired, and tombstones older than
+// horizon. Before that no View can tell that a tombstone is not needed: who was
+// cut off with an older version is no member of it, and nobody knows who ever
+// was. Production's horizon is TombstoneHorizon.
+func (p *Plane) Reap(pid int, wallMS int64, horizon time.Duration) (removed int) {
+	if planted.Is(planted.TombstoneReapedEarly) {
+		horizon /= 8
+	}
+	sec, oldest := uint32(wallMS/1000), wallMS-horizon.Milliseconds()
 	var dead []record.DigestVersion
 	var cursor storage.Cursor
 	for done := false; !done; {
 		dead = dead[:0]
-		cursor, done = p.store.Each(pid, cursor, reapBatch, func(d *record.Digest, m *record.Meta) {
-			if m.Expired(sec) || m.Tombstone && m.Version.Stamp.Millis() < horizon {
+		cursor, done = p.store.Each(pid, cursor, reapVisit, func(d *record.Digest, m *record.Meta) {
+			if m.Expired(sec) || m.Tombstone && m.Version.Stamp.Millis() < oldest {
 				dead = append(dead, record.DigestVersion{Digest: *d, Version: m.Version})
 			}
 		})
 		for i := range dead {
-			p.store.Remove(&dead[i].Digest, dead[i].Version)
+			if p.store.Remove(&dead[i].Digest, dead[i].Version) {
+				removed++
+			}
 		}
 	}
+	return removed
 }

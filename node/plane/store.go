@@ -22,8 +22,8 @@ type Engine interface {
 	Summary(p int, sums *[wire.SubBuckets]uint64)
 	ListBucket(p, bucket int, dst []wire.DigestVersion) []wire.DigestVersion
 	Partition(p int) storage.PartitionStats
-	Drop(p int)
 	Remove(d *record.Digest, v record.Version) bool
+	Drop(p int)
 }
 
 // records is the engine as the transaction cores see it. It notes when a

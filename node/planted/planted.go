@@ -55,6 +55,7 @@ const (
 	StaleWriteApplied
 	TornIsDamage
 	StoppedReplicaIgnored
+	TombstoneReapedEarly
 	End // one more than the last
 )
 
@@ -101,6 +102,7 @@ var Rules = [End]string{
 	WaitingRoundGoesOn:       "a round that waits starts over with who has come",
 	DroppedBeforeKept:        "a copy is dropped when the others are known to be full after a crash, too",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
+	TombstoneReapedEarly:     "a tombstone outlasts every absence after which copies are merged",
 	StoppedReplicaIgnored:    "a write is refused where a replica takes none",
 	LoadedNotLookedAtAgain:   "a record read from a device is used while it is the one that is there",
 }

@@ -31,7 +31,7 @@ func (n *Node) reap(ctx context.Context) {
 		for range int(cluster.Partitions * plane.LookEvery / reapLap) {
 			for _, ns := range n.namespaces {
 				if ns.Mortal() {
-					ns.Reap(next, n.now().WallMS)
+					ns.Reap(next, n.now().WallMS, plane.TombstoneHorizon)
 				}
 			}
 			next = (next + 1) % cluster.Partitions

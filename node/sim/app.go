@@ -219,7 +219,7 @@ func (a *app) Tick(now cluster.Instant) {
 func (a *app) reap() {
 	for _, s := range a.spaces {
 		for _, pid := range a.d.pids {
-			s.Reap(pid, a.now().WallMS)
+			a.d.Stats.Reaped += s.Reap(pid, a.now().WallMS, a.d.cfg.Horizon)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/rand/v2"
 	"time"
@@ -47,6 +48,8 @@ type DataConfig struct {
 	Limits map[cluster.NodeID]int64
 	// MaxAbsence is how long nodes may be apart and still merge [partition.MaxAbsence].
 	MaxAbsence time.Duration
+	// Horizon is how long tombstones are kept [plane.TombstoneHorizon].
+	Horizon time.Duration
 }
 
 func (c DataConfig) withDefaults() DataConfig {
@@ -55,6 +58,7 @@ func (c DataConfig) withDefaults() DataConfig {
 			*v = d
 		}
 	}
+	c.Horizon = cmp.Or(c.Horizon, plane.TombstoneHorizon)
 	if c.MaxAbsence == 0 {
 		c.MaxAbsence = partition.MaxAbsence
 	}
@@ -95,6 +99,7 @@ type Data struct {
 type DataStats struct {
 	Acked, Reads, NotFound, InDoubt, Refused int
 	Overdue                                  int           // requests that nodes refused as overdue
+	Reaped                                   int           // records removed for good
 	Worst                                    time.Duration // of one operation
 	Discarded, Counted                       uint64        // versions that a merge had to discard, and that were counted
 	Mismatches                               int           // writes refused because of the record's generation

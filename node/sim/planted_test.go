@@ -57,7 +57,7 @@ func find(t *testing.T, b planted.Bug) string {
 	seeds := []string{"-test.run", "^TestSeeds$", "-first-failure", "-seeds", fmt.Sprint(*bugSeeds)}
 	tries := [][]string{
 		{"-test.run", "^TestDirectedFaultsBreakNoRule$", "-test.failfast"},
-		{"-test.run", "^(TestANodeThatWasAwayForTooLongBringsNothingBack|TestWritesStopWhereAReplicaHasNoRoom)$"},
+		{"-test.run", "^(TestANodeThatWasAwayForTooLongBringsNothingBack|TestWritesStopWhereAReplicaHasNoRoom|TestNothingDeletedComesBack)$"},
 		append(seeds, "-scenario", scenarioFor(b)),
 		{"-test.run", "^(TestScripts|TestDataScripts)$"},
 		seeds,
