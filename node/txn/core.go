@@ -24,8 +24,9 @@ type Core struct {
 	ops                    map[uint64]*op            // by id
 	order                  []*op                     // ops, oldest first; ended ones are dropped at Tick
 	nextID                 uint64
-	readers                int              // reads that wait for a write in flight
-	stopped                []cluster.NodeID // see SetStopped
+	readers                int                                // reads that wait for a write in flight
+	stopped                []cluster.NodeID                   // see SetStopped
+	noRoom                 map[cluster.NodeID]cluster.Instant // until when a replica that refused a write for want of room counts as stopped
 	parked                 []*Request
 	parkedBytes, heldBytes int // of bodies
 	held                   []held
@@ -52,7 +53,7 @@ func New(cfg Config) *Core {
 		cfg.Deadline = 2 * time.Second
 	}
 	return &Core{cfg: cfg, frozen: true, busy: map[record.Digest]*op{}, ops: map[uint64]*op{},
-		asked: map[uint64]asker{}, asking: map[Origin]bool{}}
+		asked: map[uint64]asker{}, asking: map[Origin]bool{}, noRoom: map[cluster.NodeID]cluster.Instant{}}
 }
 
 // Take returns the effects of the calls since the last Take. They, and what
@@ -77,10 +78,13 @@ func (c *Core) Reset() {
 // they keep is for what is under way. The slice becomes the Core's.
 func (c *Core) SetStopped(nodes []cluster.NodeID) { c.stopped = nodes }
 
-// stops reports whether a member of a partition's write set takes no writes.
-func (c *Core) stops(p *part) bool {
-	return len(c.stopped) > 0 && !planted.Is(planted.StoppedReplicaIgnored) &&
-		slices.ContainsFunc(p.WriteSet, func(n cluster.NodeID) bool { return slices.Contains(c.stopped, n) })
+// stops reports whether a member of a partition's write set takes no writes: it
+// has said so, or it has just refused one, which is repeated until it does not.
+func (c *Core) stops(now Now, p *part) bool {
+	if len(c.stopped) == 0 && len(c.noRoom) == 0 || planted.Is(planted.StoppedReplicaIgnored) {
+		return false
+	}
+	return slices.ContainsFunc(p.WriteSet, func(n cluster.NodeID) bool { return slices.Contains(c.stopped, n) || now.Mono < c.noRoom[n] })
 }
 
 // Stats returns the counters so far.

@@ -147,7 +147,7 @@ func (c *Core) execute(now Now, p *part, o *op) {
 		c.finish(now, o)
 		return
 	}
-	if !m.Tombstone && c.stops(p) {
+	if !m.Tombstone && c.stops(now, p) {
 		c.stats.Stopped++
 		o.reply = wire.Reply{Status: wire.StatusStopWrites}
 		c.finish(now, o)
@@ -460,8 +460,11 @@ func (c *Core) Replicated(now Now, from cluster.NodeID, id uint64, s wire.Status
 	} else if s != wire.StatusOK {
 		// A member that ran out of room before its word that it would reached
 		// this one: the caller is told, and the write goes on.
+		c.noRoom[from] = now.Mono.Add(noRoomFor)
 		c.doubt(o)
 		return
+	} else if len(c.noRoom) > 0 {
+		delete(c.noRoom, from)
 	}
 	o.await = slices.Delete(o.await, i, i+1)
 	if len(o.await) == 0 {

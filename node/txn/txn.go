@@ -34,6 +34,9 @@ const (
 	MaxAsked   = 1024                  // questions of other nodes that wait for a device; beyond, they are asked again
 	maxLoads   = 8                     // loads of a record that changes under each: beyond, it is unavailable
 	ackRetry   = 50 * time.Millisecond // resend to a silent peer; applying twice is harmless
+	// noRoomFor is how long a replica that refused a write counts as stopped:
+	// the write comes again every ackRetry, and shows when that is over.
+	noRoomFor = 4 * ackRetry
 	// keepFor is how long a write goes on that was answered in doubt: a member
 	// that has not answered by then is no member any more.
 	keepFor = time.Minute
