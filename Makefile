@@ -59,8 +59,8 @@ bench: ## benchmarks of the hot paths, ready for benchstat
 bench-engine: ## the storage engine beside its targets and fio (under 4 minutes, wants a quiet machine and fio)
 	@hack/bench-engine.sh
 
-e2e: build ## real processes: kill, stop, rejoin under load, audited
-	$(GO) test ./hack/e2e -count 1 -e2e -timeout 15m
+e2e: build ## real processes: kill, stop, rejoin, failing devices, full file systems under load, audited
+	$(GO) test ./hack/e2e -count 1 -e2e -timeout 25m
 
 demo: build ## four nodes, load, a kill, a report in out/demo (under two minutes)
 	@hack/demo.sh

@@ -70,6 +70,22 @@ func (r *recorder) event(at time.Time, kind result.EventKind, node, what string)
 	r.Event(local.Event{At: at, Kind: kind, Node: node, What: what})
 }
 
+// evicted counts the records that nodes say they evicted since they started,
+// by the greatest figure of each.
+func (r *recorder) evicted() (sum int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := map[string]int64{}
+	for i := range r.samples {
+		s := &r.samples[i]
+		most[s.Node] = max(most[s.Node], s.Evicted)
+	}
+	for _, n := range most {
+		sum += n
+	}
+	return sum
+}
+
 // flush writes events and samples with zero as their t_s = 0.
 func (r *recorder) flush(zero time.Time) {
 	r.mu.Lock()

@@ -126,3 +126,13 @@ func (s *storage) verdict() []result.Verdict {
 		"their share of each latency the real one is 1/%g, their rates are %g times higher; network, CPU and failover are in real time; "+
 		"compare with nothing of another dilation", s.Spec, s.Dilation, s.Dilation, s.Dilation)}}
 }
+
+// evictedVerdict says that records are gone that the nodes removed to make
+// room.
+func evictedVerdict(n int64) []result.Verdict {
+	if n == 0 {
+		return nil
+	}
+	return []result.Verdict{{Rule: "EVICTED", Level: result.Warn,
+		Text: fmt.Sprintf("the nodes evicted %d records to make room (evict-used), in all copies as one; the audit counts them as not found and lost", n)}}
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"headroom/loadgen/local"
 	"headroom/loadgen/result"
 )
 
@@ -65,5 +66,23 @@ func TestARunSaysWhenAnEmulationWasOffItsSchedule(t *testing.T) {
 	}
 	if v := unfaithful(status); len(v) != 1 || !strings.Contains(v[0].Text, "node1: emulated nvme") {
 		t.Errorf("verdicts %+v, want one of node1", v)
+	}
+}
+
+func TestEvictedRecordsAreNamed(t *testing.T) {
+	if v := evictedVerdict(0); v != nil {
+		t.Errorf("none evicted: %v", v)
+	}
+	r := &recorder{}
+	for _, x := range []struct {
+		node string
+		n    int64
+	}{{"node1", 5}, {"node2", 7}, {"node1", 9}, {"node2", 0}} {
+		s := local.Sample{Node: x.node}
+		s.Evicted = x.n
+		r.Sample(s)
+	}
+	if v := evictedVerdict(r.evicted()); len(v) != 1 || v[0].Rule != "EVICTED" || !strings.Contains(v[0].Text, "evicted 16 records") {
+		t.Errorf("9 and 7 evicted: %+v", v)
 	}
 }

@@ -151,6 +151,7 @@ func (t *trial) finish(report *drive.Report) error {
 		m.Verdicts = append(t.notInjected, drive.Verdicts(m, t.driver.Errors())...)
 		t.rules(&t.env)
 		m.Verdicts = append(append(m.Verdicts, t.o.storage.verdict()...), t.deviceVerdicts()...)
+		m.Verdicts = append(m.Verdicts, evictedVerdict(t.rec.evicted())...)
 		t.noteShard()
 		if t.ended != "" {
 			m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "EARLY", Level: result.Info, Text: t.ended})

@@ -34,21 +34,24 @@ type nodeUse struct {
 	dropped          int64
 }
 
-// limitOf names the resource that ended the rate: the busiest one, if it was
-// busy enough. A filled in-flight window is what an overload does, not what
-// causes it.
+// limitOf names the resource that ended the rate: the busiest one of the
+// target's own, if it was busy enough, else the host that they share with
+// others. A filled in-flight window is what an overload does, not what causes
+// it.
 func limitOf(list []result.Use) result.Limiting {
-	for _, u := range list {
-		if u.Resource == "in-flight" {
-			continue
-		}
-		v := u.Utilisation
-		if v >= busyShare {
-			return result.Limiting{Resource: u.Resource, Node: u.Node, Utilisation: &v, Text: u.Text}
-		}
+	list = slices.DeleteFunc(slices.Clone(list), func(u result.Use) bool { return u.Resource == "in-flight" })
+	if len(list) == 0 {
+		return result.Limiting{Resource: "unknown", Text: "no resource of the target was seen"}
+	}
+	i := slices.IndexFunc(list, func(u result.Use) bool { return u.Utilisation >= busyShare && u.Resource != "host-cpu" })
+	if i < 0 {
+		i = 0
+	}
+	u := list[i]
+	if u.Utilisation < busyShare {
 		return result.Limiting{Resource: "unknown", Text: fmt.Sprintf("no resource that was seen was %.0f %% busy; the busiest: %s", 100*busyShare, u.Text)}
 	}
-	return result.Limiting{Resource: "unknown", Text: "no resource of the target was seen"}
+	return result.Limiting{Resource: u.Resource, Node: u.Node, Utilisation: &u.Utilisation, Text: u.Text}
 }
 
 // use lists how busy the resources were in the measured phase, the busiest

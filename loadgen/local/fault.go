@@ -120,7 +120,7 @@ func (c *Cluster) pick(f Fault, r *rand.Rand) ([]*node, error) {
 		up, stopped := n.running(), n.isStopped()
 		switch f.Action {
 		case Restart:
-			if !up {
+			if !up || n.ending() {
 				fit = append(fit, n)
 			}
 		case Cont:
@@ -143,6 +143,13 @@ func (c *Cluster) pick(f Fault, r *rand.Rand) ([]*node, error) {
 		return []*node{fit[r.IntN(len(fit))]}, nil
 	}
 	return fit, nil
+}
+
+// ending reports whether the node was told to end.
+func (n *node) ending() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.told
 }
 
 func (n *node) isStopped() bool {

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -153,4 +154,54 @@ func TestAFileThatVanishesIsGivenUp(t *testing.T) {
 		}
 		return os.WriteFile(p, make([]byte, 1<<20), 0o600)
 	})
+}
+
+// TestALoopDeviceThatShrinksIsGivenUp wants root and losetup.
+func TestALoopDeviceThatShrinksIsGivenUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "backing")
+	if err := os.WriteFile(path, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "-f", "--show", path).CombinedOutput()
+	if err != nil {
+		t.Skipf("losetup: %v %s", err, out)
+	}
+	loop := strings.TrimSpace(string(out))
+	defer exec.Command("losetup", "-d", loop).Run()
+	d, err := Open(loop, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := NewGuard(d, time.Minute)
+	defer g.Close()
+	if err := d.(Checker).Check(); err != nil || d.Info().Kind != "block" {
+		t.Fatalf("%+v, before: %v", d.Info(), err)
+	}
+	if err := os.Truncate(path, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("losetup", "-c", loop).CombinedOutput(); err != nil {
+		t.Skipf("losetup -c: %v %s", err, out)
+	}
+	<-g.Given()
+	if err := g.Err(); !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), loop) || !strings.Contains(err.Error(), "from 2097152 to 1048576 bytes") {
+		t.Errorf("a device of half the size: %v", err)
+	}
+}
+
+func BenchmarkGuard(b *testing.B) {
+	m := NewMemory("m", 1<<20, 4096)
+	p := Aligned(4096)
+	g := NewGuard(m, time.Minute)
+	defer g.Close()
+	for name, d := range map[string]Device{"without": m, "with": g} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := d.ReadAt(p, 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -22,8 +22,8 @@ import (
 const (
 	defaultDeviceSize    = 1 << 30
 	defaultDeviceTimeout = 10 * time.Second
-	// damageView is the least time between two Views wanted because of damaged
-	// records.
+	// damageView is the least time between two Views wanted because of lost or
+	// damaged copies: what comes meanwhile goes into one.
 	damageView = time.Second
 )
 
@@ -42,6 +42,7 @@ func (n *Node) openStore(ns *namespace) error {
 			return fmt.Errorf("namespace %s: %w", c.Name, err)
 		}
 		ns.guard(devices)
+		ns.failing = make(chan int, len(devices))
 		for _, g := range ns.guards {
 			if g == nil {
 				l.Devices = append(l.Devices, nil)
@@ -174,16 +175,21 @@ func (n *Node) startDevices(ctx context.Context, ns *namespace) {
 func (n *Node) deviceFailed(ns *namespace, slot int, err error) {
 	n.log.Error("device failed: its copies are made again on other devices and nodes", "namespace", ns.cfg.Name, "path", ns.cfg.Devices[slot], "err", err)
 	ns.gate.Failed()
-	n.post(func(now cluster.Instant) {
-		ns.lostSlots = append(ns.lostSlots, slot)
-		if ns.store.Healthy() == 0 && !n.quiesced.Swap(true) {
-			n.log.Error("no device works: this node is quiesced; replace the devices and start it again", "namespace", ns.cfg.Name)
-			n.ctl.hb.SetQuiesced(now, true)
-			n.ctl.ms.SetSelf(now, n.self())
-		}
-		n.ctl.ms.Want(now)
-		n.settle(now)
-	})
+	ns.failing <- slot    // each fails once, and there is room for all
+	n.post(n.wantRepairs) // if it is dropped, the loop's next turn asks
+}
+
+// takeFailed notes the devices that failed since the last look. It belongs to
+// the control goroutine.
+func (n *Node) takeFailed(now cluster.Instant, ns *namespace) {
+	for range len(ns.failing) {
+		ns.lostSlots = append(ns.lostSlots, <-ns.failing)
+	}
+	if len(ns.lostSlots) > 0 && ns.store.Healthy() == 0 && !n.quiesced.Swap(true) {
+		n.log.Error("no device works: this node is quiesced; replace the devices and start it again", "namespace", ns.cfg.Name)
+		n.ctl.hb.SetQuiesced(now, true)
+		n.ctl.ms.SetSelf(now, n.self())
+	}
 }
 
 // recordDamaged asks for a View in which this node's copy of the partition is
@@ -205,6 +211,7 @@ func (n *Node) recordDamaged(ns *namespace, d digest) {
 // one was not told of. The control loop calls it at each turn.
 func (n *Node) wantRepairs(now cluster.Instant) {
 	for _, ns := range n.namespaces {
+		n.takeFailed(now, ns)
 		if len(ns.lostSlots)+len(ns.doubtful) > 0 && now >= ns.repairAt {
 			ns.repairAt = now.Add(damageView)
 			n.ctl.ms.Want(now)

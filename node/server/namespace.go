@@ -32,6 +32,8 @@ type namespace struct {
 	readers   []*readers // by device; nil: nothing waits for one
 	overloads atomic.Uint64
 
+	failing chan int // devices that were given up; capacity: all of them
+
 	// All of these are the control goroutine's.
 	dir          disk.Dir   // nil: no devices
 	copiesMu     sync.Mutex // guards copiesStored; taken before the Plane's locks

@@ -9,6 +9,7 @@ import (
 	"headroom/node/disk/emulate"
 	"headroom/node/heartbeat"
 	"headroom/node/plane"
+	"headroom/node/storage"
 	"headroom/node/txn"
 )
 
@@ -156,7 +157,7 @@ func (ns *namespace) load(slot int) *StatusLoad {
 	if e, ok := ns.devices[slot].(*emulate.Device); ok {
 		s.BusyUS = e.BusyUS()
 	} else {
-		s.BusyUS = map[string]uint64{"readers": s.ReadUS / requestReaders, "writer": s.WriteUS}
+		s.BusyUS = map[string]uint64{"readers": s.ReadUS / requestReaders, "writer": s.WriteUS / storage.WritesAtOnce}
 	}
 	return s
 }

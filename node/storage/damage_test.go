@@ -180,9 +180,6 @@ func TestDevicesThatDoNotFitAreRefusedWithAdvice(t *testing.T) {
 	}
 	refused("truncated", open(short, good.dir.Crashed(nil), nil), "truncated", "restore it")
 	refused("write block", open(good.mem.Crashed(nil), good.dir.Crashed(nil), func(c *LogConfig) { c.WriteBlock *= 2 }), "write-block-size")
-	refused("more devices", open(good.mem.Crashed(nil), good.dir.Crashed(nil), func(c *LogConfig) {
-		c.Devices = append(c.Devices, disk.NewMemory("b", crashDevice, crashAlign))
-	}), "1 devices")
 
 	newer := good.mem.Crashed(nil)
 	alter(t, newer, 0, superSize, func(b []byte) { b[12] = 9 })

@@ -90,6 +90,9 @@ type log struct {
 	// homes holds, for each partition, how often it was dropped << 8 | slot.
 	// It changes under the shard's lock; saveState reads it without.
 	homes [cluster.Partitions]atomic.Uint64
+	// seen is the highest lineage that a scan met, also of records that do not
+	// count; zero after a warm start, which finds none such.
+	seen [cluster.Partitions]atomic.Uint32
 
 	saveMu   sync.Mutex // guards the state file and saved; taken before all others
 	changed  atomic.Uint64
@@ -194,7 +197,7 @@ func (l *log) renew(p int) {
 		}
 		slot = want
 	}
-	l.homes[p].Store((h>>8+1)<<8 | uint64(slot))
+	l.homes[p].Store(uint64(l.nextLineage(p))<<8 | uint64(slot))
 	l.changed.Add(1)
 }
 

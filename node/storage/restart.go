@@ -79,7 +79,10 @@ func (e *Engine) openLog(cfg LogConfig) error {
 		}
 	}
 	e.afterScan()
-	return l.begin()
+	if err := l.begin(); err != nil {
+		return err
+	}
+	return e.spread()
 }
 
 func (l *log) check() error {
@@ -167,15 +170,24 @@ func (l *log) settle(st *state, supers []*superblock) (fresh []bool, err error) 
 		}
 		return fresh, nil
 	}
-	if st.slots != len(supers) {
-		return nil, fmt.Errorf("namespace %s was made with %d devices, the configuration has %d: give the same number in the same order (to change it, empty all of them and %s)",
-			l.cfg.Name, st.slots, len(supers), l.stateName())
+	if st.slots > len(supers) {
+		return nil, fmt.Errorf("it has %d devices, the configuration has %d: give them all in the same order; further ones may follow, a broken one keeps its place (to have fewer, empty all of them and %s)",
+			st.slots, len(supers), l.stateName())
 	}
 	l.set, l.epoch, l.failed = st.set, st.epoch, st.failed
 	for p := range l.homes {
 		l.homes[p].Store(st.homes[p])
 	}
 	for i, s := range supers {
+		if i >= st.slots { // a further one
+			if fresh[i] = true; s != nil {
+				return nil, fmt.Errorf("device %s is to be added to namespace %s and belongs to namespace %s of node %x: choose another path, or %s", l.cfg.Devices[i].Info().Path, l.cfg.Name, s.name, s.node, emptyIt)
+			}
+			if l.cfg.Devices[i] == nil {
+				return nil, fmt.Errorf("namespace %s: a device to be added (number %d) cannot be opened: check its path", l.cfg.Name, i+1)
+			}
+			continue
+		}
 		if s == nil { // gone, or an empty one in its place
 			fresh[i] = true
 			l.recovery.LostSlots = append(l.recovery.LostSlots, i)
@@ -393,6 +405,11 @@ func (w *scanWorker) enter(v *volume, n uint32, seq uint64, r *stored, at int) {
 	w.seen++
 	e := w.e
 	p := r.digest.Partition()
+	for seen := &e.log.seen[p]; ; {
+		if old := seen.Load(); r.lineage <= old || seen.CompareAndSwap(old, r.lineage) {
+			break
+		}
+	}
 	if h := e.log.homes[p].Load(); uint32(h>>8) != r.lineage || uint16(uint8(h)) != v.slot {
 		return
 	}

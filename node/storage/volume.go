@@ -414,13 +414,13 @@ func (v *volume) piecesLocked(all bool) ([]piece, uint64) {
 	return list, v.ticket
 }
 
-// writesAtOnce is how many pieces of a flush are on their way to the device:
+// WritesAtOnce is how many pieces of a flush are on their way to the device:
 // it writes one while the next is handed over.
-const writesAtOnce = 4
+const WritesAtOnce = 4
 
 // write writes pieces, in any order, several at a time.
 func (v *volume) write(pieces []piece) error {
-	return worst(v.atOnce(writesAtOnce, len(pieces), func(i int) error {
+	return worst(v.atOnce(WritesAtOnce, len(pieces), func(i int) error {
 		p := pieces[i]
 		return v.dev.WriteAt(p.b.data[p.from:p.to], v.base(p.b.block)+int64(p.from))
 	}))

@@ -44,8 +44,8 @@ type Run struct {
 	Problems []string
 }
 
-// ErrWorkloads means that runs of different workloads were to be compared.
-var ErrWorkloads = errors.New("different workloads")
+// ErrWorkloads means that runs were to be compared that measure different things.
+var ErrWorkloads = errors.New("different workloads, loops, or times of devices")
 
 // maxBlocks bounds the blocks of a run: 60 give stable intervals, and longer
 // blocks hold more of what one second has to do with the next.
@@ -135,12 +135,22 @@ func Compare(runs []*Run, o Options) (*Result, error) {
 	return r, nil
 }
 
+// stretch is the dilation of a run's devices, 1 in real time.
+func stretch(d *result.Device) float64 {
+	if d == nil || d.Dilation < 1 {
+		return 1
+	}
+	return d.Dilation
+}
+
 // incomparable says why runs measure different things, or nothing.
 func incomparable(runs []*Run) string {
 	a := runs[0].Folder.Summary
 	for _, r := range runs[1:] {
 		b := r.Folder.Summary
 		switch {
+		case stretch(a.Device) != stretch(b.Device):
+			return fmt.Sprintf("the devices of %s run in time stretched %g times, those of %s %g times", runs[0].Name, stretch(a.Device), r.Name, stretch(b.Device))
 		case a.Workload.SHA256 != b.Workload.SHA256:
 			return fmt.Sprintf("%s ran workload %s (sha256 %.12s), %s ran %s (sha256 %.12s)", runs[0].Name, a.Workload.Name, a.Workload.SHA256, r.Name, b.Workload.Name, b.Workload.SHA256)
 		case a.Loop != b.Loop:

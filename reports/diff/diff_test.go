@@ -238,3 +238,15 @@ func TestNothingToCompareIsAnError(t *testing.T) {
 		t.Error("one run was compared")
 	}
 }
+
+func TestRunsOfDifferentDilationAreNotCompared(t *testing.T) {
+	a, b := fresh(t, "a", 1, 1), fresh(t, "b", 1, 2)
+	b.Folder.Summary.Device = &result.Device{Spec: "emulated:nvme@20", Dilation: 20}
+	if _, err := Compare([]*Run{a, b}, Options{}); !errors.Is(err, ErrWorkloads) || !strings.Contains(err.Error(), "stretched 1 times, those of b 20 times") {
+		t.Errorf("Compare = %v, want a refusal that names the dilations", err)
+	}
+	a.Folder.Summary.Device = &result.Device{Spec: "emulated:hdd@20", Dilation: 20}
+	if _, err := Compare([]*Run{a, b}, Options{}); err != nil {
+		t.Errorf("runs of one dilation: %v", err)
+	}
+}

@@ -85,7 +85,7 @@ func (c *checker) oneView(name string, x result.Fault) {
 	if x.OneViewMS == nil {
 		return
 	}
-	with := x.What == "start" || x.What == "cont"
+	with := x.What == "start" || x.What == "cont" || x.What == "fail-device"
 	committed := map[string]map[string]bool{}
 	for _, e := range c.run.Events {
 		text, ok := strings.CutPrefix(e.What, "view ")

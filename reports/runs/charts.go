@@ -89,7 +89,7 @@ func bands(f *stats.Facts) []chart.Band {
 	}
 	for _, x := range f.Run.Summary.Faults {
 		b := chart.Band{From: x.AtSec, To: x.AtSec, Wash: chart.RedWash, Edge: &chart.Red, Label: x.What + " " + x.Node}
-		if x.GapMS != nil && *x.GapMS > 0 && (x.What == "kill" || x.What == "term" || x.What == "stop") {
+		if x.GapMS != nil && *x.GapMS > 0 && (x.What == "kill" || x.What == "term" || x.What == "stop" || x.What == "fail-device") {
 			b.To = x.AtSec + *x.GapMS/1e3
 		}
 		if len(out) < 2*maxBands {

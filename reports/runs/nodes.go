@@ -150,8 +150,8 @@ func nodePanel(f *stats.Facts, m nodeMeasure, curves map[string][]chart.Point) (
 			}
 		}
 	}
-	if peakNode == "" {
-		return p, false
+	if peakNode == "" || peak <= 0 {
+		return p, false // not measured, or it never happened: a line at zero tells nothing
 	}
 	p.Alt = fmt.Sprintf("The highest %s of a node was %s, of %s at %.0f s.", m.what, m.print(peak), peakNode, at)
 	if len(curves) > maxNodeLines {

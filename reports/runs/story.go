@@ -76,7 +76,7 @@ func rate(f *stats.Facts) string {
 func disruptive(f *stats.Facts) []result.Fault {
 	var out []result.Fault
 	for _, x := range f.Run.Summary.Faults {
-		if x.What == "kill" || x.What == "term" || x.What == "stop" {
+		if x.What == "kill" || x.What == "term" || x.What == "stop" || x.What == "fail-device" || x.What == "corrupt-device" || x.What == "fill" {
 			out = append(out, x)
 		}
 	}
@@ -85,7 +85,8 @@ func disruptive(f *stats.Facts) []result.Fault {
 
 // doing names a fault as an activity: killing node3.
 func doing(x result.Fault) string {
-	verbs := map[string]string{"kill": "killing", "term": "terminating", "stop": "pausing", "cont": "resuming", "start": "starting"}
+	verbs := map[string]string{"kill": "killing", "term": "terminating", "stop": "pausing", "cont": "resuming", "start": "starting",
+		"fail-device": "failing a device of", "corrupt-device": "damaging a device of", "fill": "filling", "empty": "emptying"}
 	verb, ok := verbs[x.What]
 	if !ok {
 		verb = x.What

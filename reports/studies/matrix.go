@@ -166,14 +166,18 @@ func rateCell(c result.Cell) page.Cell {
 	return v
 }
 
-// stretched gives the figures of a cell on a time-dilated device in the
-// device's own time.
+// stretched says what a cell on a time-dilated device is in the device's own
+// time. Only what the device limits scales with it.
 func stretched(c result.Cell, f float64) string {
-	text := fmt.Sprintf("time stretched %g times: %s", f, rateText(cellRate(c)*f))
+	text := fmt.Sprintf("time stretched %g times", f)
+	if c.Limiting != "device" {
+		return text + fmt.Sprintf(": the device's share of a latency is 1/%g in its own time, and it was not the limit", f)
+	}
+	text += ": " + rateText(cellRate(c)*f)
 	if c.P99US != nil {
 		text += " and p99 " + stats.Micros(*c.P99US/f)
 	}
-	return text + " in the device's own time, as far as the device is the limit"
+	return text + " in the device's own time"
 }
 
 // cellFigure shows all rates side by side. Dilated devices have an axis of

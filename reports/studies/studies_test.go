@@ -109,6 +109,22 @@ func TestAMatrixComparesDeviceTypes(t *testing.T) {
 	says(t, document(t, t.TempDir(), result.MatrixFile, &result.Matrix{Study: result.Study{Format: result.MatrixFormat}}), "None of 0 combinations is done", "The matrix has no cell")
 }
 
+func TestCellsOfDifferentDilationAreNotRanked(t *testing.T) {
+	m := &result.Matrix{Study: study(), Axes: []result.Axis{{Name: "workload", Values: []string{"ycsb-a"}}, {Name: "device", Values: []string{"emulated:nvme", "emulated:hdd", "dram"}}}}
+	m.Format = result.MatrixFormat
+	for i, d := range []result.Device{{Class: "nvme", Dilation: 20}, {Class: "hdd", Dilation: 1}, {Class: "dram", Dilation: 1}} {
+		m.Cells = append(m.Cells, result.Cell{N: i + 1, Values: map[string]string{"workload": "ycsb-a", "device": m.Axes[1].Values[i]}, State: result.CellDone,
+			AchievedOpsPerSec: 500 * float64(i+1), P99US: ptr(4000), Device: &d, Limiting: "device", LimitingText: "node1's busiest device was used to 97 %"})
+	}
+	text := document(t, t.TempDir(), result.MatrixFile, m)
+	says(t, text, "no ranking", "time stretched 20 times: 10.0k ops/s and p99 200 µs in the device's own time", "limited by device", "hdd")
+	if strings.Contains(text, "the most is") {
+		t.Error("a cell in stretched time is ranked with others")
+	}
+	m.Cells[0].Device.Dilation = 1
+	says(t, document(t, t.TempDir(), result.MatrixFile, m), "the most is 1.50k ops/s with device dram")
+}
+
 func TestACalibrationSaysWhatTheGeneratorCanDo(t *testing.T) {
 	c := &result.Calibration{Study: study(), NullOpsPerSec: 1.2e6, NSPerOp: 410, Lanes: 2, Rows: []result.Pace{{Waiter: "timer", RateOpsPerSec: 1e5, AchievedOpsPerSec: 1e5, Lateness: result.Percentiles{P50: ptr(20), P99: ptr(80)}}}}
 	c.Format = result.CalibrateFormat
