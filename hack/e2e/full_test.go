@@ -54,7 +54,8 @@ func TestAFullFileSystemStopsWritesAndNothingElse(t *testing.T) {
 	}
 	for n := range stored {
 		if _, err := cl.Get(ctx, numberKey(t, n)); err != nil {
-			t.Fatalf("read %d of %d after a restart on the full file system: %v", n, stored, err)
+			s, serr := local.FetchStatus(ctx, c.HTTP("node1"))
+			t.Fatalf("read %d of %d after a restart on the full file system: %v; status %+v %v", n, stored, err, s, serr)
 		}
 	}
 	for n := range stored { // deletes go on, and defragmentation makes room

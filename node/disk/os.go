@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,6 +77,25 @@ func Open(path string, o Options) (Device, error) {
 	return d, nil
 }
 
+const (
+	// lockWait is how long a device may seem to be in use: the kernel takes the
+	// ring of a killed process apart after the process is gone, and only then
+	// lets go of its files.
+	lockWait = 3 * time.Second
+	lockTry  = 10 * time.Millisecond
+)
+
+// lock takes the device for this process alone.
+func (d *osDevice) lock() error {
+	for waited := time.Duration(0); ; waited += lockTry {
+		err := unix.Flock(int(d.f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || waited >= lockWait {
+			return err
+		}
+		time.Sleep(lockTry)
+	}
+}
+
 func openDirect(path string, flags int, buffered bool) (*os.File, error) {
 	if st, err := os.Stat(path); err == nil && st.Mode()&os.ModeDevice != 0 {
 		flags &^= os.O_CREATE
@@ -99,7 +119,7 @@ func (d *osDevice) prepare(o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Flock(int(d.f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := d.lock(); err != nil {
 		return fmt.Errorf("%w: stop it, or choose another path (%w)", ErrInUse, err)
 	}
 	d.block = max(minBlock, directAlign(d.f))

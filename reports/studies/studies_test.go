@@ -122,7 +122,7 @@ func TestCellsOfDifferentDilationAreNotRanked(t *testing.T) {
 		t.Error("a cell in stretched time is ranked with others")
 	}
 	m.Cells[0].Device.Dilation = 1
-	says(t, document(t, t.TempDir(), result.MatrixFile, m), "the most is 1.50k ops/s with device dram")
+	says(t, document(t, t.TempDir(), result.MatrixFile, m), "the most is 1.50k ops/s with dram")
 }
 
 func TestACalibrationSaysWhatTheGeneratorCanDo(t *testing.T) {
