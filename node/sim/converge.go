@@ -160,7 +160,7 @@ func (d *Data) checkCopies(index, pid int) {
 			first = s
 		}
 		if d.contents(first, pid) != d.contents(s, pid) {
-			d.W.fail("node%d and node%d hold different records under equal versions in partition %d", first.a.n.ID, n.ID, pid)
+			d.W.fail("node%d and node%d hold different records under equal versions in partition %d: %s", first.a.n.ID, n.ID, pid, d.difference(first, s, pid))
 		}
 		if first.store.Partition(pid).Digest64 != s.store.Partition(pid).Digest64 {
 			d.W.fail("node%d and node%d hold different copies of partition %d: %s", first.a.n.ID, n.ID, pid, d.difference(first, s, pid))

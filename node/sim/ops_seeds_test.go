@@ -31,7 +31,7 @@ func operations(seed uint64, log func(string)) (*Data, int, error) {
 // beginActs is beginLoad for acts of all kinds.
 func beginActs(d *Data, r *rand.Rand) error {
 	if d.cfg.Skew <= time.Second {
-		d.cfg.ReapEvery = time.Duration(200+r.IntN(2000)) * time.Millisecond
+		d.cfg.ReapEvery = time.Duration(10+r.IntN(10)) * time.Second // production: a minute
 	}
 	if err := d.Start(); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (d *Data) judgeActs() error {
 		return err
 	}
 	if ttl > 0 { // what expires has expired, and was removed everywhere
-		_ = d.W.Run(time.Duration(ttl)*time.Second + 2*d.cfg.Skew + 2*d.cfg.ReapEvery + 2*time.Second)
+		_ = d.W.Run(time.Duration(ttl)*time.Second + 2*d.cfg.Skew + d.cfg.ReapEvery + 2*time.Second)
 	}
 	if err := d.Await("redundancy in the end", 20*time.Second, d.Settled); err != nil {
 		return err
