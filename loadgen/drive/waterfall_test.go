@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"headroom/loadgen/proof"
 	"headroom/loadgen/result"
 	"headroom/loadgen/target"
 	"headroom/workloads"
@@ -88,5 +89,25 @@ func TestTheRateDecidesHowManyAreSampled(t *testing.T) {
 		if got := waterfallEvery(rate); got != want {
 			t.Errorf("at %v a second one in %d, want %d", rate, got, want)
 		}
+	}
+}
+
+func TestALateTickOfTheWarmUpLosesNoOperation(t *testing.T) {
+	d := start(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Rate: 100, Duration: time.Second})
+	r := &Report{Blocks: map[string]*proof.Blocks{}}
+	w := window{measured: d.clock.Now(), end: d.clock.Now() + time.Second}
+	l, err := d.newLane(0, 1, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.lanes = []*lane{l}
+	defer r.closeLanes()
+	c := newCollector(d, r, w)
+	l.now[workloads.Get].record(target.OK, time.Millisecond, time.Millisecond, 0) // of second 0
+	c.tick(-1)
+	c.tick(0)
+	c.finish()
+	if n := r.Operations["get"].OK; n != 1 || len(r.Series) != 1 || r.Series[0].OK != 1 {
+		t.Errorf("%d operations in the summary, series %+v", n, r.Series)
 	}
 }
