@@ -28,7 +28,7 @@ func TestAViewThatItsMasterNeverCommittedEstablishesNothing(t *testing.T) {
 	v := &cluster.View{Key: key(2), Members: members}
 	plan := partition.NewPlan(v, partition.NewTable(v, 2), reports)
 	c.Freeze()
-	c.Commit(1, v, plan, make([][]cluster.ViewKey, 2)) // node 1 never hears of View 2
+	c.Commit(1, v, plan) // node 1 never hears of View 2
 	reports[0] = c.Freeze()
 	next := &cluster.View{Key: key(3), Members: members}
 	after := partition.NewPlan(next, partition.NewTable(next, 2), reports)
@@ -38,7 +38,7 @@ func TestAViewThatItsMasterNeverCommittedEstablishesNothing(t *testing.T) {
 		}
 	}
 
-	c.Commit(2, next, after, make([][]cluster.ViewKey, 2))
+	c.Commit(2, next, after)
 	c.Confirm(1) // node 1's pulse shows View 3: it may have acknowledged writes now
 	if got := c.Freeze().Established[7]; got != key(3) {
 		t.Errorf("established %v after the master's pulse, want %v", got, key(3))

@@ -125,10 +125,11 @@ func (c *Core) filled(from uint16, m *wire.Migrate) bool {
 	pid := int(m.Partition)
 	k := c.report.Copies[pid]
 	missing := c.got[pid]+1 != m.Seq && !planted.Is(planted.FullTooSoon)
-	if missing || k.Key != c.view.Key || k.State == partition.None || k.State == partition.Spare {
+	if missing || k.Key != c.view.Key || k.State == partition.None || k.State == partition.Spare || !partition.Line(m.Line).Valid() {
 		return false
 	}
 	k.State = partition.Full
+	c.report.Lines[pid] = partition.Line(m.Line)
 	c.setCopy(pid, k)
 	c.done(from, m)
 	return true

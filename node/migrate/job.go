@@ -199,6 +199,10 @@ func (c *Core) admit() int {
 func (c *Core) next(j *job) {
 	if j.stage == absorbing {
 		c.out.Resolved = append(c.out.Resolved, j.pid)
+		for i := range j.part.Duplicates {
+			c.report.Lines[j.pid] = c.report.Lines[j.pid].Absorb(j.part.Lines[1+i], c.view.Key)
+		}
+		c.changes++
 	}
 	c.skip(j)
 	c.begin(j)

@@ -3,6 +3,7 @@ package migrate
 import (
 	"math/bits"
 
+	"headroom/node/partition"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
@@ -15,8 +16,8 @@ type leg struct {
 	mask  uint64          // sub-buckets that differ and are not yet compared
 	queue []record.Digest // filling: to send; absorbing: to fetch
 
-	parted, began uint64 // absorbing: regimes between them conflict, see ConflictWindow
-	lifts         []lift // absorbing: our records to be lifted once they are read
+	sides *partition.Sides // absorbing: which versions conflict
+	lifts []lift           // absorbing: our records to be lifted once they are read
 
 	read    uint64 // the Read under way; zero: none
 	blocked bool   // a device did not answer well: read again when the job's timer says so
@@ -39,7 +40,7 @@ type sent struct {
 func (c *Core) beginLeg(j *job) {
 	j.leg = leg{to: j.targets[j.at]}
 	if j.stage == absorbing {
-		j.leg.parted, j.leg.began = c.ConflictWindow(int(j.pid), c.view.Members[j.leg.to].Node)
+		j.leg.sides = c.Sides(int(j.pid), j.at)
 	}
 	c.peers[j.leg.to].active++
 	c.ask(j, []uint16{j.leg.to}, &wire.Migrate{Step: wire.StepSummaryAsk})
@@ -115,7 +116,7 @@ func (c *Core) advance(j *job) int {
 	case j.stage == filling:
 		// Numbered as the Records after the last: the receiver takes it only if
 		// it has applied all before, so it need not wait for Applied.
-		c.ask(j, to, &wire.Migrate{Step: wire.StepFilled, Seq: l.seq + 1})
+		c.ask(j, to, &wire.Migrate{Step: wire.StepFilled, Seq: l.seq + 1, Line: string(c.report.Lines[j.pid])})
 	default:
 		c.endLeg(j)
 	}

@@ -50,7 +50,6 @@ const (
 	maxAnswers    = 64                     // fetches of duplicates that wait for a device; beyond, they are asked again
 	maxHeld       = 1024                   // messages kept for a View that is not committed yet
 	maxHeldBytes  = 4 << 20                // and their bytes
-	maxCounted    = 1 << 12                // remembered conflicts of one partition (48 bytes each); beyond, repeats may count twice
 )
 
 // recordOverhead is what one record takes in a StepRecords besides its body:
@@ -70,8 +69,8 @@ type Config struct {
 	// Keeps says that copy states outlive the process: the caller stores them and
 	// calls Kept. If not, they are kept as well as they can be at once.
 	Keeps bool
-	// Lost reports whether a version that lost a conflict is to be counted: false
-	// if package txn has counted it; nil: always.
+	// Lost is told of each version that lost a conflict, perhaps again; it says
+	// whether to count it. Nil: always.
 	Lost func(d record.Digest, v record.Version) bool
 }
 
@@ -126,14 +125,13 @@ type Core struct {
 	out    Effects
 	frozen bool
 
-	report    partition.Report // the copy states; Empty flags as of the last freeze or commit
-	changes   uint64           // of report
-	kept      uint64           // of those, how many are certainly on the devices
-	keeps     []keep           // who waits for that
-	view      *cluster.View
-	plan      *partition.Plan
-	self      uint16 // index in view.Members; partition.Nobody before the first commit
-	histories [][]cluster.ViewKey
+	report  partition.Report // the copy states; Empty flags as of the last freeze or commit
+	changes uint64           // of report
+	kept    uint64           // of those, how many are certainly on the devices
+	keeps   []keep           // who waits for that
+	view    *cluster.View
+	plan    *partition.Plan
+	self    uint16 // index in view.Members; partition.Nobody before the first commit
 
 	master    [cluster.Partitions]uint16 // working master as this node knows it
 	got       [cluster.Partitions]uint32 // Records applied of the fill we receive
@@ -152,9 +150,6 @@ type Core struct {
 	limit    limiter
 	meter    meter
 	left     int64
-	counted  map[uint16]map[loss]struct{} // conflicts counted since the partition last had no duplicates
-	lineages map[lineage]uint64           // counter of the View in which a side of a split was first merged here
-	mergers  map[merger]uint64            // counter of the View in which the merge of a duplicate began
 	progress Progress
 	mine     []wire.DigestVersion // reused by comparisons
 
@@ -172,8 +167,7 @@ type peer struct {
 
 // New returns a Core without copies: a node that has never held data.
 func New(cfg Config) *Core {
-	c := &Core{cfg: cfg.withDefaults(), store: cfg.Store, self: partition.Nobody, wake: cluster.Never,
-		counted: map[uint16]map[loss]struct{}{}, lineages: map[lineage]uint64{}, reads: map[uint64]*errand{}}
+	c := &Core{cfg: cfg.withDefaults(), store: cfg.Store, self: partition.Nobody, wake: cluster.Never, reads: map[uint64]*errand{}}
 	c.limit.set(cfg.Rate)
 	return c
 }
@@ -224,15 +218,14 @@ func (c *Core) readEmpty() {
 
 // Commit takes on a View and its Plan: it abandons all that was under way,
 // moves the copy states, and starts the migrations of which this node is the
-// hub. histories are the committed View keys of the members by index.
-func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan, histories [][]cluster.ViewKey) {
+// hub.
+func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan) {
 	if !c.frozen {
 		c.readEmpty()
 	}
 	c.now = max(c.now, now)
-	c.frozen, c.view, c.plan, c.histories = false, v, plan, histories
+	c.frozen, c.view, c.plan = false, v, plan
 	c.abandon()
-	c.noteMergers()
 	c.takeHeld()
 	if i := v.Index(c.cfg.Self); i >= 0 {
 		c.self = uint16(i)
@@ -263,11 +256,6 @@ func (c *Core) abandon() {
 	c.active, c.ending, c.wake, c.left = nil, nil, cluster.Never, 0
 	c.forgetReads()
 	c.progress.Partitions, c.progress.Unavailable = 0, 0
-	for pid := range c.plan.Parts {
-		if len(c.plan.Parts[pid].Duplicates) == 0 {
-			delete(c.counted, uint16(pid))
-		}
-	}
 }
 
 // commitCopy moves one copy to its state in the new View.
@@ -283,7 +271,9 @@ func (c *Core) commitCopy(pid int) {
 		before = partition.Copy{}
 		c.progress.Forgotten++
 	}
-	c.report.Copies[pid] = c.plan.CopyAfter(pid, c.self, before)
+	after := c.plan.CopyAfter(pid, c.self, before)
+	c.report.Copies[pid] = after
+	c.report.Lines[pid] = c.plan.LineAfter(pid, c.report.Lines[pid], before, after)
 	if !part.Available && c.plan.Revive && part.Heir == c.self {
 		c.inherit(pid, before)
 		return
@@ -344,6 +334,9 @@ func (c *Core) setCopy(pid int, k partition.Copy) {
 	if c.report.Copies[pid] != k {
 		c.report.Copies[pid] = k
 		c.changes++
+	}
+	if k.State == partition.None || k.State == partition.Spare {
+		c.report.Lines[pid] = ""
 	}
 }
 

@@ -217,7 +217,7 @@ func (c *Core) liftLoaded(j *job, got Loaded) (well bool) {
 		}
 		switch c.fate(r) {
 		case usable:
-			c.lift(j, tried[at], *r, true)
+			c.lift(tried[at], *r, true)
 		case failed:
 			bad++
 			l.lifts = append(l.lifts, tried[at])

@@ -85,7 +85,6 @@ type node struct {
 	id      cluster.NodeID
 	core    *Core
 	engine  *storage.Engine
-	history []cluster.ViewKey
 	next    cluster.Instant            // no Tick before
 	pending bool                       // frozen until a scheduled commit
 	shrunk  map[uint16]cluster.ViewKey // View in which writes go to the Replicas only
@@ -147,8 +146,8 @@ func (w *world) erase(n *node) {
 	if n.engine, err = storage.Open(storage.Config{}); err != nil {
 		w.t.Fatal(err)
 	}
-	n.history, n.pending, n.shrunk = nil, false, map[uint16]cluster.ViewKey{}
-	n.core = New(Config{Self: n.id, Store: engineStore{n.engine, func() bool { return w.rng.Float64() < w.full }, &w.slow}, Rand: rand.New(rand.NewPCG(uint64(n.id), 2))})
+	n.pending, n.shrunk = false, map[uint16]cluster.ViewKey{}
+	n.core = New(Config{Self: n.id, Store: engineStore{n.engine, func() bool { return w.rng.Float64() < w.full }, &w.slow}, Rand: rand.New(rand.NewPCG(uint64(n.id), 2)), Lost: firstTime()})
 }
 
 func (w *world) at(d time.Duration, do func()) {
@@ -167,11 +166,9 @@ func (w *world) commit(ids ...int) {
 	cluster.SortMembers(v.Members)
 	v.Key = cluster.ViewKey{Counter: w.counter, Proposer: v.Members[0].Node, Inc: 1}
 	var reports []*partition.Report
-	var histories [][]cluster.ViewKey
 	for _, m := range v.Members {
 		n := w.nodes[m.Node-1]
 		reports = append(reports, n.core.Freeze())
-		histories = append(histories, slices.Clone(n.history))
 		n.pending = true
 		w.take(n)
 	}
@@ -183,14 +180,19 @@ func (w *world) commit(ids ...int) {
 			if n.core != core {
 				return
 			}
-			n.history = append(n.history, v.Key)
 			n.pending = false
-			n.core.Commit(w.now, v, plan, histories)
+			n.core.Commit(w.now, v, plan)
 			w.take(n)
 		})
 	}
 	for slices.ContainsFunc(ids, func(id int) bool { return w.nodes[id-1].pending }) {
 		w.step()
+	}
+	for _, id := range ids { // as pulses tell
+		for _, m := range v.Members {
+			w.nodes[id-1].core.Confirm(m.Node)
+		}
+		w.take(w.nodes[id-1])
 	}
 }
 
@@ -500,5 +502,16 @@ func (w *world) load(group []int, stride, count, size int) {
 				w.t.Fatalf("nobody serves partition %d", pid)
 			}
 		}
+	}
+}
+
+// firstTime counts each version once, as package plane does.
+func firstTime() func(d record.Digest, v record.Version) bool {
+	seen := map[record.DigestVersion]bool{}
+	return func(d record.Digest, v record.Version) bool {
+		k := record.DigestVersion{Digest: d, Version: record.Version{Stamp: v.Stamp, Node: v.Node}}
+		first := !seen[k]
+		seen[k] = true
+		return first
 	}
 }

@@ -66,10 +66,11 @@ type Copy struct {
 func (c Copy) holdsRecords() bool { return c.State != None && !c.Empty }
 
 // Report is what one member holds of one namespace. It is large (about
-// 224 KiB): pass it by pointer.
+// 290 KiB): pass it by pointer.
 type Report struct {
 	Copies      [cluster.Partitions]Copy
 	Established [cluster.Partitions]cluster.ViewKey // newest View known to have had a Full copy; zero: never any data
+	Lines       [cluster.Partitions]Line            // the descent of each copy
 }
 
 // CommonAncestor returns the newest key that is in both histories, or the

@@ -16,6 +16,8 @@ type Plan struct {
 	// full: missing data is given up, by an operator or by configuration. The
 	// partitions are served from the next View on, which finds those copies.
 	Revive bool
+
+	members []cluster.Member // of the View
 }
 
 // Part is the plan of one partition. The slices are read-only and hold member
@@ -73,6 +75,10 @@ type Part struct {
 	// only some members heard could demand copies that nobody has.
 	Proven cluster.ViewKey
 
+	// Lines are the descents, as reported, of the copies of the working master and
+	// then of the Duplicates; nil if nothing is to be merged nor filled.
+	Lines []Line
+
 	best Copy // what the working master reported; copies equal to it are in sync with it
 }
 
@@ -90,7 +96,7 @@ func NewPlan(v *cluster.View, t *Table, reports []*Report) *Plan {
 // NewPlanAfter is NewPlan where members may have been apart for too long.
 func NewPlanAfter(absence *Absence, v *cluster.View, t *Table, reports []*Report) *Plan {
 	b := planner{key: v.Key, table: t, reports: reports, absence: absence, copies: make([]Copy, len(v.Members))}
-	p := &Plan{Key: v.Key}
+	p := &Plan{Key: v.Key, members: v.Members}
 	for pid := range p.Parts {
 		b.plan(pid, &p.Parts[pid])
 	}
@@ -158,11 +164,24 @@ func (b *planner) plan(pid int, part *Part) {
 	b.fill(part)
 	if s.inSync == s.copies {
 		b.spares(row, part) // nothing to merge: the common case
+		if len(part.Fill) > 0 {
+			part.Lines = b.lines(pid, part)
+		}
 		return
 	}
 	b.duplicates(row, part)
 	b.represented(row, part)
 	b.spares(row, part)
+	part.Lines = b.lines(pid, part)
+}
+
+// lines collects the descents that merging and filling need.
+func (b *planner) lines(pid int, part *Part) []Line {
+	list := make([]Line, 0, 1+len(part.Duplicates))
+	for _, m := range append([]uint16{part.Master}, part.Duplicates...) {
+		list = append(list, b.reports[m].Lines[pid])
+	}
+	return list
 }
 
 // forget leaves out the copies of those who were away for too long.
@@ -389,4 +408,36 @@ func (p *Plan) CopyAbsorbed(pid int, member uint16, c Copy) Copy {
 		return c
 	}
 	return Copy{State: Spare, Empty: c.Empty, Key: p.Key}
+}
+
+// LineAfter returns the descent of the member's copy when the View is
+// committed; before and line are what it reported, after is CopyAfter's.
+func (p *Plan) LineAfter(pid int, line Line, before, after Copy) Line {
+	part := &p.Parts[pid]
+	switch {
+	case !part.Available:
+		return line
+	case after.State == None || after.State == Spare:
+		return ""
+	case after.Key != p.Key:
+		return line.with(p.pass(met)) // a duplicate that gets no writes
+	case after.State == Full:
+		return line.with(p.pass(all))
+	}
+	if before.State == None || before.State == Spare {
+		line = ""
+	}
+	list := append(line.passes(), p.pass(all))
+	if len(part.Lines) > 0 {
+		list = append(list, part.Lines[0].taken(p.Key, some)...)
+	}
+	return lineOf(list)
+}
+
+func (p *Plan) pass(has part) pass { return passIn(p.Key, p.members, has) }
+
+// Sides are the descents of the working master's copy, as it is now, and of
+// that of a duplicate, by its place in Duplicates.
+func (p *Plan) Sides(pid, duplicate int, ours Line) *Sides {
+	return NewSides(ours, p.Parts[pid].Lines[1+duplicate].with(p.pass(met)))
 }

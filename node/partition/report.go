@@ -15,7 +15,7 @@ const (
 	// which counts conflicts too high and loses nothing.
 	MaxHistory = 32
 	// MaxNamespaces bounds the namespaces of a report. 32 as in the ecosystem;
-	// memory is 224 KiB each, so a hostile report costs 7 MiB at most.
+	// memory is 290 KiB each, so a hostile report costs 10 MiB at most.
 	MaxNamespaces = 32
 	// MaxName is the longest namespace name in bytes.
 	MaxName = 63
@@ -42,8 +42,8 @@ type NamespaceReport struct {
 // a function of the values alone. Copies in state None are sent as the zero
 // Copy. A nil Report is sent as an empty one.
 //
-// Layout: history, then per namespace its name, RF, flags, and two columns
-// (copies, established). A column is a dictionary of its distinct values and
+// Layout: history, then per namespace its name, RF, flags, and three columns
+// (copies, established, descents of the copies). A column is a dictionary of its distinct values and
 // where they are, in the shorter of two forms (column.go): what a settled
 // member of a large cluster reports grows with what it holds, not with 4096.
 func (r *MemberReport) Append(b []byte) []byte {
@@ -68,6 +68,7 @@ func (r *MemberReport) Append(b []byte) []byte {
 		}
 		b = appendColumn(b, &rep.Copies, appendCopy)
 		b = appendColumn(b, &rep.Established, appendKey)
+		b = appendColumn(b, &rep.Lines, appendLine)
 	}
 	return b
 }
@@ -93,7 +94,8 @@ func ParseMemberReport(b []byte) (*MemberReport, error) {
 		n.setFlags(&in)
 		one := readColumn(&in, &n.Report.Copies, readCopy)
 		two := readColumn(&in, &n.Report.Established, readKey)
-		sparse = sparse || one || two
+		three := readColumn(&in, &n.Report.Lines, readLine)
+		sparse = sparse || one || two || three
 		if in.Err() != nil {
 			break
 		}

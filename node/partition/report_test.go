@@ -46,6 +46,7 @@ func randomReport(rng *rand.Rand) *MemberReport {
 				rep.Copies[pid] = Copy{State: s, Empty: rng.IntN(2) == 0, Key: key(1 + rng.Uint64N(keys))}
 			}
 			rep.Established[pid] = key(rng.Uint64N(keys))
+			rep.Lines[pid] = randomLine(rng, keys)
 		}
 		r.Namespaces = append(r.Namespaces, NamespaceReport{Name: strings.Repeat("n", i), RF: 1 + rng.IntN(4), Report: rep})
 	}
@@ -133,8 +134,8 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 	for cut := 0; cut < len(good); cut += 37 {
 		f("truncated", good[:cut])
 	}
-	head := []byte{0, 1, 1, 'n', 2, 0} // no history, one namespace "n", RF 2, no flag
-	established := []byte{1, 0, 0, 0}
+	head := []byte{0, 1, 1, 'n', 2, 0}      // no history, one namespace "n", RF 2, no flag
+	established := []byte{1, 0, 0, 0, 1, 0} // and the descents
 	column := func(b ...byte) []byte { return append(append(bytes.Clone(head), b...), established...) }
 	if _, err := ParseMemberReport(column(1, 0)); err != nil {
 		t.Errorf("the smallest report: %v", err)
@@ -157,7 +158,7 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 func FuzzMemberReport(f *testing.F) {
 	rng := rand.New(rand.NewPCG(9, 10))
 	f.Add([]byte{0, 0})
-	f.Add([]byte{0, 1, 1, 'n', 2, 0, 1, 0, 1, 0, 0, 0})
+	f.Add([]byte{0, 1, 1, 'n', 2, 0, 1, 0, 1, 0, 0, 0, 1, 0})
 	f.Add(settledReport(64).Append(nil))
 	f.Add(settledReport(4).Append(nil))
 	f.Add(randomReport(rng).Append(nil))
@@ -189,4 +190,14 @@ func BenchmarkMemberReport(b *testing.B) {
 			}
 		}
 	})
+}
+
+// randomLine is the descent of a copy that went through a few of some Views.
+func randomLine(rng *rand.Rand, views uint64) Line {
+	var list []pass
+	for range rng.IntN(3) {
+		k := key(1 + rng.Uint64N(views))
+		list = append(list, pass{k, rng.Uint64() >> rng.IntN(64), part(rng.IntN(3)), k.Counter + rng.Uint64N(3)})
+	}
+	return lineOf(list)
 }

@@ -109,7 +109,7 @@ func commitAll(planes []*Plane, counter uint64, members ...cluster.NodeID) {
 		reports = append(reports, planes[id-1].Freeze())
 	}
 	table := partition.NewTable(v, 2)
-	c := &Committed{View: v, Table: table, Plan: partition.NewPlan(v, table, reports), Histories: make([][]cluster.ViewKey, len(members))}
+	c := &Committed{View: v, Table: table, Plan: partition.NewPlan(v, table, reports)}
 	for _, id := range members {
 		planes[id-1].Commit(1, c)
 	}

@@ -4,47 +4,70 @@ import (
 	"sync"
 
 	"headroom/node/cluster"
-	"headroom/node/partition"
+	"headroom/node/hlc"
 	"headroom/node/record"
 )
 
-// losses remembers which versions this node has counted as discarded by merges
-// that are not over. Migration and the transaction cores meet the same
-// conflict independently, and again after a View change; it counts once.
-type losses struct {
-	mu   sync.Mutex // taken last: nothing is called under it
-	seen [cluster.Partitions]map[record.DigestVersion]struct{}
+// Cause is what found that a version lost against another side of a split.
+type Cause uint8
+
+// The causes.
+const (
+	Merge  Cause = iota // migration
+	Access              // a read or write of the record
+)
+
+// loss is a version that lost, whatever regime a merge gave it.
+type loss struct {
+	digest record.Digest
+	stamp  hlc.Stamp
+	node   cluster.NodeID
 }
 
-// maxLosses bounds what is remembered of one partition, at 48 bytes each;
-// beyond it repeats may count twice.
-const maxLosses = 1 << 12
+// losses remembers which versions this node has counted as discarded.
+// Migration and the transaction cores meet the same conflict independently,
+// and again after a View change; it counts once.
+type losses struct {
+	told  func(d record.Digest, v record.Version, cause Cause) // nil: nobody
+	mu    sync.Mutex                                           // taken last: nothing is called under it
+	seen  map[loss]struct{}
+	order []loss // ring of seen
+	next  int
+}
+
+// maxLosses bounds what is remembered of a namespace: about 10 MiB. Beyond it
+// the oldest goes, and its repeats count twice.
+const maxLosses = 1 << 16
+
+// of returns what a core asks whether a version is to be counted.
+func (l *losses) of(c Cause) func(d record.Digest, v record.Version) bool {
+	return func(d record.Digest, v record.Version) bool {
+		first := l.first(d, v)
+		if first && l.told != nil {
+			l.told(d, v, c)
+		}
+		return first
+	}
+}
 
 // first reports whether v has not been counted yet, and remembers it.
 func (l *losses) first(d record.Digest, v record.Version) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seen := &l.seen[d.Partition()]
-	k := record.DigestVersion{Digest: d, Version: v}
-	if _, ok := (*seen)[k]; ok {
+	k := loss{d, v.Stamp, v.Node}
+	if _, ok := l.seen[k]; ok {
 		return false
 	}
-	if *seen == nil {
-		*seen = map[record.DigestVersion]struct{}{}
+	if l.seen == nil {
+		l.seen = map[loss]struct{}{}
 	}
-	if len(*seen) < maxLosses {
-		(*seen)[k] = struct{}{}
+	l.seen[k] = struct{}{}
+	if len(l.order) < maxLosses {
+		l.order = append(l.order, k)
+		return true
 	}
+	delete(l.seen, l.order[l.next])
+	l.order[l.next] = k
+	l.next = (l.next + 1) % maxLosses
 	return true
-}
-
-// forget drops what is known of partitions that have nothing left to merge.
-func (l *losses) forget(parts *[cluster.Partitions]partition.Part) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for pid := range parts {
-		if len(parts[pid].Duplicates) == 0 {
-			l.seen[pid] = nil
-		}
-	}
 }

@@ -49,7 +49,7 @@ func alone(t *testing.T, h *clockHost) (*Plane, *Committed) {
 	p := New(Config{Self: 1, Store: store, Host: h, Rand: rand.New(rand.NewPCG(1, 2)), Shards: 1})
 	v := &cluster.View{Key: cluster.ViewKey{Counter: 1, Proposer: 1, Inc: 1}, Members: []cluster.Member{{Node: 1, Inc: 1}}}
 	table := partition.NewTable(v, 1)
-	return p, &Committed{View: v, Table: table, Plan: partition.NewPlan(v, table, make([]*partition.Report, 1)), Histories: make([][]cluster.ViewKey, 1)}
+	return p, &Committed{View: v, Table: table, Plan: partition.NewPlan(v, table, make([]*partition.Report, 1))}
 }
 
 // A process that is paused between the look at its lease and the look at the

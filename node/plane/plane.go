@@ -50,6 +50,9 @@ type Config struct {
 	Reads        int           // migrate.Config's
 	Keeps        bool          // migrate.Config's
 	Window       int           // migrate.Config's
+	// Discarded, if not nil, is told of each version that this node counts as
+	// discarded by a merge. It is called under locks, like Host's methods.
+	Discarded func(d record.Digest, v record.Version, cause Cause)
 }
 
 // Host is the world around a Plane. Its methods are called under the Plane's
@@ -124,10 +127,9 @@ func slotOf(d *record.Digest) int { return int(binary.LittleEndian.Uint16(d[:]))
 
 // Committed is what a View means for one namespace; it never changes.
 type Committed struct {
-	View      *cluster.View
-	Table     *partition.Table
-	Plan      *partition.Plan
-	Histories [][]cluster.ViewKey // of the members
+	View  *cluster.View
+	Table *partition.Table
+	Plan  *partition.Plan
 }
 
 // migrator owns the migration core: mu is held by whoever runs it.
@@ -145,11 +147,12 @@ func New(cfg Config) *Plane {
 	}
 	p := &Plane{self: cfg.Self, id: cfg.Namespace, host: cfg.Host, shards: make([]shard, cfg.Shards)}
 	p.store = records{cfg.Store, &p.mortal}
+	p.losses.told = cfg.Discarded
 	p.mig.core = migrate.New(migrate.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: copies{p.store}, Rand: cfg.Rand,
-		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Keeps: cfg.Keeps, Lost: p.losses.first})
+		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Keeps: cfg.Keeps, Lost: p.losses.of(Merge)})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
-			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.first,
+			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.of(Access),
 			Unsettled: func(d *record.Digest, by int32) { p.unsettled[slotOf(d)].Add(by) }})
 	}
 	for pid := range p.masters {

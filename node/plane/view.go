@@ -39,8 +39,7 @@ func (p *Plane) Commit(now cluster.Instant, c *Committed) {
 		}
 		p.masters[pid].Store(m)
 	}
-	p.losses.forget(&c.Plan.Parts)
-	p.mig.core.Commit(now, c.View, c.Plan, c.Histories)
+	p.mig.core.Commit(now, c.View, c.Plan)
 	for i := range p.shards {
 		sh := &p.shards[i]
 		list := p.assignments(c, i, uint16(self))
@@ -91,10 +90,8 @@ func (p *Plane) assignments(c *Committed, index int, self uint16) []txn.Assignme
 
 func duplicates(v *cluster.View, pid int, part *partition.Part, mig *migrate.Core) []txn.Duplicate {
 	var list []txn.Duplicate
-	for _, m := range part.Duplicates {
-		d := txn.Duplicate{Node: v.Members[m].Node}
-		d.Parted, d.Began = mig.ConflictWindow(pid, d.Node)
-		list = append(list, d)
+	for i, m := range part.Duplicates {
+		list = append(list, txn.Duplicate{Node: v.Members[m].Node, Sides: mig.Sides(pid, i)})
 	}
 	return list
 }

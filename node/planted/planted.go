@@ -56,6 +56,7 @@ const (
 	TornIsDamage
 	StoppedReplicaIgnored
 	TombstoneReapedEarly
+	DescentIgnored
 	End // one more than the last
 )
 
@@ -64,6 +65,7 @@ var Rules = [End]string{
 	LeaseBeforeRead:          "the lease is looked at after the record was read",
 	StaleWriteApplied:        "replicas fence writes by the key of their View",
 	TornIsDamage:             "what a crash left torn is not damage",
+	DescentIgnored:           "of versions written on two sides the later wins, and the other counts",
 	CommitBeforeFence:        "a commit waits for the leases of those left out",
 	IntegerMajority:          "every proposed member must accept, not half of them",
 	StaleCommit:              "messages of an older View are inert",

@@ -86,6 +86,10 @@ func (v Version) Later(o Version) bool {
 	return v.Node > o.Node
 }
 
+// SameWrite reports whether v and o are one write, which a merge may have given
+// another regime on one of two copies.
+func (v Version) SameWrite(o Version) bool { return v.Stamp == o.Stamp && v.Node == o.Node }
+
 func order(a, b uint64) int {
 	if a < b {
 		return -1

@@ -304,26 +304,25 @@ func (n *Node) commit(c *wire.Commit) {
 		return
 	}
 	reports := make([]*partition.MemberReport, len(v.Members))
-	histories := make([][]cluster.ViewKey, len(v.Members))
 	for i, p := range c.Payloads {
 		r, err := partition.ParseMemberReport(p)
 		if err != nil {
 			n.log.Error("report does not parse, taken as empty", "member", v.Members[i].Node.String(), "err", err)
 			r = &partition.MemberReport{}
 		}
-		reports[i], histories[i] = r, r.History
+		reports[i] = r
 	}
 	n.ctl.left.leave(n.view.Swap(&v), n.ctl.ms.History())
 	n.committedMS.Store(time.Now().UnixMilli())
 	for _, ns := range n.namespaces {
-		n.commitNamespace(ns, &v, reports, histories)
+		n.commitNamespace(ns, &v, reports)
 	}
 	n.noteHeard()
 	n.mapChanged(true)
 	n.log.Info("view committed", "view", v.String(), "took", n.mono().Sub(began).Round(10*time.Microsecond))
 }
 
-func (n *Node) commitNamespace(ns *namespace, v *cluster.View, members []*partition.MemberReport, histories [][]cluster.ViewKey) {
+func (n *Node) commitNamespace(ns *namespace, v *cluster.View, members []*partition.MemberReport) {
 	reports := make([]*partition.Report, len(members))
 	for i, m := range members {
 		r := m.Namespace(ns.cfg.Name)
@@ -342,7 +341,7 @@ func (n *Node) commitNamespace(ns *namespace, v *cluster.View, members []*partit
 	plan := partition.NewPlanAfter(partition.AbsenceOf(members, partition.MaxAbsence), v, table, reports)
 	plan.Revive = policy.Revive
 	before := ns.Progress().Forgotten
-	ns.Commit(n.mono(), &plane.Committed{View: v, Table: table, Plan: plan, Histories: histories})
+	ns.Commit(n.mono(), &plane.Committed{View: v, Table: table, Plan: plan})
 	n.keepView(ns)
 	if dropped := ns.Progress().Forgotten - before; dropped > 0 {
 		n.log.Warn("copies dropped: this node was away for too long to merge them", "namespace", ns.cfg.Name, "partitions", dropped, "limit", partition.MaxAbsence)

@@ -92,6 +92,7 @@ type Data struct {
 	media    []*media // by node and namespace, see mediaOf
 	retired  uint64   // conflicts counted by nodes that are gone
 	watch    watch
+	ledger   *ledger // nil: nobody splits
 	Stats    DataStats
 }
 
@@ -196,7 +197,6 @@ func (d *Data) committed(m *wire.Commit) []*plane.Committed {
 		return all
 	}
 	v := m.View
-	histories := make([][]cluster.ViewKey, len(v.Members))
 	members := make([]*partition.MemberReport, len(v.Members))
 	for i, p := range m.Payloads {
 		r, err := partition.ParseMemberReport(p)
@@ -204,7 +204,7 @@ func (d *Data) committed(m *wire.Commit) []*plane.Committed {
 			d.W.fail("report of %v does not parse: %v", v.Members[i].Node, err)
 			return nil
 		}
-		members[i], histories[i] = r, r.History
+		members[i] = r
 	}
 	var all []*plane.Committed
 	for i := range d.cfg.Spaces {
@@ -215,7 +215,7 @@ func (d *Data) committed(m *wire.Commit) []*plane.Committed {
 		table := d.table(&v, d.cfg.Spaces[i].RF)
 		plan := partition.NewPlanAfter(partition.AbsenceOf(members, d.cfg.MaxAbsence), &v, table, reports)
 		plan.Revive = partition.PolicyOf(members, spaceName(i)).Revive
-		all = append(all, &plane.Committed{View: &v, Table: table, Plan: plan, Histories: histories})
+		all = append(all, &plane.Committed{View: &v, Table: table, Plan: plan})
 	}
 	d.plans[v.Key] = all
 	d.lines.met(d, all, members)

@@ -10,9 +10,10 @@ import (
 // splits lets links fail and processes pause in any way at any time, then
 // ends that: nothing may answer not found meanwhile, and in the end all
 // copies are equal and every write that was acknowledged is there, unless
-// another side of a split wrote the record, too.
+// another side of a split wrote the record, too: then it is counted.
 func splits(seed uint64, log func(string)) (*Data, int, error) {
 	d, r := dataWorld(seed, log)
+	d.ledger = newLedger(d)
 	if err := beginLoad(d, r); err != nil {
 		return d, 0, err
 	}
@@ -34,7 +35,11 @@ func splits(seed uint64, log func(string)) (*Data, int, error) {
 	if err := d.Await("redundancy after the faults", 20*time.Second, d.Settled); err != nil {
 		return d, faults, err
 	}
-	return d, faults, d.conclude()
+	if err := d.conclude(); err != nil {
+		return d, faults, err
+	}
+	d.ledger.check(true)
+	return d, faults, d.W.Err
 }
 
 // split cuts all links between a and b for a while, and each client from one
@@ -57,6 +62,7 @@ func (d *Data) split(a, b []*Node, last time.Duration) {
 // version that the merge discards is counted, and the right one survives.
 func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	d, r := dataWorld(seed, log)
+	d.ledger = newLedger(d)
 	if err := beginLoad(d, r); err != nil {
 		return d, 0, err
 	}
@@ -88,12 +94,15 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	}
 	// Migration and writes meet the same losers; see plane's losses.
 	got := d.Conflicts()
-	d.Stats.Discarded, d.Stats.Counted = want, got
 	if got != want {
 		d.W.fail("%d discarded versions are counted, want %d", got, want)
 	}
 	_ = d.W.Run(max(0, atLeast-d.W.now.Sub(0))) // an error shows below
-	return d, int(1 + want), d.conclude()
+	if err := d.conclude(); err != nil {
+		return d, int(1 + want), err
+	}
+	d.ledger.check(false)
+	return d, int(1 + want), d.W.Err
 }
 
 // elect makes what must survive the merge of a split the write of each key

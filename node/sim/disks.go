@@ -336,29 +336,37 @@ type leavingStore struct {
 // Drop implements plane.Engine.
 func (s leavingStore) Drop(pid int) {
 	if !s.s.a.leaving || !s.OnDevices() {
-		s.s.a.d.watch.dropped(s.s, pid)
+		s.s.a.d.dropping(s.s, pid)
 		s.Engine.Drop(pid)
 	}
 }
 
 // Put implements plane.Engine.
 func (s leavingStore) Put(d *record.Digest, m record.Meta, body []byte) error {
+	was := s.before(d)
 	err := s.Engine.Put(d, m, body)
-	if err == nil && s.s.a.d.watches(d, s.s.id) {
-		s.s.a.d.watch.stored(s.s, "stores", m, body)
+	if err == nil {
+		s.s.a.d.stored(s.s, d, "stores", was, version{m, body, true})
 	}
 	return err
 }
 
 // PutNewer implements plane.Engine.
 func (s leavingStore) PutNewer(d *record.Digest, m record.Meta, body []byte) (bool, record.Meta, bool, error) {
+	was := s.before(d)
 	applied, old, existed, err := s.Engine.PutNewer(d, m, body)
-	if s.s.a.d.watches(d, s.s.id) {
-		how := "already has newer than"
-		if applied {
-			how = "takes"
-		}
-		s.s.a.d.watch.stored(s.s, how, m, body)
+	how := "has as new as"
+	if applied {
+		how = "takes"
 	}
+	s.s.a.d.stored(s.s, d, how, was, version{m, body, true})
 	return applied, old, existed, err
+}
+
+// before is what the store holds, if an observer wants to know.
+func (s leavingStore) before(d *record.Digest) (v version) {
+	if s.s.a.d.ledger != nil {
+		v.meta, v.body, v.ok = s.Engine.Get(d, nil)
+	}
+	return v
 }

@@ -99,7 +99,7 @@ func scenarioFor(b planted.Bug) string {
 		return "single"
 	case b < planted.AckBeforeReplica:
 		return "views"
-	case b == planted.ConflictNotCounted:
+	case b == planted.ConflictNotCounted, b == planted.DescentIgnored:
 		return "one-split"
 	}
 	return "splits"

@@ -6,6 +6,7 @@ import (
 	"headroom/node/cluster"
 	"headroom/node/migrate"
 	"headroom/node/plane"
+	"headroom/node/record"
 	"headroom/node/storage"
 	"headroom/node/txn"
 	"headroom/node/wire"
@@ -32,7 +33,15 @@ func newSpace(a *app, i int) *space {
 	s := &space{a: a, id: i}
 	s.openStore()
 	s.Plane = plane.New(plane.Config{Self: a.n.ID, Namespace: uint8(i), Store: leavingStore{s.store, s}, Host: s, Rand: a.n.newRand(), Shards: d.cfg.Shards,
-		Keeps: s.vol != nil, CommitMaster: cfg.CommitMaster, Rate: d.cfg.Rate, MaxActive: d.cfg.Active, Window: d.cfg.Window})
+		Keeps: s.vol != nil, CommitMaster: cfg.CommitMaster, Rate: d.cfg.Rate, MaxActive: d.cfg.Active, Window: d.cfg.Window,
+		Discarded: func(digest record.Digest, v record.Version, c plane.Cause) {
+			if d.ledger != nil {
+				d.ledger.counts(i, digest, v, c)
+			}
+			if d.watches(&digest, i) {
+				d.W.logf("  node%d counts stamp %d node%d as discarded", a.n.ID, v.Stamp, v.Node)
+			}
+		}})
 	s.loadCopies()
 	return s
 }

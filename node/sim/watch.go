@@ -26,6 +26,44 @@ func (d *Data) Watch(index int) {
 	}
 }
 
+// version is what a store holds of a record.
+type version struct {
+	meta record.Meta
+	body []byte
+	ok   bool
+}
+
+// stored tells the observers what a node's store made of a version.
+func (d *Data) stored(s *space, digest *record.Digest, how string, old, v version) {
+	if d.watches(digest, s.id) {
+		d.watch.stored(s, how, v.meta, v.body)
+	}
+	if d.ledger == nil {
+		return
+	}
+	p := d.ledger.of(s.id, digest)
+	n := p.name(&v.meta, v.body)
+	if !old.ok {
+		return
+	}
+	switch was := p.name(&old.meta, old.body); how {
+	case "stores":
+		p.wrote(n, was)
+	case "takes":
+		if !old.meta.Version.SameWrite(v.meta.Version) { // else it was only lifted
+			p.replaced(n, was)
+		}
+	}
+}
+
+// dropping tells the observers that a node drops its copy of a partition.
+func (d *Data) dropping(s *space, pid int) {
+	d.watch.dropped(s, pid)
+	if d.ledger != nil {
+		d.ledger.dropping(s, pid)
+	}
+}
+
 func (d *Data) watches(digest *record.Digest, space int) bool {
 	k := d.watch.key
 	return k != nil && k.space == space && k.digest == *digest

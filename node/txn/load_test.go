@@ -178,7 +178,7 @@ func TestDuplicatesOnDevicesAreResolved(t *testing.T) {
 	put(1, 6, 10, 2)
 	v := &cluster.View{Key: cluster.ViewKey{Counter: 9, Proposer: 3, Inc: 1}, Members: []cluster.Member{{Node: 3, Inc: 1}, {Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
 	for n := range w.nodes {
-		w.commitOn(v, n, 3, []Duplicate{{Node: 1, Parted: 4, Began: 9}})
+		w.commitOn(v, n, 3, []Duplicate{{Node: 1, Sides: apartAfter(4, 9, 3)}})
 	}
 	get := w.request(3, wire.KindGet, 7, nil)
 	w.deliver()

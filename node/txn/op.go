@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"headroom/node/cluster"
+	"headroom/node/partition"
 	"headroom/node/planted"
 	"headroom/node/record"
 	"headroom/node/wire"
@@ -33,16 +34,15 @@ type op struct {
 	meta      record.Meta     // replicating: the applied record
 	body      []byte          //   and its body, reused between ops
 	reply     wire.Reply
-	applied   bool             // the store has it
-	discarded []record.Version // resolving: versions counted as lost
-	replied   bool             // CommitMaster: the client has its answer, the replicas not yet the record
-	unsettled bool             // stored here, and may yet be lost: reads of the record wait
-	readers   []*Request       //   here
-	queue     []*Request       // later writes of the same record
-	adopted   []*op            // later adoptions of the same record
-	loading   bool             // resolving: the record is being read from its device
-	loads     uint8            // how often
-	loaded    *Record          // and what was read last; nil: nothing yet
+	applied   bool       // the store has it
+	replied   bool       // CommitMaster: the client has its answer, the replicas not yet the record
+	unsettled bool       // stored here, and may yet be lost: reads of the record wait
+	readers   []*Request //   here
+	queue     []*Request // later writes of the same record
+	adopted   []*op      // later adoptions of the same record
+	loading   bool       // resolving: the record is being read from its device
+	loads     uint8      // how often
+	loaded    *Record    // and what was read last; nil: nothing yet
 }
 
 // repeatable reports whether a client may send the write again without
@@ -171,7 +171,7 @@ func (c *Core) execute(now Now, p *part, o *op) {
 // replaces the write where it was applied, and the client is told to repeat.
 func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	cur, ok := c.cfg.Store.Meta(&o.req.Digest)
-	if ok && cur.Version.Newer(o.meta.Version) && !planted.Is(planted.AdoptedReplacesNewer) {
+	if ok && cur.Version.Newer(o.meta.Version) && !cur.Version.SameWrite(o.meta.Version) && !planted.Is(planted.AdoptedReplacesNewer) {
 		newer, ready := c.get(now, o)
 		if !ready {
 			return
@@ -494,51 +494,50 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 
 // merge takes a duplicate's record if it is newer. Of two versions written on
 // the two sides of a split the one with the later stamp wins, whatever their
-// regimes: it is given the other's regime, so that it wins everywhere. A
-// version of ours that loses is counted as discarded here; one of theirs is
-// counted by migration, unless the op is a write, which is about to replace
-// ours by one that migration does not compare. False means that our record has
-// to be loaded first.
+// regimes: it is given the other's regime if that is the higher one, so that it
+// wins everywhere. The other counts as discarded, unless there is no room: then
+// migration settles it. False means that our record has to be loaded first.
 func (c *Core) merge(now Now, p *part, from cluster.NodeID, o *op, m *wire.Resolved) bool {
 	d := &o.req.Digest
 	old, existed := c.cfg.Store.Meta(d)
 	i := slices.IndexFunc(p.Duplicates, func(x Duplicate) bool { return x.Node == from })
-	if !existed || i < 0 || !p.Duplicates[i].conflict(old.Version, m.Meta.Version) {
+	verdict := partition.Newer
+	if existed && i >= 0 {
+		verdict = p.Duplicates[i].Sides.Judge(old.Version, m.Meta.Version)
+	}
+	if verdict == partition.Newer {
 		_, _, _, _ = c.cfg.Store.PutNewer(d, m.Meta, m.Body) // no room: migration brings it
 		return true
 	}
-	theirs, ours := m.Meta, old
-	if theirs.Version.Later(ours.Version) {
-		theirs.Version.Regime = max(theirs.Version.Regime, ours.Version.Regime)
-		if _, _, _, err := c.cfg.Store.PutNewer(d, theirs, m.Body); err == nil {
-			c.discard(o, old.Version)
-		}
-		return true
-	}
-	if ours.Version.Regime < theirs.Version.Regime {
-		r, ready := c.get(now, o)
-		if !ready || r.Meta.Version != old.Version {
-			return false
-		}
-		ours.Version.Regime = theirs.Version.Regime
-		if !r.Meta.Unreadable {
-			_, _, _, _ = c.cfg.Store.PutNewer(d, ours, r.Body) // no room: migration lifts it
+	winner, body, loser := m.Meta, m.Body, old.Version
+	if old.Version.Later(m.Meta.Version) {
+		winner, loser = old, m.Meta.Version
+		if winner.Version.Regime < loser.Regime {
+			r, ready := c.get(now, o)
+			if !ready || r.Meta.Version != old.Version {
+				return false
+			}
+			winner, body = r.Meta, r.Body
 		}
 	}
-	if !o.req.isRead() {
-		c.discard(o, m.Meta.Version)
+	winner.Version.Regime = max(winner.Version.Regime, loser.Regime)
+	if winner.Version != old.Version {
+		if winner.Unreadable {
+			return true
+		}
+		if applied, _, _, err := c.cfg.Store.PutNewer(d, winner, body); err != nil || !applied {
+			return true
+		}
+	}
+	if verdict == partition.Conflict {
+		c.discard(d, loser)
 	}
 	return true
 }
 
-// discard counts a version that lost a conflict, once for an op however many
-// duplicates hold it.
-func (c *Core) discard(o *op, loser record.Version) {
-	if !slices.Contains(o.discarded, loser) {
-		o.discarded = append(o.discarded, loser)
-		if c.cfg.Lost != nil && !c.cfg.Lost(o.req.Digest, loser) {
-			return
-		}
+// discard counts a version that lost a conflict.
+func (c *Core) discard(d *record.Digest, loser record.Version) {
+	if c.cfg.Lost == nil || c.cfg.Lost(*d, loser) {
 		c.stats.ConflictsDiscarded++
 	}
 }

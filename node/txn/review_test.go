@@ -50,7 +50,7 @@ func TestReadThatAskedADuplicateIsNotAnsweredWithoutALease(t *testing.T) {
 	w := newWorld(t, 2)
 	v := &cluster.View{Key: cluster.ViewKey{Counter: 8, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
 	w.commitOn(v, 1, 2, nil)
-	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Parted: 5, Began: 8}})
+	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Sides: apart(8)}})
 	read := w.request(2, wire.KindGet, 7, nil)
 	write := w.request(2, wire.KindPut, 8, body(1))
 	w.now.Lease = w.now.Mono

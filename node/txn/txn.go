@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/partition"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
@@ -61,8 +62,8 @@ type Config struct {
 	CommitMaster bool          // acknowledge after the master alone has the write
 	DefaultTTL   uint32        // seconds for requests that name none; zero: never expires
 	Deadline     time.Duration // of requests that name none; zero means 2 s
-	// Lost reports whether a version that lost a conflict is to be counted: false
-	// if package migrate, or an earlier op, has counted it; nil: always.
+	// Lost is told of each version that lost a conflict, perhaps again; it says
+	// whether to count it. Nil: always.
 	Lost func(d record.Digest, v record.Version) bool
 	// Unsettled is told +1 before a write of the record is stored, and −1 when
 	// what it stored cannot be lost by the loss of this node. In between the
@@ -163,17 +164,8 @@ type Stats struct {
 
 // Duplicate is a holder whose records the working master may lack.
 type Duplicate struct {
-	Node cluster.NodeID
-	// Two versions conflict when the View counters they were written in
-	// both lie between Parted, the newest View both lineages went through,
-	// and Began, the View in which the merge began; both exclusive.
-	Parted, Began uint64
-}
-
-func (d *Duplicate) conflict(a, b record.Version) bool {
-	first, last := min(a.Regime, b.Regime), max(a.Regime, b.Regime)
-	same := a.Stamp == b.Stamp && a.Node == b.Node // one write, perhaps lifted on one side
-	return !same && uint64(first) > d.Parted && uint64(last) < d.Began
+	Node  cluster.NodeID
+	Sides *partition.Sides // tells which of its versions conflict with ours; nil: none
 }
 
 // Assignment is this node's part in one partition for the View being

@@ -9,6 +9,7 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/hlc"
+	"headroom/node/partition"
 	"headroom/node/record"
 	"headroom/node/storage"
 	"headroom/node/wire"
@@ -326,6 +327,23 @@ func TestMessageOfTheNextViewIsHeldUntilItsCommit(t *testing.T) {
 	}
 }
 
+// apart are the descents of the copies of nodes 2 and 1, which parted after
+// View 5 and merge in a later one.
+func apart(merge uint64) *partition.Sides { return apartAfter(5, merge, 2) }
+
+// apartAfter is apart for the copies of another master and of node 1.
+func apartAfter(parted, merge uint64, master cluster.NodeID) *partition.Sides {
+	lines := [2]partition.Line{}
+	for i, n := range []cluster.NodeID{master, 1} {
+		views := []*cluster.View{{Key: cluster.ViewKey{Counter: parted, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: master}, {Node: 1}}}}
+		for c := parted + 1; c < merge; c++ {
+			views = append(views, &cluster.View{Key: cluster.ViewKey{Counter: c, Proposer: n, Inc: 1}, Members: []cluster.Member{{Node: n}}})
+		}
+		lines[i] = partition.LineOf(views...)
+	}
+	return partition.NewSides(lines[0], lines[1])
+}
+
 func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
 	w := newWorld(t, 2)
 	put := func(n cluster.NodeID, key, val int, regime uint32, stamp hlc.Stamp) {
@@ -346,7 +364,7 @@ func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
 	put(1, 5, 51, 7, 1)
 	v := &cluster.View{Key: cluster.ViewKey{Counter: 8, Proposer: 2, Inc: 1}, Members: []cluster.Member{{Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
 	w.commitOn(v, 1, 2, nil)
-	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Parted: 5, Began: 8}})
+	w.commitOn(v, 2, 2, []Duplicate{{Node: 1, Sides: apart(8)}})
 	for key, want := range map[int]int{1: 11, 2: 20, 3: 30, 4: 41, 5: 50} {
 		id := w.request(2, wire.KindGet, key, nil)
 		if w.status(id) != 255 {
@@ -357,8 +375,8 @@ func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
 			t.Errorf("key %d: %v, master holds %d; want ok, %d", key, w.status(id), w.stored(2, key), want)
 		}
 	}
-	if got := w.nodes[2].core.Stats().ConflictsDiscarded; got != 2 {
-		t.Errorf("%d conflicts counted, want 2: this node's versions of 1 and 4 lost; migration counts the duplicate's of 5", got)
+	if got := w.nodes[2].core.Stats().ConflictsDiscarded; got != 3 {
+		t.Errorf("%d conflicts counted, want 3: this node's versions of 1 and 4 lost, and the duplicate's of 5", got)
 	}
 }
 
@@ -423,7 +441,7 @@ func TestWriteInFlightAsksTheOtherSideBeforeItGoesOn(t *testing.T) {
 	w.cut[1] = false
 	merged := &cluster.View{Key: cluster.ViewKey{Counter: 7, Proposer: 2, Inc: 1}, Members: v.Members}
 	w.commitOn(merged, 1, 2, nil)
-	w.commitOn(merged, 2, 2, []Duplicate{{Node: 1, Parted: 5, Began: 7}})
+	w.commitOn(merged, 2, 2, []Duplicate{{Node: 1, Sides: apart(7)}})
 	w.deliver()
 	if w.status(id) != wire.StatusNotMaster || w.stored(2, 7) != 2 {
 		t.Errorf("write %v, master holds %d; want it to be repeated by its client, and the later 2 kept", w.status(id), w.stored(2, 7))

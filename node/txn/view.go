@@ -103,7 +103,7 @@ func (c *Core) runOrRefuse(now Now, p *part, o *op) {
 // acknowledged.
 func (c *Core) replicateAgain(now Now, p *part, o *op) {
 	cur, ok := c.cfg.Store.Meta(&o.req.Digest)
-	if ok && cur.Version.Newer(o.meta.Version) {
+	if ok && cur.Version.Newer(o.meta.Version) && !cur.Version.SameWrite(o.meta.Version) {
 		o.reply = o.superseded()
 		c.finish(now, o)
 		return

@@ -157,6 +157,7 @@ type Migrate struct {
 	More      bool               // StepList, StepRecords (from holder): another message follows
 	Digests   []record.Digest    // StepFetch
 	Records   []MigrateRecord    // StepRecords
+	Line      string             // StepFilled: the descent of the copy, partition.Line
 }
 
 // DigestVersion is one line of a list: which version of a record a holder has.
@@ -201,6 +202,8 @@ func (m *Migrate) Append(b []byte) []byte {
 			b = AppendMeta(b, &x.Meta)
 			b = AppendBytes(b, x.Body)
 		}
+	case StepFilled:
+		b = append(b, m.Line...)
 	case StepDone:
 		b = append(b, byte(m.Answers))
 	}
@@ -238,6 +241,8 @@ func (m *Migrate) Parse(p []byte) error {
 	case StepRecords:
 		m.More = r.Bool()
 		m.parseRecords(&r)
+	case StepFilled:
+		m.Line = string(r.Rest())
 	case StepDone:
 		m.Answers = Step(r.U8())
 	}

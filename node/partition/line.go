@@ -1,0 +1,236 @@
+package partition
+
+import (
+	"cmp"
+	"slices"
+
+	"headroom/node/cluster"
+	"headroom/node/planted"
+	"headroom/node/record"
+	"headroom/node/wire"
+)
+
+// MaxLine bounds the Views of a Line; older ones are forgotten. Versions that
+// are older than that on two sides which have a View in common count as known
+// to each other, and without any as written apart.
+const MaxLine = 32
+
+// Line is the descent of a copy: the Views that it went through, which tells
+// of two versions of a record on two copies whether the writer of one knew the
+// other. It is an encoding, and so compares with ==; the empty Line is that of
+// no copy.
+type Line string
+
+// part is what a copy has of a View.
+type part uint8
+
+const (
+	// some: a fill that is not complete may have brought versions written in it.
+	some part = iota
+	// met: its master asked this copy about each record before it wrote, and so
+	// knew what the copy held until then.
+	met
+	// all that was acknowledged in it and not replaced since.
+	all
+)
+
+// pass is one View of a Line.
+type pass struct {
+	key     cluster.ViewKey
+	members uint64 // a bit for each, memberBit; 0: not known
+	part    part
+	since   uint64 // counter of the View in which the copy came to have part of key
+}
+
+// memberBit is one bit of 64 for a node. Views with one counter on two sides of
+// a split have no member in common, so the bit of a version's writer tells in
+// which of them it was written, but for clusters whose ids collide.
+func memberBit(n cluster.NodeID) uint64 { return 1 << (n % 64) }
+
+// passIn is the pass of a copy through View v while it commits.
+func passIn(k cluster.ViewKey, members []cluster.Member, p part) pass {
+	x := pass{key: k, part: p, since: k.Counter}
+	for _, m := range members {
+		x.members |= memberBit(m.Node)
+	}
+	return x
+}
+
+// passes decodes a Line, which Valid has checked or this package has made.
+func (l Line) passes() []pass {
+	list := make([]pass, 0, MaxLine+1)
+	in := wire.NewReader([]byte(l))
+	for in.Len() > 0 {
+		list = append(list, readPass(&in))
+	}
+	return list
+}
+
+func readPass(in *wire.Reader) pass {
+	x := in.Uvarint()
+	p := pass{key: cluster.ViewKey{Counter: x >> 2, Proposer: cluster.NodeID(in.Uvarint()), Inc: cluster.Incarnation(in.Uvarint())}, part: part(x & 3)}
+	p.members = in.Uvarint()
+	p.since = p.key.Counter + in.Uvarint()
+	if p.part > all {
+		in.Fail("descent of a copy is damaged")
+	}
+	return p
+}
+
+// lineOf encodes passes, which it sorts; of a View that comes twice, the most
+// that the copy has of it counts, and since when.
+func lineOf(list []pass) Line {
+	slices.SortFunc(list, func(a, b pass) int {
+		return cmp.Or(a.key.Compare(b.key), cmp.Compare(b.part, a.part), cmp.Compare(a.since, b.since))
+	})
+	list = slices.CompactFunc(list, func(a, b pass) bool { return a.key == b.key })
+	var b []byte
+	for _, p := range list[max(len(list)-MaxLine, 0):] {
+		b = wire.AppendUvarint(b, p.key.Counter<<2|uint64(p.part))
+		b = wire.AppendUvarint(b, uint64(p.key.Proposer))
+		b = wire.AppendUvarint(b, uint64(p.key.Inc))
+		b = wire.AppendUvarint(b, p.members)
+		b = wire.AppendUvarint(b, p.since-p.key.Counter)
+	}
+	return Line(b)
+}
+
+// LineOf is the descent of a copy that went through the given Views and holds
+// all of them.
+func LineOf(views ...*cluster.View) Line {
+	var list []pass
+	for _, v := range views {
+		list = append(list, passIn(v.Key, v.Members, all))
+	}
+	return lineOf(list)
+}
+
+// with adds a View that the copy goes through.
+func (l Line) with(p pass) Line { return lineOf(append(l.passes(), p)) }
+
+// Absorb adds what another copy holds, which this one has taken in during the
+// View now.
+func (l Line) Absorb(o Line, now cluster.ViewKey) Line {
+	return lineOf(append(l.passes(), o.taken(now, all)...))
+}
+
+// taken are the Views of which a copy holds all, as another sees them that takes
+// in all of it in the View now, or has only begun to.
+func (l Line) taken(now cluster.ViewKey, p part) []pass {
+	list := slices.DeleteFunc(l.passes(), func(p pass) bool { return p.part != all })
+	for i := range list {
+		list[i].part, list[i].since = p, max(list[i].key.Counter, now.Counter)
+	}
+	return list
+}
+
+func appendLine(b []byte, l Line) []byte { return wire.AppendString(b, string(l)) }
+
+// maxLineBytes is what MaxLine passes take at most.
+const maxLineBytes = MaxLine * 5 * 10
+
+// readLine reads what appendLine wrote, and nothing else.
+func readLine(in *wire.Reader) Line {
+	l := Line(in.String(maxLineBytes))
+	if in.Err() == nil && !l.Valid() {
+		in.Fail("descent of a copy is damaged")
+	}
+	return l
+}
+
+// Valid reports whether l is what this package encodes.
+func (l Line) Valid() bool {
+	in := wire.NewReader([]byte(l))
+	var list []pass
+	for in.Len() > 0 && in.Err() == nil && len(list) <= MaxLine {
+		list = append(list, readPass(&in))
+	}
+	return in.Err() == nil && len(list) <= MaxLine && lineOf(list) == l
+}
+
+// Sides are the descents of the working master's copy and of a duplicate.
+type Sides struct{ ours, theirs []pass }
+
+// NewSides returns the Sides of two copies.
+func NewSides(ours, theirs Line) *Sides { return &Sides{ours.passes(), theirs.passes()} }
+
+// Verdict says which of two versions of a record wins.
+type Verdict uint8
+
+const (
+	// Newer wins: version order decides, as one writer knew the other's.
+	Newer Verdict = iota
+	// Later wins, and its writer knew the other; but a merge gave that one a
+	// regime that hides it.
+	Later
+	// Conflict: neither writer knew the other's; the later one wins, and the other
+	// counts as discarded.
+	Conflict
+)
+
+// Judge tells which of the two versions of one record, ours and the
+// duplicate's, wins. Nil Sides go by version order.
+func (s *Sides) Judge(ours, theirs record.Version) Verdict {
+	if s == nil || ours.SameWrite(theirs) || planted.Is(planted.DescentIgnored) {
+		return Newer
+	}
+	a, b := writtenIn(s.ours, ours), writtenIn(s.theirs, theirs)
+	first := ours.Regime < theirs.Regime // whether ours seems to come first, and whether it does
+	does := first
+	if len(a) > 0 && len(b) > 0 && a[0].key.Counter != b[0].key.Counter {
+		does = a[0].key.Counter < b[0].key.Counter
+	}
+	switch {
+	case does && !knew(s.theirs, b, s.ours, a), !does && !knew(s.ours, a, s.theirs, b):
+		return Conflict
+	case does != first:
+		return Later
+	}
+	return Newer
+}
+
+// knew reports whether the writer of a version on copy a, in one of the Views
+// at, knew an older one on copy b, from one of the Views from: either b took
+// part in the View of the newer one, and had the older one already, or a holds
+// all that was acknowledged in the View of the older one.
+func knew(a, at, b, from []pass) bool {
+	if len(at) == 0 || len(from) == 0 {
+		return common(a, b) // older than what lines remember
+	}
+	asked := !slices.ContainsFunc(at, func(n pass) bool {
+		took := slices.ContainsFunc(b, func(p pass) bool { return p.key == n.key && p.part >= met })
+		return !took || slices.ContainsFunc(from, func(o pass) bool { return o.since > n.key.Counter })
+	})
+	return asked || !slices.ContainsFunc(from, func(o pass) bool {
+		return !slices.ContainsFunc(a, func(p pass) bool { return p.part == all && p.key == o.key })
+	})
+}
+
+// writtenIn returns the Views in which a version can have been written: of those
+// with its regime for a counter the one in which its writer was. If that was in
+// none of them, a merge has given it the regime of what it won against: then it
+// is the last one before that the writer was in.
+func writtenIn(list []pass, v record.Version) []pass {
+	var at []pass
+	for i := len(list) - 1; i >= 0; i-- {
+		p := list[i]
+		was := p.members&memberBit(v.Node) != 0
+		switch {
+		case p.key.Counter > uint64(v.Regime):
+		case p.key.Counter < uint64(v.Regime) && len(at) == 0:
+			return nil // the line does not have it
+		case was:
+			return list[i : i+1]
+		case p.key.Counter == uint64(v.Regime):
+			at = append(at, p)
+		}
+	}
+	return at
+}
+
+// common reports whether two copies hold the same View.
+func common(a, b []pass) bool {
+	return slices.ContainsFunc(a, func(p pass) bool {
+		return p.part == all && slices.ContainsFunc(b, func(o pass) bool { return o.part == all && o.key == p.key })
+	})
+}

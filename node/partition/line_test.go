@@ -1,0 +1,81 @@
+package partition
+
+import (
+	"testing"
+
+	"headroom/node/cluster"
+	"headroom/node/hlc"
+	"headroom/node/record"
+)
+
+// view is a View of the given nodes, whose proposer is the first.
+func view(counter uint64, nodes ...cluster.NodeID) *cluster.View {
+	v := &cluster.View{Key: cluster.ViewKey{Counter: counter, Proposer: nodes[0], Inc: 1}}
+	for _, n := range nodes {
+		v.Members = append(v.Members, cluster.Member{Node: n, Inc: 1})
+	}
+	return v
+}
+
+func version(regime uint32, stamp hlc.Stamp, node cluster.NodeID) record.Version {
+	return record.Version{Regime: regime, Stamp: stamp, Node: node}
+}
+
+func TestVersionsConflictIfNeitherCopyWentThroughTheViewOfTheOther(t *testing.T) {
+	// All until View 3; then 3 and 1 in 5, 2 alone in 5 and 6.
+	s := NewSides(LineOf(view(1, 3, 2, 1), view(3, 3, 2, 1), view(5, 3, 1)), LineOf(view(1, 3, 2, 1), view(3, 3, 2, 1), view(5, 2), view(6, 2)))
+	f := func(name string, ours, theirs record.Version, want Verdict) {
+		t.Helper()
+		if got := s.Judge(ours, theirs); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	f("each side wrote", version(5, 10, 1), version(6, 9, 2), Conflict)
+	f("each side wrote in a View of the same counter", version(5, 10, 3), version(5, 11, 2), Conflict)
+	f("theirs is from before", version(5, 10, 1), version(3, 9, 2), Newer)
+	f("ours is from before", version(1, 8, 3), version(6, 9, 2), Newer)
+	f("one write", version(5, 10, 1), version(6, 10, 1), Newer)
+	f("both are older than the lines, which meet", version(0, 5, 1), version(0, 6, 2), Newer)
+	f("ours was lifted over a third side's, theirs is from before that", version(5, 10, 2), version(3, 9, 3), Newer)
+	f("ours of View 3 was lifted, theirs was written upon it", version(5, 8, 2), version(5, 9, 2), Later)
+}
+
+func TestACopyThatWasAskedIsKnownUntilThen(t *testing.T) {
+	merge := view(7, 3, 2, 1)
+	ours := LineOf(view(3, 3, 2, 1), view(5, 3, 1), merge)
+	asked := LineOf(view(3, 3, 2, 1), view(6, 2)).with(passIn(merge.Key, merge.Members, met))
+	if got := NewSides(ours, asked).Judge(version(7, 20, 3), version(6, 10, 2)); got != Newer {
+		t.Errorf("a write of the View that merges: %v, want newer: it asked", got)
+	}
+	later := asked.Absorb(LineOf(view(4, 4)), view(9, 4, 2).Key) // what a fourth node wrote came after that
+	if got := NewSides(ours, later).Judge(version(7, 20, 3), version(4, 10, 4)); got != Conflict {
+		t.Errorf("a write that came to the other copy after it was asked: %v, want a conflict", got)
+	}
+	filling := lineOf(append(LineOf(view(3, 3, 2, 1), view(6, 2)).passes(), ours.taken(merge.Key, some)...))
+	if got := NewSides(ours, filling).Judge(version(5, 20, 1), version(6, 10, 2)); got != Conflict {
+		t.Errorf("a fill that is not complete: %v, want a conflict: nobody asked in View 5", got)
+	}
+}
+
+func TestAbsorbedCopiesAreKnown(t *testing.T) {
+	theirs := LineOf(view(3, 3, 2, 1), view(6, 2))
+	ours := LineOf(view(3, 3, 2, 1), view(5, 3, 1), view(7, 3, 2, 1)).Absorb(theirs, view(7, 3).Key)
+	if got := NewSides(ours, theirs).Judge(version(5, 20, 1), version(6, 30, 2)); got != Newer {
+		t.Errorf("after the merge: %v, want newer", got)
+	}
+}
+
+func TestLinesAreBoundedAndUnique(t *testing.T) {
+	var l Line
+	for c := range uint64(3 * MaxLine) {
+		l = l.with(passIn(view(c+1, 2, 1).Key, view(c+1, 2, 1).Members, all))
+	}
+	if n := len(l.passes()); n != MaxLine || !l.Valid() || len(l) > maxLineBytes {
+		t.Errorf("%d Views in %d bytes, valid %v; want %d, the newest", n, len(l), l.Valid(), MaxLine)
+	}
+	for _, bad := range []Line{l + "\x01", l[:len(l)-1], l[5:] + l[:5], "\x0f\x01\x01\x01\x00"} {
+		if bad.Valid() {
+			t.Errorf("a damaged line of %d bytes counts as valid", len(bad))
+		}
+	}
+}
