@@ -25,11 +25,14 @@ type Line string
 type part uint8
 
 const (
-	// some: a fill that is not complete may have brought versions written in it.
+	// some: it is being filled from a copy that holds the View, so that what it has
+	// of other Views was written, or has won, in the knowledge of that one.
 	some part = iota
 	// met: its master asked this copy about each record before it wrote, and so
 	// knew what the copy held until then.
 	met
+	// both of these.
+	both
 	// all that was acknowledged in it and not replaced since.
 	all
 )
@@ -71,9 +74,6 @@ func readPass(in *wire.Reader) pass {
 	p := pass{key: cluster.ViewKey{Counter: x >> 2, Proposer: cluster.NodeID(in.Uvarint()), Inc: cluster.Incarnation(in.Uvarint())}, part: part(x & 3)}
 	p.members = in.Uvarint()
 	p.since = p.key.Counter + in.Uvarint()
-	if p.part > all {
-		in.Fail("descent of a copy is damaged")
-	}
 	return p
 }
 
@@ -83,9 +83,18 @@ func lineOf(list []pass) Line {
 	slices.SortFunc(list, func(a, b pass) int {
 		return cmp.Or(a.key.Compare(b.key), cmp.Compare(b.part, a.part), cmp.Compare(a.since, b.since))
 	})
-	list = slices.CompactFunc(list, func(a, b pass) bool { return a.key == b.key })
+	out := list[:0]
+	for _, p := range list {
+		n := len(out) - 1
+		switch {
+		case n < 0 || out[n].key != p.key:
+			out = append(out, p)
+		case out[n].part == met && p.part == some: // sorted, the greater part first
+			out[n].part, out[n].since = both, max(out[n].since, p.since)
+		}
+	}
 	var b []byte
-	for _, p := range list[max(len(list)-MaxLine, 0):] {
+	for _, p := range out[max(len(out)-MaxLine, 0):] {
 		b = wire.AppendUvarint(b, p.key.Counter<<2|uint64(p.part))
 		b = wire.AppendUvarint(b, uint64(p.key.Proposer))
 		b = wire.AppendUvarint(b, uint64(p.key.Inc))
@@ -202,8 +211,16 @@ func knew(a, at, b, from []pass) bool {
 		return !took || slices.ContainsFunc(from, func(o pass) bool { return o.since > n.key.Counter })
 	})
 	return asked || !slices.ContainsFunc(from, func(o pass) bool {
-		return !slices.ContainsFunc(a, func(p pass) bool { return p.part == all && p.key == o.key })
+		return !slices.ContainsFunc(a, func(p pass) bool { return p.key == o.key && p.told(at) })
 	})
+}
+
+// told reports whether a version of one of the Views at, on a copy with this
+// pass, came or was written in the knowledge of what was acknowledged in the
+// pass's View: a copy that is being filled may still have versions of its own.
+func (p pass) told(at []pass) bool {
+	own := func(n pass) bool { return n.part != some && n.key.Counter < p.since }
+	return p.part == all || p.part != met && !slices.ContainsFunc(at, own)
 }
 
 // writtenIn returns the Views in which a version can have been written: of those

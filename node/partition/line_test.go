@@ -73,7 +73,7 @@ func TestLinesAreBoundedAndUnique(t *testing.T) {
 	if n := len(l.passes()); n != MaxLine || !l.Valid() || len(l) > maxLineBytes {
 		t.Errorf("%d Views in %d bytes, valid %v; want %d, the newest", n, len(l), l.Valid(), MaxLine)
 	}
-	for _, bad := range []Line{l + "\x01", l[:len(l)-1], l[5:] + l[:5], "\x0f\x01\x01\x01\x00"} {
+	for _, bad := range []Line{l + "\x01", l[:len(l)-1], l[5:] + l[:5], "\x0f\x01\x01\x01"} {
 		if bad.Valid() {
 			t.Errorf("a damaged line of %d bytes counts as valid", len(bad))
 		}
