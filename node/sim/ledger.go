@@ -165,8 +165,8 @@ func (l *ledger) dropping(s *space, pid int) {
 	}
 }
 
-// check asserts that each acknowledged write that was lost was counted, and
-// nothing that was not lost; if nothing interrupted a merge, once. A write that
+// check asserts that each acknowledged write that was lost was counted, and, if
+// nothing interrupted a merge, that it was once and nothing else was. A write that
 // its client sent more than once, or that ran again after a View change, may
 // have been applied on two sides, and then be lost on one of them.
 func (l *ledger) check(interrupted bool) {
@@ -180,13 +180,15 @@ func (l *ledger) check(interrupted bool) {
 			n := name{write: w.id}
 			lost, counted := p.lost[n], p.counted[n]
 			missed := lost && w.acked && !p.replacedBy[n] && counted == 0
-			wrong := counted > 1 && !interrupted || !lost && !p.again[n] && counted > 0
+			wrong := !interrupted && (counted > 1 || !lost && !p.again[n] && counted > 0)
 			if w.sent <= 1 && !w.absent && (missed || wrong) {
 				l.d.W.fail("key %d of partition %d: %v was discarded: %v, and counted %d times", k.index, k.pid(), w, lost, counted)
 			}
 		}
-		for _, times := range p.counted {
-			l.d.Stats.Discarded++
+		for n, times := range p.counted {
+			if p.lost[n] || p.again[n] {
+				l.d.Stats.Discarded++
+			}
 			l.d.Stats.Counted += uint64(times)
 		}
 	}
