@@ -27,7 +27,7 @@ var layers = map[string][]string{
 	// cores
 	"node/heartbeat":  {"node/cluster", "node/wire", "node/planted"},
 	"node/membership": {"node/cluster", "node/wire", "node/planted"},
-	"node/partition":  {"node/cluster", "node/wire", "node/planted"},
+	"node/partition":  {"node/cluster", "node/record", "node/wire", "node/planted"},
 	"node/migrate":    {"node/cluster", "node/hlc", "node/record", "node/wire", "node/partition", "node/planted"},
 	"node/txn":        {"node/cluster", "node/hlc", "node/record", "node/wire", "node/partition", "node/planted"},
 	// I/O

@@ -3,8 +3,6 @@ package plane
 import (
 	"sync"
 
-	"headroom/node/cluster"
-	"headroom/node/hlc"
 	"headroom/node/record"
 )
 
@@ -17,21 +15,14 @@ const (
 	Access              // a read or write of the record
 )
 
-// loss is a version that lost, whatever regime a merge gave it.
-type loss struct {
-	digest record.Digest
-	stamp  hlc.Stamp
-	node   cluster.NodeID
-}
-
 // losses remembers which versions this node has counted as discarded.
 // Migration and the transaction cores meet the same conflict independently,
 // and again after a View change; it counts once.
 type losses struct {
 	told  func(d record.Digest, v record.Version, cause Cause) // nil: nobody
 	mu    sync.Mutex                                           // taken last: nothing is called under it
-	seen  map[loss]struct{}
-	order []loss // ring of seen
+	seen  map[record.DigestVersion]struct{}
+	order []record.DigestVersion // ring of seen
 	next  int
 }
 
@@ -54,12 +45,13 @@ func (l *losses) of(c Cause) func(d record.Digest, v record.Version) bool {
 func (l *losses) first(d record.Digest, v record.Version) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := loss{d, v.Stamp, v.Node}
+	v.Regime = 0 // a merge may give it another
+	k := record.DigestVersion{Digest: d, Version: v}
 	if _, ok := l.seen[k]; ok {
 		return false
 	}
 	if l.seen == nil {
-		l.seen = map[loss]struct{}{}
+		l.seen = map[record.DigestVersion]struct{}{}
 	}
 	l.seen[k] = struct{}{}
 	if len(l.order) < maxLosses {
