@@ -71,7 +71,7 @@ func (n *Node) admin(c *transport.Conn, h wire.Header, payload []byte) {
 		n.log.Error("encode admin answer", "err", err)
 		return
 	}
-	_ = c.Append(func(buf []byte) []byte { // refused: the asker is gone
+	c.Reply(func(buf []byte) []byte {
 		at := len(buf)
 		buf = wire.AppendHeader(buf, wire.Header{Kind: wire.KindAdminReply, ID: h.ID})
 		buf = append(buf, b...)

@@ -35,7 +35,7 @@ func (j *join) set(item int, r *wire.Reply) {
 	}
 	j.replies[item] = r.Append(nil)
 	if j.left--; j.left == 0 {
-		_ = j.conn.Append(func(b []byte) []byte { // refused: the connection is gone
+		j.conn.Reply(func(b []byte) []byte {
 			at := len(b)
 			b = wire.AppendHeader(b, wire.Header{Kind: wire.KindBatchReply, ID: j.id})
 			for _, p := range j.replies {
@@ -131,7 +131,7 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 		return false
 	}
 	ns.fastReads.Add(uint64(len(routes)))
-	_ = c.Append(func(b []byte) []byte {
+	c.Reply(func(b []byte) []byte {
 		at := len(b)
 		b = wire.AppendHeader(b, wire.Header{Kind: wire.KindBatchReply, ID: id})
 		b = append(b, out...)
@@ -168,7 +168,7 @@ func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []b
 		n.scanPage(n.namespaces[q.Namespace], st, &r)
 		st.items = r.Items
 	}
-	_ = c.Append(func(b []byte) []byte {
+	c.Reply(func(b []byte) []byte {
 		at := len(b)
 		b = wire.AppendHeader(b, wire.Header{Kind: wire.KindScanReply, ID: h.ID})
 		b = r.Append(b)

@@ -104,7 +104,7 @@ func (n *Node) fastGet(c *transport.Conn, st *connState, ns *namespace, q *txn.R
 // putReply appends a reply frame without waking the flusher: the reader
 // flushes when its input is drained.
 func (n *Node) putReply(c *transport.Conn, to txn.Origin, r *wire.Reply) {
-	_ = c.Put(func(b []byte) []byte { return n.appendReply(b, to, r) }) // refused: the connection is lost, the client retries
+	c.PutReply(func(b []byte) []byte { return n.appendReply(b, to, r) })
 }
 
 func (n *Node) appendReply(b []byte, to txn.Origin, r *wire.Reply) []byte {
@@ -126,7 +126,7 @@ func (n *Node) appendReply(b []byte, to txn.Origin, r *wire.Reply) []byte {
 func (n *Node) reply(to txn.Origin, r *wire.Reply) {
 	switch o := to.Conn.(type) {
 	case *transport.Conn:
-		_ = o.Append(func(b []byte) []byte { return n.appendReply(b, to, r) }) // as in putReply
+		o.Reply(func(b []byte) []byte { return n.appendReply(b, to, r) })
 	case *join:
 		o.set(int(to.ID), r)
 	case *plane.Eviction:

@@ -42,6 +42,7 @@ type Conn struct {
 
 	mu        sync.Mutex // guards all below; a leaf
 	isClosing bool
+	overdrawn bool          // a reply found no room: c is about to be closed
 	pending   []byte        // appended, not yet taken by the flusher
 	unsent    int           // bytes the flusher took and QUIC has not
 	appends   int           // frames in pending

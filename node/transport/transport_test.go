@@ -393,6 +393,43 @@ func TestSlowReaderMeetsBackpressureNotMemory(t *testing.T) {
 	}
 }
 
+func TestAReplyIsTakenOrTheConnectionEnds(t *testing.T) {
+	dir := devDir(t, 1)
+	stop := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(stop) })
+	t.Cleanup(goOn)
+	accepted := make(chan *Conn, 1)
+	e := listen(t, nodeConfig(t, dir, 1, handler{frames: func(c *Conn, _ wire.Header, _ []byte) { accepted <- c }}))
+	c, err := newDialer(t, dir).Dial(testContext(t), e.Addr().String(), handler{frames: func(*Conn, wire.Header, []byte) { <-stop }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := appendFrame(nil, 1, 0, make([]byte, 100<<10))
+	if err := c.Send(frame); err != nil {
+		t.Fatal(err)
+	}
+	a := receive(t, accepted, "request")
+	for err == nil { // fill the buffer
+		err = a.Send(frame)
+	}
+	if !errors.Is(err, ErrBackpressure) {
+		t.Fatalf("%v, want ErrBackpressure", err)
+	}
+	taken := false
+	a.Reply(func(b []byte) []byte { taken = true; return append(b, frame...) })
+	if !taken {
+		t.Fatal("a reply was refused by a full buffer")
+	}
+	for range owedMost*a.maxPending/len(frame) + 1 {
+		a.Reply(func(b []byte) []byte { return append(b, frame...) })
+	}
+	goOn()
+	receive(t, c.Done(), "end of a connection that owes too much")
+	if !errors.Is(a.Err(), ErrStalled) {
+		t.Errorf("closed with %v, want ErrStalled", a.Err())
+	}
+}
+
 func TestPeerThatTakesNoRepliesIsNotRead(t *testing.T) {
 	dir := devDir(t, 1)
 	var handled atomic.Int64

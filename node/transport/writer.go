@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 )
 
@@ -38,6 +39,36 @@ func (c *Conn) put(add func(b []byte) []byte, wakeAt int) error {
 	c.addedLocked(wakeAt)
 	c.mu.Unlock()
 	return nil
+}
+
+// Reply is Append for the answer to a request that came on c. Refused, it would
+// leave who asked waiting to the end of its deadline; so it is taken beyond the
+// limit of other frames, and if c owes owedMost times as much, c is closed,
+// which tells the peer at once. What is owed is bounded by what was read: the
+// reader stops at half of the limit.
+func (c *Conn) Reply(add func(b []byte) []byte) { c.reply(add, 1) }
+
+// PutReply is Reply without the wake-up: see Put.
+func (c *Conn) PutReply(add func(b []byte) []byte) { c.reply(add, eagerFlush) }
+
+// owedMost times the send buffer's limit is what a connection may owe.
+const owedMost = 2
+
+func (c *Conn) reply(add func(b []byte) []byte, wakeAt int) {
+	c.mu.Lock()
+	lost := c.isClosing || c.overdrawn
+	full := len(c.pending)+c.unsent >= owedMost*c.maxPending
+	if !lost && !full {
+		c.pending = add(c.pending)
+		c.addedLocked(wakeAt)
+	}
+	c.overdrawn = c.overdrawn || full
+	c.mu.Unlock()
+	if full && !lost {
+		c.host.spawn(func() { // closing may wait for the connection, and callers hold locks
+			c.Close(fmt.Errorf("%w: it takes no replies", ErrStalled))
+		})
+	}
 }
 
 // Send is Append of a complete frame, which it copies.
