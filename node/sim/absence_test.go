@@ -119,10 +119,10 @@ func TestNothingDeletedComesBack(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			d, _, err := absences(seed, nil)
-			defer d.Close()
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer d.Close()
 			reaped += d.Stats.Reaped
 			for _, n := range d.W.Nodes {
 				forgotten += n.App.(*app).spaces[0].Progress().Forgotten

@@ -468,7 +468,10 @@ func (l *log) countLive(at uint64, bytes int) {
 // knew to be whole must be so, and a filling that a later one followed must be
 // there.
 func (e *Engine) judge(v *volume, found map[uint32]findings) {
-	wholes, newest := map[uint64]uint64{}, uint64(0) // by epoch: what an older crash left torn stays so
+	// By epoch: what an older crash left torn stays so. The last epoch may have
+	// left no header at all, and still parts of blocks.
+	newest := e.log.epoch << epochShift
+	wholes := map[uint64]uint64{e.log.epoch: newest}
 	for _, f := range found {
 		epoch := f.head.seq >> epochShift
 		wholes[epoch] = max(wholes[epoch], f.head.synced)
