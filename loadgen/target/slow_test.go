@@ -2,6 +2,7 @@ package target
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -11,8 +12,8 @@ import (
 func TestSlowOperationsShareFewGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{}, 1000)
-		ended := 0
-		s := newSlowLane(1000, func(*Result) { ended++ }, func(op *Op, _ *Result) {
+		var ended atomic.Int64
+		s := newSlowLane(1000, func(*Result) { ended.Add(1) }, func(op *Op, _ *Result) {
 			if op.Key > 0 {
 				<-hold
 			}
@@ -23,8 +24,8 @@ func TestSlowOperationsShareFewGoroutines(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if s.started != 1 || ended != 1000 {
-			t.Errorf("%d goroutines for 1000 operations in turn, %d ended; want 1", s.started, ended)
+		if s.started != 1 || ended.Load() != 1000 {
+			t.Errorf("%d goroutines for 1000 operations in turn, %d ended; want 1", s.started, ended.Load())
 		}
 		for i := range slowHelpers {
 			if err := s.submit(&Op{Key: 1}); err != nil {
@@ -42,8 +43,8 @@ func TestSlowOperationsShareFewGoroutines(t *testing.T) {
 			hold <- struct{}{}
 		}
 		s.close()
-		if ended != 1000+slowHelpers {
-			t.Errorf("%d operations ended", ended)
+		if n := ended.Load(); n != 1000+slowHelpers {
+			t.Errorf("%d operations ended", n)
 		}
 	})
 }
