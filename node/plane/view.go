@@ -1,6 +1,8 @@
 package plane
 
 import (
+	"slices"
+
 	"headroom/node/cluster"
 	"headroom/node/migrate"
 	"headroom/node/partition"
@@ -90,7 +92,7 @@ func (p *Plane) assignments(c *Committed, index int, self uint16) []txn.Assignme
 
 func duplicates(v *cluster.View, pid int, part *partition.Part, mig *migrate.Core) []txn.Duplicate {
 	var list []txn.Duplicate
-	for i, m := range part.Duplicates {
+	for i, m := range slices.Concat(part.Duplicates, mig.Suspects(pid)) {
 		list = append(list, txn.Duplicate{Node: v.Members[m].Node, Sides: mig.Sides(pid, i)})
 	}
 	return list
