@@ -79,9 +79,6 @@ func (c *Core) settled(l lift) {
 // place in Part.Duplicates, whether they conflict. It is valid after Commit;
 // txn goes by it too.
 func (c *Core) Sides(pid, duplicate int) *partition.Sides {
-	if duplicate >= len(c.plan.Parts[pid].Duplicates) {
-		return nil // a suspect: a copy of the same line
-	}
 	return c.plan.Sides(pid, duplicate, c.report.Lines[pid])
 }
 

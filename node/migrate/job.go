@@ -34,10 +34,8 @@ type job struct {
 	order   int // rank among the jobs of this View
 	stage   stage
 	targets []uint16 // of the stage
-	// suspects are members in sync that are absorbed and filled like duplicates.
-	suspects []uint16
-	at       int // absorbing, filling: the target under way
-	leg      leg // and its state
+	at      int      // absorbing, filling: the target under way
+	leg     leg      // and its state
 
 	seq    uint32
 	asking *wire.Migrate // the question under way, nil for none
@@ -55,7 +53,7 @@ func (c *Core) newJob(pid int) *job {
 	if !part.Available || part.Fresh || part.Master != c.self {
 		return nil
 	}
-	j := &job{pid: uint16(pid), part: part, timer: cluster.Never, suspects: c.Suspects(pid)}
+	j := &job{pid: uint16(pid), part: part, timer: cluster.Never}
 	c.skip(j)
 	if j.stage == over {
 		return nil
@@ -63,7 +61,7 @@ func (c *Core) newJob(pid int) *job {
 	size := c.store.Partition(pid)
 	j.size = size.Bytes + int64(size.Records)*recordOverhead
 	c.start(j)
-	c.setLeft(j, j.size*int64(len(part.Duplicates)+len(c.fills(j))-len(j.suspects))) // these hardly differ
+	c.setLeft(j, j.size*int64(len(part.Duplicates)+len(c.fills(part))))
 	return j
 }
 
@@ -87,9 +85,8 @@ func (c *Core) skip(j *job) {
 // absorbing the whole write set, because even those in sync lack what was
 // absorbed. These come first and duplicates last: were a duplicate Full before them, a View change now would
 // leave copies that count as equal and are not.
-func (c *Core) fills(j *job) []uint16 {
-	part := j.part
-	if len(part.Duplicates)+len(j.suspects) == 0 || planted.Is(planted.AbsorbedNotFilled) {
+func (c *Core) fills(part *partition.Part) []uint16 {
+	if len(part.Duplicates) == 0 || planted.Is(planted.AbsorbedNotFilled) {
 		return part.Fill
 	}
 	all := slices.DeleteFunc(slices.Clone(part.WriteSet), func(m uint16) bool { return m == c.self })
@@ -112,9 +109,9 @@ func (c *Core) targets(j *job) []uint16 {
 	hub := part.Master == c.self
 	switch {
 	case j.stage == absorbing && hub:
-		return slices.Concat(part.Duplicates, j.suspects)
+		return part.Duplicates
 	case j.stage == filling && hub:
-		return c.fills(j)
+		return c.fills(part)
 	case j.stage == telling && hub:
 		return slices.DeleteFunc(slices.Concat(part.Duplicates, part.Represented),
 			func(m uint16) bool { return slices.Contains(part.Replicas, m) })
@@ -206,9 +203,6 @@ func (c *Core) next(j *job) {
 			c.report.Lines[j.pid] = c.report.Lines[j.pid].Absorb(j.part.Lines[1+i], c.view.Key)
 		}
 		c.changes++
-	}
-	if j.stage == filling {
-		c.unsure[j.pid] = false
 	}
 	c.skip(j)
 	c.begin(j)

@@ -133,7 +133,6 @@ type Core struct {
 	plan    *partition.Plan
 	self    uint16 // index in view.Members; partition.Nobody before the first commit
 
-	unsure    [cluster.Partitions]bool   // a lost master may have left our Full copy and others unequal
 	master    [cluster.Partitions]uint16 // working master as this node knows it
 	got       [cluster.Partitions]uint32 // Records applied of the fill we receive
 	jobs      [cluster.Partitions]*job   // what we drive, as hub or final master
@@ -225,7 +224,6 @@ func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan
 		c.readEmpty()
 	}
 	c.now = max(c.now, now)
-	c.noteLostMasters(v)
 	c.frozen, c.view, c.plan = false, v, plan
 	c.abandon()
 	c.takeHeld()
@@ -276,7 +274,6 @@ func (c *Core) commitCopy(pid int) {
 	after := c.plan.CopyAfter(pid, c.self, before)
 	c.report.Copies[pid] = after
 	c.report.Lines[pid] = c.plan.LineAfter(pid, c.report.Lines[pid], before, after)
-	c.sure(pid)
 	if !part.Available && c.plan.Revive && part.Heir == c.self {
 		c.inherit(pid, before)
 		return

@@ -1,8 +1,6 @@
 package plane
 
 import (
-	"slices"
-
 	"headroom/node/cluster"
 	"headroom/node/migrate"
 	"headroom/node/partition"
@@ -92,7 +90,7 @@ func (p *Plane) assignments(c *Committed, index int, self uint16) []txn.Assignme
 
 func duplicates(v *cluster.View, pid int, part *partition.Part, mig *migrate.Core) []txn.Duplicate {
 	var list []txn.Duplicate
-	for i, m := range slices.Concat(part.Duplicates, mig.Suspects(pid)) {
+	for i, m := range part.Duplicates {
 		list = append(list, txn.Duplicate{Node: v.Members[m].Node, Sides: mig.Sides(pid, i)})
 	}
 	return list
