@@ -27,26 +27,8 @@ func onDevices(t *testing.T, odd map[string]string, flags map[string]string) *ri
 	for k, v := range flags {
 		all[k] = v
 	}
-	r, err := rig.Start(t.Context(), rig.Config{Binary: program("node"), Nodes: 3, Device: new(string), Devices: 2, Odd: odd, Flags: all,
+	return underLoad(t, rig.Config{Binary: program("node"), Nodes: 3, Device: new(string), Devices: 2, Odd: odd, Flags: all,
 		Rate: 1000, Seed: 1, Set: []string{"records", "10k", "value-size", "1KiB"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			r.Keep()
-			t.Logf("kept: %s", r.Dir())
-		}
-		r.Close()
-	})
-	if err := r.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Go(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, 2*time.Second)
-	return r
 }
 
 // page is what a node answers at a path of its HTTP address.

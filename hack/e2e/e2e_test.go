@@ -194,8 +194,15 @@ func scenario(t *testing.T, set ...string) *rig.Rig {
 	if !*long {
 		t.Skip("a long scenario: run make e2e, or go test ./hack/e2e -e2e")
 	}
-	r, err := rig.Start(t.Context(), rig.Config{Binary: program("node"), Nodes: 4, Flags: map[string]string{"replication-factor": "2"},
+	return underLoad(t, rig.Config{Binary: program("node"), Nodes: 4, Flags: map[string]string{"replication-factor": "2"},
 		Rate: 2000, Seed: 1, Set: append([]string{"records", "20k", "value-size", "500B"}, set...)})
+}
+
+// underLoad is a rig with its records and a load that runs; what it wrote is
+// kept if the test fails.
+func underLoad(t *testing.T, cfg rig.Config) *rig.Rig {
+	t.Helper()
+	r, err := rig.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

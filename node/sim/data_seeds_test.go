@@ -56,15 +56,20 @@ func dataWorldOn(seed uint64, log func(string), more func(r *rand.Rand, s *Space
 	return d, r
 }
 
-// begin starts the cluster, writes all keys, and starts the load.
-func beginLoad(d *Data, r *rand.Rand) error {
+// startTwoClients starts the cluster and two clients, which get the map.
+func (d *Data) startTwoClients() error {
 	if err := d.Start(); err != nil {
 		return err
 	}
 	for range 2 {
 		d.NewClient(8)
 	}
-	if err := d.Await("clients have a map", 3*time.Second, func() bool { return d.Clients[0].cur != nil && d.Clients[1].cur != nil }); err != nil {
+	return d.Await("clients have a map", 3*time.Second, func() bool { return d.Clients[0].cur != nil && d.Clients[1].cur != nil })
+}
+
+// beginLoad starts the cluster, writes all keys, and starts the load.
+func beginLoad(d *Data, r *rand.Rand) error {
+	if err := d.startTwoClients(); err != nil {
 		return err
 	}
 	if err := d.Fill(d.Clients[0]); err != nil {

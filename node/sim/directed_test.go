@@ -332,6 +332,13 @@ func lateReplica(seed uint64) error {
 	return d.judged()
 }
 
+// dropReplication lets nothing of what a master sends to replicas arrive.
+func (d *Data) dropReplication(m *Node) {
+	d.W.Net.Drop = func(from, _ cluster.NodeID, k wire.Kind, _ []byte) bool {
+		return from == m.ID && k == wire.KindReplicate
+	}
+}
+
 // halfWrite pauses a master that has applied a write, before its replica has
 // it, while its client sends it again elsewhere and goes on.
 func halfWrite(seed uint64) error {
@@ -339,9 +346,7 @@ func halfWrite(seed uint64) error {
 	defer d.Close()
 	k := d.keys[0]
 	m := d.master(k)
-	d.W.Net.Drop = func(from, _ cluster.NodeID, k wire.Kind, _ []byte) bool {
-		return from == m.ID && k == wire.KindReplicate
-	}
+	d.dropReplication(m)
 	done := false
 	d.Clients[0].Do(wire.KindPut, k, func() { done = true })
 	_ = d.W.Run(20 * time.Millisecond) // errors show in W.Err
@@ -364,9 +369,7 @@ func unsettledRead(seed uint64) error {
 	_ = d.W.Run(200 * time.Millisecond) // errors show in W.Err
 	k := d.keys[0]
 	m := d.master(k)
-	d.W.Net.Drop = func(from, _ cluster.NodeID, k wire.Kind, _ []byte) bool {
-		return from == m.ID && k == wire.KindReplicate
-	}
+	d.dropReplication(m)
 	writer.Do(wire.KindPut, k, nil)
 	_ = d.W.Run(20 * time.Millisecond)
 	for _, n := range d.W.Nodes { // it does not send it again
@@ -395,9 +398,7 @@ func doubtfulWrite(seed uint64) error {
 	defer d.Close()
 	k := d.keys[0]
 	m := d.master(k)
-	d.W.Net.Drop = func(from, _ cluster.NodeID, k wire.Kind, _ []byte) bool {
-		return from == m.ID && k == wire.KindReplicate
-	}
+	d.dropReplication(m)
 	done := false
 	d.Clients[0].Do(wire.KindPut, k, func() { done = true })
 	d.W.step("the write ends", func() bool { return done })
@@ -466,9 +467,7 @@ func crashBeforeReplica(seed uint64) error {
 	defer d.Close()
 	k := d.keys[0]
 	m := d.master(k)
-	d.W.Net.Drop = func(from, _ cluster.NodeID, k wire.Kind, _ []byte) bool {
-		return from == m.ID && k == wire.KindReplicate
-	}
+	d.dropReplication(m)
 	d.Clients[0].Do(wire.KindPut, k, nil)
 	_ = d.W.Run(20 * time.Millisecond) // an error shows in W.Err
 	m.Crash(true)

@@ -33,13 +33,7 @@ func beginActs(d *Data, r *rand.Rand) error {
 	if d.cfg.Skew <= time.Second {
 		d.cfg.ReapEvery = time.Duration(10+r.IntN(10)) * time.Second // production: a minute
 	}
-	if err := d.Start(); err != nil {
-		return err
-	}
-	for range 2 {
-		d.NewClient(8)
-	}
-	if err := d.Await("clients have a map", 3*time.Second, func() bool { return d.Clients[0].cur != nil && d.Clients[1].cur != nil }); err != nil {
+	if err := d.startTwoClients(); err != nil {
 		return err
 	}
 	if err := d.FillActs(d.Clients[0]); err != nil {
