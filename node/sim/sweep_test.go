@@ -214,6 +214,19 @@ func replay(t *testing.T, seed uint64) {
 	}
 }
 
+// Seeds beyond those of every run that found a fault stay in every run.
+func TestSeedsThatOnceFailed(t *testing.T) {
+	for _, seed := range []uint64{
+		1419, // splits: what a side of a split is
+		1778, // pauses: a read of a write that was then lost
+		1787, // disks: a crash in an opening without any header was called damage
+	} {
+		if _, err := scenarioOf(seed).run(seed, nil); err != nil {
+			t.Errorf("seed %d (%s): %v", seed, scenarioOf(seed).name, err)
+		}
+	}
+}
+
 func describeFired(fired map[string]int) string {
 	var list []string
 	for k, v := range fired {
