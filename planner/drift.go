@@ -130,6 +130,7 @@ func observe(first, second []families, seconds float64) plan.Observed {
 	o := plan.Observed{Nodes: len(second), Namespaces: map[string]plan.Seen{}}
 	for i, f := range second {
 		o.Members = max(o.Members, int(f.value("headroom_view_members", "", "")))
+		o.DeviceBytes = max(o.DeviceBytes, f.onDevices())
 		for _, m := range f["headroom_partitions_mastered"].GetMetric() {
 			name := label(m, "namespace")
 			s := o.Namespaces[name]
@@ -146,6 +147,18 @@ func observe(first, second []families, seconds float64) plan.Observed {
 		}
 	}
 	return o
+}
+
+// onDevices adds up the live bytes of a node's devices; memory is listed as one
+// and counted apart.
+func (f families) onDevices() float64 {
+	sum := 0.0
+	for _, m := range f["headroom_device_used_bytes"].GetMetric() {
+		if label(m, "class") != "dram" {
+			sum += m.Gauge.GetValue()
+		}
+	}
+	return sum
 }
 
 // value is the metric of a namespace and kind, either of which may be "".

@@ -112,6 +112,10 @@ headroom_operations_total{kind="write",namespace="a"} 10
 headroom_operations_total{kind="replica_write",namespace="a"} 500
 # TYPE headroom_memory_used_bytes gauge
 headroom_memory_used_bytes{namespace="a"} 5e+06
+# TYPE headroom_device_used_bytes gauge
+headroom_device_used_bytes{class="nvme",path="one"} 3e+06
+headroom_device_used_bytes{class="nvme",path="two"} 4e+06
+headroom_device_used_bytes{class="dram",path="memory:a"} 5e+06
 `
 
 func TestMetricsOfAllNodesAreAddedUp(t *testing.T) {
@@ -139,7 +143,7 @@ func TestMetricsOfAllNodesAreAddedUp(t *testing.T) {
 	}
 	o := observe(first, second, 10)
 	a := o.Namespaces["a"]
-	if o.Nodes != 2 || o.Members != 2 || a.Records != 2000 || a.ReadsPerSec != 40 || a.WritesPerS != 0 || a.MostBytes != 5e6 {
+	if o.Nodes != 2 || o.Members != 2 || a.Records != 2000 || a.ReadsPerSec != 40 || a.WritesPerS != 0 || a.MostBytes != 5e6 || o.DeviceBytes != 7e6 {
 		t.Errorf("%+v", o)
 	}
 	for path, want := range map[string]string{"/other": "not the metrics of a Headroom node", "/none": "404"} {

@@ -120,6 +120,9 @@ func printLevers(out io.Writer, p *plan.Plan) {
 			parts = append(parts, fmt.Sprintf("%d: %.2f", c.Nodes, c.PFeasible))
 		}
 		fmt.Fprintf(out, "P(feasible) by nodes: %s; least regret %d nodes\n", strings.Join(parts, ", "), *p.LeastRegret)
+		if note := p.CurveNote(); note != "" {
+			fmt.Fprintf(out, "  %s\n", note)
+		}
 	}
 	for _, s := range p.Tornado {
 		fmt.Fprintf(out, "tornado: %-34s %d to %d nodes (its p10, its p90)\n", s.Input, s.P10, s.P90)

@@ -104,6 +104,21 @@ func ClusterIndexBytes(records float64) float64 {
 	return records*IndexEntryBytes + cluster.Partitions*-math.Expm1(-per)*table
 }
 
+// Fullest is how many records the fullest of so many nodes holds, expected, if
+// each is to hold a share of them: keys fall on partitions at random. The
+// greatest of n independent normal deviates is near the quantile
+// (n - 0.375)/(n + 0.25) of one (Blom 1958); these add up to the records, which
+// spreads them by n/(n - 1) more.
+func Fullest(records, share float64, nodes int) float64 {
+	mean := records * share
+	if nodes < 2 || share >= 1 || mean <= 0 {
+		return mean
+	}
+	p := (float64(nodes) - 0.375) / (float64(nodes) + 0.25)
+	variance := mean * (1 - share) * float64(nodes) / float64(nodes-1)
+	return mean + math.Sqrt(variance)*math.Sqrt2*math.Erfinv(2*p-1)
+}
+
 // beyond is the probability that a partition of on average per records has
 // more than n.
 func beyond(per, n float64) float64 {
@@ -122,6 +137,27 @@ const (
 
 // FlashBytes is what a body of n bytes takes in a write block.
 func FlashBytes(n int) int { return (flashHeader + n + flashUnit - 1) / flashUnit * flashUnit }
+
+// PageBytes is the unit in which devices are read; a record begins at any
+// multiple of flashUnit.
+const PageBytes = 4096
+
+// ReadPages is how many pages a read of a body of n bytes touches on average:
+// a record of 1,104 bytes lies across two of them once in four times.
+func ReadPages(n int) float64 { return float64(FlashBytes(n)+PageBytes-flashUnit) / PageBytes }
+
+// The engine keeps the blocks flushed last for reads (node/storage, volume.go).
+const (
+	cacheBytes = 32 << 20
+	cacheShare = 128 // of the device, one block at least
+)
+
+// CachedBytes is how many bytes of records a device of that size and write
+// block leaves in memory: the blocks flushed last and the one being filled,
+// half full on average.
+func CachedBytes(device, block int64) float64 {
+	return float64(max(min(cacheBytes, device/cacheShare)/block*block, block)) + float64(block)/2
+}
 
 // BlockShare is the device bytes per byte of FlashBytes(n): no record spans
 // two blocks, so large ones leave a part of theirs empty.

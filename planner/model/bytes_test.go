@@ -3,6 +3,8 @@ package model
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,4 +153,36 @@ func TestLargeRecordsLeaveBlocksEmpty(t *testing.T) {
 		t.Errorf("a small record takes %g of its bytes", v)
 	}
 	near(t, "two of 400 KB in a block of 1 MiB", BlockShare(400_000), 1<<20/float64(2*FlashBytes(400_000)), 1e-9)
+}
+
+func TestReadsTouchThePagesOfTheirRecord(t *testing.T) {
+	for _, n := range []int{0, 100, 1039, 4000, 5000, 100_000} {
+		sum, offsets := 0, PageBytes/flashUnit
+		for i := range offsets {
+			sum += (i*flashUnit + FlashBytes(n) + PageBytes - 1) / PageBytes
+		}
+		near(t, "pages of a read", ReadPages(n), float64(sum)/float64(offsets), 1e-9)
+	}
+}
+
+func TestFullestIsWhatRandomKeysGive(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, nodes := range []int{3, 5, 8} {
+		const records, rounds = 10_000, 300
+		sum := 0.0
+		for range rounds {
+			count := make([]float64, nodes)
+			for range records {
+				count[rng.IntN(nodes)]++
+			}
+			sum += slices.Max(count)
+		}
+		near(t, "records of the fullest node", Fullest(records, 1/float64(nodes), nodes), sum/rounds, 0.004)
+	}
+	near(t, "one node", Fullest(1000, 1, 1), 1000, 1e-9)
+}
+
+func TestADeviceLeavesItsLastBlocksInMemory(t *testing.T) {
+	near(t, "a small device", CachedBytes(34<<20, 128<<10), 2.5*(128<<10), 1e-9)
+	near(t, "a large one", CachedBytes(1<<40, 1<<20), 32.5*(1<<20), 1e-9)
 }

@@ -87,6 +87,14 @@ func (d Dist) Scale(k float64) Dist {
 	return scaled
 }
 
+// Shape returns the distribution scaled to a mean of 1; the zero Dist stays.
+func (d Dist) Shape() Dist {
+	if d.IsZero() {
+		return d
+	}
+	return d.Scale(1 / d.Mean())
+}
+
 // Exponential is the exponential distribution of that mean, in 0.1 % steps.
 func Exponential(mean float64) Dist {
 	return tabulate(func(p float64) float64 { return -mean * math.Log1p(-p) })
@@ -152,7 +160,8 @@ func (d *Dist) UnmarshalJSON(b []byte) error {
 type Station struct {
 	Servers int
 	Service Dist
-	// Mean, if above 0, makes service exponential with that mean instead.
+	// Mean, if above 0, is the mean service time: Service is then only the
+	// shape, of mean 1 (Dist.Shape), or exponential if it is zero.
 	Mean float64
 	// Rate is arrivals per unit of time of Service.
 	Rate float64
@@ -184,10 +193,13 @@ func (s Station) Waits(n int, rng *rand.Rand) ([]float64, error) {
 		if i >= 0 {
 			waits = append(waits, start-now)
 		}
-		if s.Mean > 0 {
-			free.replaceFirst(start + s.Mean*rng.ExpFloat64())
-		} else {
+		switch {
+		case s.Mean <= 0:
 			free.replaceFirst(start + s.Service.draw(rng.Float64()))
+		case s.Service.IsZero():
+			free.replaceFirst(start + s.Mean*rng.ExpFloat64())
+		default:
+			free.replaceFirst(start + s.Mean*s.Service.draw(rng.Float64()))
 		}
 	}
 	return waits, nil

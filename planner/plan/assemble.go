@@ -140,6 +140,11 @@ func (m *maker) assumptions(choices []choice) []Assumption {
 		}
 	}
 	m.assumeSizes(add)
+	if len(choices) > 0 {
+		if l := choices[0].layout; l.Racks > 1 && l.Racks < l.Copies {
+			add(false, "%d copies in %d racks: some racks hold two copies of a partition, and the loss of all but one of the racks is not survived by copies alone", l.Copies, l.Racks)
+		}
+	}
 	add(false, "records lie on partitions at random; data and load of the fullest node come from the real table of nodes 1 to n")
 	return list
 }

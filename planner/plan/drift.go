@@ -11,9 +11,10 @@ import (
 
 // Observed is what a living cluster was seen to hold and do.
 type Observed struct {
-	Nodes      int // that answered
-	Members    int // of the View, as the nodes say
-	Namespaces map[string]Seen
+	Nodes       int     // that answered
+	Members     int     // of the View, as the nodes say
+	DeviceBytes float64 // of records on devices, at the node that has most
+	Namespaces  map[string]Seen
 }
 
 // Seen is one namespace of a living cluster.
@@ -53,7 +54,6 @@ func (p *Plan) Drift(o Observed) ([]DriftLine, error) {
 	}
 	add("nodes", float64(best.Nodes), float64(o.Members), o.Members < best.Nodes, "%s", nodesText(best.Nodes, o.Members, o.Nodes))
 	at := func(t *model.Triple) float64 { return t.P50 }
-	var whole demand
 	bytes := 0.0
 	for i := range p.Requirements.Namespaces {
 		n := &p.Requirements.Namespaces[i]
@@ -64,7 +64,6 @@ func (p *Plan) Drift(o Observed) ([]DriftLine, error) {
 		}
 		var d demand
 		d.add(n, at, p.Requirements.Horizon)
-		whole.add(n, at, p.Requirements.Horizon)
 		bytes += seen.MostBytes
 		found := seen.Records / float64(best.Copies)
 		add(n.Name+" records", d.records, found, beyond(found, d.records), "%s", compared(found, d.records, "records"))
@@ -82,9 +81,8 @@ func (p *Plan) Drift(o Observed) ([]DriftLine, error) {
 			add(name, math.NaN(), o.Namespaces[name].Records, true, "namespace %q is not in the plan and holds records", name)
 		}
 	}
-	if whole.flash == 0 {
-		add("bytes per node", best.BytesPerNode, bytes, beyond(bytes, best.BytesPerNode), "%s", p.whyBytes(best, bytes))
-	}
+	bytes += o.DeviceBytes
+	add("bytes per node", best.BytesPerNode, bytes, beyond(bytes, best.BytesPerNode), "%s", p.whyBytes(best, bytes))
 	return list, nil
 }
 
@@ -114,7 +112,7 @@ func (p *Plan) whyBytes(best *Candidate, found float64) string {
 		if s.State != stateNames[Healthy] || best.BytesPerNode <= 0 {
 			continue
 		}
-		for _, r := range []string{resourceNames[Memory], resourceNames[IndexMemory]} {
+		for _, r := range []string{resourceNames[DeviceBytes], resourceNames[Memory], resourceNames[IndexMemory]} {
 			if use := s.Resources[r]; use != nil {
 				text += fmt.Sprintf("; the plan has %s at %s of its limit, this is %s", strings.ReplaceAll(r, "_", " "), percent(*use), percent(*use*found/best.BytesPerNode))
 				break

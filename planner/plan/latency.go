@@ -84,6 +84,19 @@ func against(v, target float64) float64 {
 	return v / target
 }
 
+// cpuShape is how the CPU times of a node's operations lie around their mean:
+// as the measured service times do.
+func (m *maker) cpuShape() model.Dist {
+	m.shapeOnce.Do(func() {
+		mo, reads := m.in.model, 0.0
+		if all := m.base.reads + m.base.writes; all > 0 {
+			reads = m.base.reads / all
+		}
+		m.shape = mixture(mo.Read.Shape(), mo.Write.Shape(), reads).Shape()
+	})
+	return m.shape
+}
+
 // simulate runs the stations of the busiest node in one state: its CPUs, then
 // its devices. What an operation takes on a quiet node is drawn from the
 // measured distribution, and the waits are added to it; a write waits at its
@@ -99,7 +112,7 @@ func (m *maker) simulate(s *Shape, state int, t *catalog.Type, d *demand, k *mac
 			return make([]float64, samples), true
 		}
 		mean := cpuUse * k.vcpu / ops // seconds of CPU per operation
-		st := model.Station{Servers: int(max(k.vcpu, 1)), Mean: mean, Rate: ops}
+		st := model.Station{Servers: int(max(k.vcpu, 1)), Service: m.cpuShape(), Mean: mean, Rate: ops}
 		w, err := st.Waits(samples, rng)
 		return w, err == nil
 	}

@@ -21,7 +21,10 @@ type demand struct {
 	writeBytes float64
 	hottest    float64 // share of all operations on one record
 
-	flashReads   float64 // device reads per second, in units of 4 KiB
+	flashRecords float64 // of one copy, on devices
+	flashPages   float64 // that reading all of them once would touch
+	flashReads   float64 // device reads per second
+	flashTouched float64 // pages that these touch, per second
 	flashBytes   float64 // bytes per second of records written to a device
 	flashAverage float64 // the same without the peak: what wears
 	syncWrites   float64 // flushes per second
@@ -37,8 +40,8 @@ type limits struct {
 	memory, reserve, device, iops, bandwidth, cpu, network, dwpd float64
 }
 
-// ioUnit is the smallest I/O of a device as catalogs count them.
-const ioUnit = 4096
+// ioUnit is the I/O of a device as catalogs count them.
+const ioUnit = model.PageBytes
 
 // tombstoneSeconds is how long the node keeps what was deleted.
 const tombstoneSeconds = 24 * 3600
@@ -76,7 +79,7 @@ func (d *demand) add(n *Namespace, at pick, months float64) (ops, top float64) {
 	reads := at(&n.Reads) + at(&n.Updates)
 	puts := at(&n.Writes) + inserts + at(&n.Updates)
 
-	body, slot, flash, units := 0.0, 0.0, 0.0, 0.0 // of the mean record
+	body, slot, flash, pages := 0.0, 0.0, 0.0, 0.0 // of the mean record
 	for _, s := range n.sizes(at) {
 		b, err := n.shape(s.Bytes, at).BodyBytes()
 		if err != nil {
@@ -85,7 +88,7 @@ func (d *demand) add(n *Namespace, at pick, months float64) (ops, top float64) {
 		body += s.Share * float64(b)
 		slot += s.Share * float64(model.SlotBytes(b))
 		flash += s.Share * float64(model.FlashBytes(b)) * model.BlockShare(b)
-		units += s.Share * math.Ceil(float64(model.FlashBytes(b))/ioUnit)
+		pages += s.Share * model.ReadPages(b)
 	}
 	d.records += records + tombs
 	d.index += model.ClusterIndexBytes(records + tombs)
@@ -97,7 +100,10 @@ func (d *demand) add(n *Namespace, at pick, months float64) (ops, top float64) {
 	if n.Flash {
 		tomb := float64(model.FlashBytes(0))
 		d.flash += records*flash + tombs*tomb
-		d.flashReads += reads * peak * units
+		d.flashRecords += records
+		d.flashPages += records * pages
+		d.flashReads += reads * peak
+		d.flashTouched += reads * peak * pages
 		d.flashBytes += (puts*flash + deletes*tomb) * peak
 		d.flashAverage += (puts*flash + deletes*tomb) * growth
 		if n.SyncWrite {

@@ -44,10 +44,10 @@ const mostScale = 1e6
 
 // scaled returns the demand with data and rates multiplied.
 func (d demand) scaled(data, rates float64) demand {
-	for _, v := range []*float64{&d.records, &d.index, &d.memory, &d.flash, &d.body} {
+	for _, v := range []*float64{&d.records, &d.index, &d.memory, &d.flash, &d.body, &d.flashRecords, &d.flashPages} {
 		*v *= data
 	}
-	for _, v := range []*float64{&d.reads, &d.writes, &d.readBytes, &d.writeBytes, &d.flashReads, &d.flashBytes, &d.flashAverage, &d.syncWrites} {
+	for _, v := range []*float64{&d.reads, &d.writes, &d.readBytes, &d.writeBytes, &d.flashReads, &d.flashTouched, &d.flashBytes, &d.flashAverage, &d.syncWrites} {
 		*v *= rates
 	}
 	return d

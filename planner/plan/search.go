@@ -43,6 +43,9 @@ type maker struct {
 	draws  *draws
 	base   demand
 	shapes *Shapes
+
+	shapeOnce sync.Once // guards the making of shape
+	shape     model.Dist
 }
 
 // Input is what a plan is made of.
@@ -248,7 +251,7 @@ func (m *maker) tooSlow() error {
 
 // least is the smallest number of nodes that the rules allow.
 func (m *maker) least(l Layout) (n int, rule string) {
-	n, rule = l.Copies+l.FailNodes, fmt.Sprintf("RF %d copies must find a node each after the loss of %d", l.Copies, l.FailNodes)
+	n, rule = l.Copies+l.FailNodes, fmt.Sprintf("the %d copies of RF %d must find a node each after the loss of %d", l.Copies, l.Copies, l.FailNodes)
 	if k := 2*l.FailNodes + 1; m.in.req.Redundancy.Strong && k > n {
 		n, rule = k, fmt.Sprintf("strong consistency needs a majority after the loss of %d nodes", l.FailNodes)
 	}
@@ -266,7 +269,7 @@ func (m *maker) explainFewer(c *choice, kinds []machine, n, first int, rule stri
 	f := fewer{nodes: n, failing: 1}
 	if n < first {
 		f.state, f.resource, f.use = "structure", "nodes", float64(first)/float64(max(n, 1))
-		f.text = fmt.Sprintf("%d nodes are the least: %s", first, rule)
+		f.text = fmt.Sprintf("the least is %s: %s", counted(first), rule)
 		c.fewer = f
 		return
 	}

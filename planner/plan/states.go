@@ -137,17 +137,26 @@ func judgeState(s *Shape, state int, d *demand, k *machine, l *loads) {
 	cores := k.vcpu * d.limits.cpu * k.scale.Efficiency(float64(sp.Alive))
 	pipe := k.network * d.limits.network
 
-	rate := migrate(sp, d, k, spare{cores - cpu, pipe - max(in, out)}, &l.rebuild[state], &use[Migration])
+	left := spare{cpu: cores - cpu, network: pipe - max(in, out), device: math.Inf(1)}
+	quiet, perByte := deviceUse(serve, take, d, k, l.mark)
+	for i := range quiet {
+		if perByte[i] > 0 {
+			left.device = min(left.device, (1-quiet[i])/perByte[i])
+		}
+	}
+	rate := migrate(sp, d, k, left, &l.rebuild[state], &use[Migration])
 	cpu += rate * perMigratedByte(d, k)
 	use[CPU] = over(cpu, cores)
 	use[Network] = over(max(in, out)+rate, pipe)
 	if d.flash > 0 {
-		judgeDevice(sp, serve, take, rate, d, k, l, use)
+		use[DeviceBytes] = deviceFill(sp, d, k)
+		use[DeviceIOPS], use[DeviceBandwidth] = quiet[0]+rate*perByte[0], quiet[1]+rate*perByte[1]
 	}
 }
 
-// spare is what the foreground leaves for migration.
-type spare struct{ cpu, network float64 }
+// spare is what the foreground leaves for migration: cores, bytes per second of
+// network, and bytes per second that the devices can take in and give out.
+type spare struct{ cpu, network, device float64 }
 
 // perMigratedByte is the CPU time of a migrated byte.
 func perMigratedByte(d *demand, k *machine) float64 {
@@ -171,7 +180,7 @@ func migrate(sp *Spread, d *demand, k *machine, left spare, rebuild, use *float6
 		return 0
 	}
 	can := min(k.migrateBytes, k.migrateHz*d.body/d.records)
-	free := min(can, left.network)
+	free := min(can, left.network, left.device)
 	if per := perMigratedByte(d, k); per > 0 {
 		free = min(free, left.cpu/per)
 	}
@@ -186,27 +195,36 @@ func migrate(sp *Spread, d *demand, k *machine, left spare, rebuild, use *float6
 	return min(need, can)
 }
 
-// judgeDevice judges bytes, I/O and bandwidth of a node's devices. Blocks that
-// are defragmented are read whole, one for each that is written.
-func judgeDevice(sp *Spread, serve, take, rate float64, d *demand, k *machine, l *loads, use *[numResources]float64) {
-	if k.device == 0 {
-		use[DeviceBytes] = math.Inf(1)
-		return
-	}
+// deviceFill is the use of a device's bytes.
+func deviceFill(sp *Spread, d *demand, k *machine) float64 {
 	limit := d.limits.device
 	if limit == 0 {
 		limit = model.FillReserve * model.MaxFill(model.MarkMost)
 	}
-	use[DeviceBytes] = sp.Stored * d.flash / (k.device * limit)
-	fill := 0.0
-	if d.body > 0 {
-		fill = rate * d.flash / d.body
+	return over(sp.Stored*d.flash, k.device*limit)
+}
+
+// deviceUse is the use of a node's devices, requests and bandwidth against
+// their limits: by the foreground, and by each byte a second that is migrated.
+// A record is one read of the pages that it touches; what is written goes in
+// large blocks, and blocks that are defragmented are read whole, one for each
+// that is written.
+func deviceUse(serve, take float64, d *demand, k *machine, mark float64) (quiet, perByte [2]float64) {
+	if d.flash == 0 || k.device == 0 {
+		return quiet, perByte // without a device its bytes are over their limit
 	}
-	written := (take*d.flashBytes + fill) * model.WriteAmplification(l.mark)
-	reads := serve*d.flashReads + rate/ioUnit
-	busy := (reads+written/ioUnit)/k.rIOPS + (written/ioUnit+take*d.syncWrites)/k.wIOPS
-	use[DeviceIOPS] = busy / d.limits.iops
-	use[DeviceBandwidth] = ((reads*ioUnit+written)/k.readBytes + (written+take*d.syncWrites*ioUnit)/k.writeBytes) / d.limits.bandwidth
+	of := func(reads, pages, bytes, syncs float64) [2]float64 {
+		written := bytes * model.WriteAmplification(mark)
+		return [2]float64{
+			((reads+written/ioUnit)/k.rIOPS + (written/ioUnit+syncs)/k.wIOPS) / d.limits.iops,
+			((pages*ioUnit+written)/k.readBytes + (written+syncs*ioUnit)/k.writeBytes) / d.limits.bandwidth,
+		}
+	}
+	quiet = of(serve*d.flashReads, serve*d.flashTouched, take*d.flashBytes, take*d.syncWrites)
+	if d.body > 0 {
+		perByte = of(d.flashRecords/d.body, d.flashPages/d.body, d.flash/d.body, 0)
+	}
+	return quiet, perByte
 }
 
 // over is use against room, +Inf where there is none.

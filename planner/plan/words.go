@@ -100,7 +100,7 @@ func (m *maker) summary(p *Plan, c *choice) string {
 	if best.USDPerHour != nil {
 		price = fmt.Sprintf("at $%.2f an hour (about $%s a month)", *best.USDPerHour, thousands(*best.USDPerHour*730))
 	}
-	say("%d nodes of type %s%s, with %s, %s: the cheapest that passes every state, with probability %.2f%s.", best.Nodes, best.Type, inRacks(best.Racks),
+	say("%s of type %s%s, with %s, %s: the cheapest that passes every state, with probability %.2f%s.", counted(best.Nodes), best.Type, inRacks(best.Racks),
 		copies(best.Copies), price, best.PFeasible, prior(m.in.model.Prior))
 	say("What binds is %s in state %s, at %s of its limit with every input at its median.", wordsOf(best.Binding.Resource), wordsOf(best.Binding.State), percent(*best.Binding.Utilisation))
 	say("Why not fewer: %s.", best.WhyNotFewer.Text)
@@ -180,9 +180,34 @@ func (p *Plan) expected() string {
 	return "What would change the answer: " + strings.Join(parts, "; ") + "."
 }
 
+// dip is by how much the chance must fall with more nodes to be worth a word:
+// some draws in 2,000 are not.
+const dip = 0.005
+
+// CurveNote says where more nodes are less likely to do, empty if nowhere. It
+// is so where a node more adds less than the tables of two cluster sizes differ
+// in how evenly partitions lie after a loss.
+func (p *Plan) CurveNote() string {
+	for i := 1; i < len(p.Curve); i++ {
+		a, b := p.Curve[i-1], p.Curve[i]
+		if b.PFeasible < a.PFeasible-dip {
+			return fmt.Sprintf("%d nodes are less likely to do than %d: after a loss the partitions of %d happen to lie less evenly, by more than a node adds; before you add nodes, ask reverse --nodes",
+				b.Nodes, a.Nodes, b.Nodes)
+		}
+	}
+	return ""
+}
+
 func nodes(n int) string {
 	if n == 0 {
 		return "no number of nodes does"
+	}
+	return counted(n)
+}
+
+func counted(n int) string {
+	if n == 1 {
+		return "1 node"
 	}
 	return fmt.Sprintf("%d nodes", n)
 }
