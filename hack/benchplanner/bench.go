@@ -11,34 +11,42 @@ import (
 
 	"headroom/loadgen/result"
 	"headroom/node/disk/profile"
+	"headroom/planner/plan"
 	"headroom/planner/verify"
 )
 
-// device serves 400 reads per second: eight at a time, 20 ms each on average,
-// far above what timers of a busy host are late by.
+// device serves 200 reads per second: eight at a time, 40 ms each on average,
+// far above what timers of a busy host are late by. Eight nodes on two cores
+// carry no more.
 const device = `version: 1
 name: bench
-about: eight channels of 20 ms, log-normal with a squared coefficient of variation of a quarter
+about: eight channels of 40 ms, log-normal with a squared coefficient of variation of a quarter
 source: invented, so that two cores carry eight of them
 channels: 8
 service:
-  - {op: read, size: 4KiB, p0: 3ms, p1: 6ms, p10: 9.75ms, p25: 13ms, p50: 17.9ms, p75: 24.6ms, p90: 32.8ms, p99: 53.7ms, p99.9: 76.9ms, p100: 150ms}
+  - {op: read, size: 4KiB, p0: 6ms, p1: 12ms, p10: 19.5ms, p25: 26ms, p50: 35.8ms, p75: 49.2ms, p90: 65.6ms, p99: 107.4ms, p99.9: 153.8ms, p100: 300ms}
   - {op: write, size: 4KiB, p0: 1ms, p50: 2ms, p99: 4ms, p100: 8ms}
   - {op: sync, p0: 100us, p50: 200us, p99: 1ms, p100: 2ms}
 bandwidth: {read: 50MB/s, write: 20MB/s}
 `
 
 const (
-	records    = 40_000
+	records    = 64_000
 	valueBytes = 1000
 	copies     = 2
 	deviceSize = 96 << 20
 	writeBlock = 128 << 10
-	step       = 10 * time.Second // of each level
+	step       = 12 * time.Second // of each level
 	settle     = 1                // seconds of a level that are left out
-	killAt     = 8 * time.Second
-	afterKill  = 22 * time.Second
-	busy       = 0.70 // of the host: beyond, a run is void
+	busy       = 0.70             // of the host: beyond, a run is void
+
+	// In the run with a kill each survivor has as many records to receive, so
+	// that all rebuilds take about as long, and is as loaded afterwards.
+	killAt      = 8 * time.Second
+	afterKill   = 52 * time.Second
+	rebuilt     = 1600 // records for the survivor that receives most
+	loadAfter   = 0.4  // of the survivors' devices
+	recordsMost = 60_000
 )
 
 // levels are shares of the capacity of all devices; p99 is held against its
@@ -70,8 +78,9 @@ type cluster struct {
 	nodes   int
 	levels  []level
 	bytes   float64 // of the fullest node
-	rebuild float64 // seconds after a kill, NaN: not within the run
-	host    float64 // of the run with the kill
+	kept    int     // records of the run with a kill
+	rebuild float64 // seconds after it, NaN: not seen
+	host    float64 // of that run
 	late    []string
 }
 
@@ -87,6 +96,7 @@ func bench(ctx context.Context, o *options) error {
 			return err
 		}
 	}
+	began := time.Now()
 	var seen []*cluster
 	for _, n := range o.nodes {
 		c, err := measure(ctx, o, p, n, verify.Load{Workload: work, Device: "emulated:" + dev + "@1"})
@@ -95,6 +105,7 @@ func bench(ctx context.Context, o *options) error {
 		}
 		seen = append(seen, c)
 	}
+	fmt.Printf("%.0f minutes\n", time.Since(began).Minutes())
 	return report(os.Stdout, p, seen)
 }
 
@@ -103,7 +114,7 @@ func capacity(p *profile.Profile, n int) float64 {
 	return float64(n) * p.MaxRate(profile.Read, 4096) / readShare
 }
 
-// measure runs n nodes: all levels, then a kill at the lowest.
+// measure runs n nodes: all levels, then a kill.
 func measure(ctx context.Context, o *options, p *profile.Profile, n int, l verify.Load) (*cluster, error) {
 	c := &cluster{nodes: n}
 	l.Nodes, l.Warmup = n, 5*time.Second
@@ -128,11 +139,20 @@ func measure(ctx context.Context, o *options, p *profile.Profile, n int, l verif
 		c.levels = append(c.levels, v)
 	}
 	c.bytes, c.late = fullest(r), lateDevices(r)
-	l.Dir, l.Shape, l.Rate = filepath.Join(o.dir, fmt.Sprintf("kill-%d", n)), "", levels[0]*capacity(p, n)
+	return c, c.kill(ctx, o, p, l)
+}
+
+// kill runs the nodes again and kills one.
+func (c *cluster) kill(ctx context.Context, o *options, p *profile.Profile, l verify.Load) error {
+	fill := plan.NewShapes().Of(layout(c.nodes)).States[plan.NodesLostMigrating].Fill
+	c.kept = min(int(rebuilt/fill), recordsMost)
+	l.Dir, l.Shape, l.Rate = filepath.Join(o.dir, fmt.Sprintf("kill-%d", c.nodes)), "", loadAfter*capacity(p, c.nodes-1)
+	l.Set = append(l.Set, fmt.Sprintf("records=%d", c.kept))
 	l.Duration, l.Faults = killAt+afterKill, []string{fmt.Sprintf("kill node1 @%v", killAt)}
-	fmt.Printf("%d nodes: %.0f/s, one killed after %v\n", n, l.Rate, killAt)
-	if r, err = start(ctx, l); err != nil {
-		return nil, err
+	fmt.Printf("%d nodes: %.0f/s, %d records, one node killed after %v\n", c.nodes, l.Rate, c.kept, killAt)
+	r, err := start(ctx, l)
+	if err != nil {
+		return err
 	}
 	c.rebuild, c.host = math.NaN(), hostUse(r, 0, r.Summary.DurationSec)
 	for _, f := range r.Summary.Faults {
@@ -140,8 +160,11 @@ func measure(ctx context.Context, o *options, p *profile.Profile, n int, l verif
 			c.rebuild = *f.RedundancyRestoredSec
 		}
 	}
-	return c, nil
+	return nil
 }
+
+// layout of a cluster, as the planner names it.
+func layout(n int) plan.Layout { return plan.Layout{Nodes: n, Copies: copies, Racks: 1, FailNodes: 1} }
 
 // start runs a load and reads its folder. A run whose operations failed is
 // read too: that is a finding.

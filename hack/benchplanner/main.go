@@ -54,7 +54,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	o := options{}
 	f := pflag.NewFlagSet("benchplanner", pflag.ContinueOnError)
-	f.IntSliceVar(&o.nodes, "nodes", []int{3, 4, 5}, "numbers of nodes, at least three")
+	f.IntSliceVar(&o.nodes, "nodes", []int{3, 5, 8}, "numbers of nodes, at least three")
 	f.StringVar(&o.dir, "out", "", "`DIR` that keeps the run folders (default: removed)")
 	f.StringVar(&o.bin, "bin", "bin", "`DIR` with headroom-loadgen")
 	if err := f.Parse(args); err != nil {

@@ -24,9 +24,9 @@ func TestOneSpoiltRunDoesNotSpoilTheFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	var others []*cluster
-	for i, mean := range []float64{0.022, 0.022, 0.160} {
+	for i, mean := range []float64{0.042, 0.042, 0.180} {
 		n := i + 3
-		others = append(others, &cluster{nodes: n, rebuild: 10, levels: []level{{rate: 0.3 * capacity(p, n), mean: mean}}})
+		others = append(others, &cluster{nodes: n, rebuild: 10, kept: 1000, levels: []level{{rate: 0.3 * capacity(p, n), mean: mean}}})
 	}
 	f, err := learn(p, plan.NewShapes(), others)
 	if err != nil {

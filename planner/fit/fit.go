@@ -163,7 +163,7 @@ func (f *fitter) service() {
 		}
 	}
 	if f.m.Read.IsZero() {
-		f.unmeasured(fmt.Sprintf("no run has %d operations of one kind: no percentile is predicted", distLeast), "read_us", "write_us")
+		f.unmeasured(fmt.Sprintf("no run of records in memory has %d operations of one kind: no percentile is predicted (what devices take is added from profiles, --device)", distLeast), "read_us", "write_us")
 	}
 }
 

@@ -228,3 +228,13 @@ func TestRunsOfDifferentMachinesAreRefused(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestRunsOnDevicesGiveNoQuietTimes(t *testing.T) {
+	s := synthetic{id: "device", nodes: 3, reads: 2000, write: 100, value: 100, kill: true, change: func(s *result.Summary) {
+		s.Device = &result.Device{Spec: "emulated:nvme@20", Class: "nvme", Dilation: 20}
+	}}
+	m, r := made(t, fit.Config{Runs: []string{s.save(t, t.TempDir())}})
+	if m.Latency() || !m.Rests("migrate_bytes_per_s") || m.Rests("failover_s") {
+		t.Errorf("latency %v, unmeasured %v, notes %q: want the failover alone", m.Latency(), m.Unmeasured, r.Notes)
+	}
+}

@@ -135,7 +135,7 @@ const (
 // that the distribution came from.
 func (f *fitter) latency(o *observation, fit *RunFit) *[2]float64 {
 	h := o.response[reads]
-	if h == nil || h.TotalCount() < distLeast || f.m.Read.IsZero() || !(o.cores > 0) || o.use > judgedUse || o.ops <= 0 {
+	if o.device || h == nil || h.TotalCount() < distLeast || f.m.Read.IsZero() || !(o.cores > 0) || o.use > judgedUse || o.ops <= 0 {
 		return nil
 	}
 	servers, busy := int(max(o.each, 1)), o.cores/float64(o.nodes)
@@ -143,7 +143,7 @@ func (f *fitter) latency(o *observation, fit *RunFit) *[2]float64 {
 	if o.shared {
 		servers, busy, rate = max(o.env.Cores, 1), o.cores+o.generator, o.ops
 	}
-	st := model.Station{Servers: servers, Service: model.Exponential(busy / rate * 1e6), Rate: rate * 1e-6}
+	st := model.Station{Servers: servers, Service: f.m.Read.Shape(), Mean: busy / rate * 1e6, Rate: rate * 1e-6}
 	rng := rand.New(rand.NewPCG(1, 1))
 	waits, err := st.Waits(judgeSamples, rng)
 	if err != nil {

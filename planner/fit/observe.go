@@ -39,6 +39,7 @@ type observation struct {
 	ops                 float64 // per second, as the clients saw them
 	saturated           bool    // a closed loop: as fast as the target answers
 	shared              bool    // nodes and generator share one host
+	device              bool    // its times have those of a device in them
 
 	cores float64 // of all nodes together; NaN: unknown
 	each  float64 // cores that one node may use
@@ -139,7 +140,8 @@ func observe(dir string) (*observation, error) {
 		return nil, err
 	}
 	o := &observation{id: s.ID, env: &r.Environment, value: w.ValueSize.Mean(), shared: s.Generator.LocalNodes > 0,
-		saturated: s.Loop == "closed" && s.Generator.ThinkMS == 0, generator: s.Generator.CPUPct / 100}
+		saturated: s.Loop == "closed" && s.Generator.ThinkMS == 0, generator: s.Generator.CPUPct / 100,
+		device: s.Device != nil && s.Device.Spec != "dram"}
 	if err := o.cluster(r, from, to); err != nil {
 		return nil, err
 	}
@@ -215,7 +217,7 @@ func (o *observation) operations(r *result.Run, w *workloads.Workload, from, to 
 				return err
 			}
 		}
-		if h := o.service[kind]; h != nil && h.TotalCount() >= distLeast {
+		if h := o.service[kind]; h != nil && h.TotalCount() >= distLeast && !o.device {
 			o.dist[kind] = distOf(h)
 		}
 	}
@@ -305,7 +307,11 @@ func mean(list []float64) float64 {
 }
 
 // faults takes migrations and times without service from the kills of a run.
+// How fast nodes migrate at most shows only where neither a rate that they were
+// given nor a slowed down device holds them back.
 func (o *observation) faults(r *result.Run) {
+	_, held := r.Environment.Flags["migrate-rate"]
+	held = held || r.Summary.Device != nil && r.Summary.Device.Dilation > 1
 	for _, f := range r.Summary.Faults {
 		if f.What != "kill" {
 			continue
@@ -313,11 +319,16 @@ func (o *observation) faults(r *result.Run) {
 		if f.GapMS != nil {
 			o.gaps = append(o.gaps, *f.GapMS/1e3)
 		}
-		if f.RedundancyRestoredSec == nil || *f.RedundancyRestoredSec <= 0 {
+		if held || f.RedundancyRestoredSec == nil || *f.RedundancyRestoredSec <= 0 {
 			continue
 		}
+		// Before the View without the node nothing is moved.
+		moving := *f.RedundancyRestoredSec
+		if v := f.OneViewMS; v != nil && *v/1e3 < moving/2 {
+			moving -= *v / 1e3
+		}
 		if left := mostLeft(r, f.AtSec, f.AtSec+*f.RedundancyRestoredSec); left > 0 && o.nodes > 1 {
-			o.moves = append(o.moves, move{bytes: left, seconds: *f.RedundancyRestoredSec, senders: o.nodes - 1})
+			o.moves = append(o.moves, move{bytes: left, seconds: moving, senders: o.nodes - 1})
 		}
 	}
 }

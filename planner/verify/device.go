@@ -32,6 +32,9 @@ const (
 	// lateAfter is how many p99 of the idle device the p99 of reads may take
 	// before a cluster without a target for it counts as overloaded.
 	lateAfter = 4
+	// beyondPlan times the p99 expected of the plan's own nodes: ten seconds at
+	// 95 % of a device have one within half and twice of it.
+	beyondPlan = 2
 )
 
 // device is the emulated device of every node. Rates and times of real are
@@ -56,6 +59,9 @@ func latencyBound(resource string) bool { return resource == "read_p99" || resou
 // limits.bandwidth): at the plan's limit it is then fully used. Where a
 // percentile binds it is the whole device.
 func (m *miniature) makeDevice(l load) (*device, error) {
+	if m.kind == stations {
+		return m.makeStation(l)
+	}
 	t, err := m.machineType()
 	if err != nil {
 		return nil, err
@@ -65,12 +71,16 @@ func (m *miniature) makeDevice(l load) (*device, error) {
 		return nil, err
 	}
 	r := m.cfg.Plan.Requirements
-	iops, band := r.Limits.IOPS.P50, r.Limits.Bandwidth.P50
-	if latencyBound(m.best.Binding.Resource) {
-		iops, band = 1, 1
+	fill := m.spread(m.best.Nodes, "healthy").Stored * l.flash / t.Bytes()
+	size := int64(m.cfg.NodeBytes/max(fill, leastFill)) / writeBlock * writeBlock
+	// What the miniature reads from memory the real cluster does not.
+	miss := 1 - m.cached(size)
+	real := ofType(p, t, r.Limits.IOPS.P50*miss, r.Limits.Bandwidth.P50, false)
+	if latencyBound(m.bind.Resource) {
+		real = ofType(p, t, 1, 1, true)
 	}
-	real := ofType(p, t, iops, band, latencyBound(m.best.Binding.Resource))
-	d := &device{real: real, reads: l.reads, sync: l.sync, readP99: r.Targets.ReadP99, writeP99: r.Targets.WriteP99}
+	real.Bandwidth.Read *= miss
+	d := &device{real: real, size: size, reads: l.reads, sync: l.sync, readP99: r.Targets.ReadP99, writeP99: r.Targets.WriteP99}
 	d.lostP99, d.lostPut = d.readP99, d.writeP99
 	if v := r.Targets.DegradedReadP99; v > 0 {
 		d.lostP99 = v
@@ -80,12 +90,14 @@ func (m *miniature) makeDevice(l load) (*device, error) {
 	}
 	d.dilation = math.Ceil(max((l.reads+l.writes)/m.cfg.OpsPerSec, leastService/real.Mean(profile.Read, smallRead).Seconds(), 1))
 	if d.dilation > profile.MaxDilation {
-		return nil, fmt.Errorf("the plan's %.3g operations/s would be slowed down %.0f times, at most %d are emulated: raise --rate to %.0f/s, or plan a slice of the load",
-			l.reads+l.writes, d.dilation, profile.MaxDilation, math.Ceil((l.reads+l.writes)/profile.MaxDilation))
+		return nil, tooSlow(l, d.dilation)
 	}
-	fill := m.spread(m.best.Nodes, "healthy").Stored * l.flash / t.Bytes()
-	d.size = int64(m.cfg.NodeBytes/max(fill, leastFill)) / writeBlock * writeBlock
 	return d, real.Validate()
+}
+
+func tooSlow(l load, dilation float64) error {
+	return fmt.Errorf("the plan's %.3g operations/s would be slowed down %.0f times, at most %d are emulated: raise --rate to %.0f/s, or plan a slice of the load",
+		l.reads+l.writes, dilation, profile.MaxDilation, math.Ceil((l.reads+l.writes)/profile.MaxDilation))
 }
 
 // machineType finds the row of the plan's type in its catalogs.
@@ -161,38 +173,37 @@ func (m *miniature) warmUp() float64 {
 	return settle + m.cfg.NodeBytes/m.device.real.Bandwidth.Write*m.device.dilation*1.25
 }
 
-// most is how long a rebuild on a device is waited for.
+// most is how long a rebuild is waited for: one that takes longer is not
+// watched to its end.
 const most = time.Minute
 
 // after is how long a trial is watched after the kill: until the rebuild that
 // the plan expects is over, where that is bearable.
 func (m *miniature) after() time.Duration {
 	d := m.cfg.Phase + m.cfg.Phase/2
-	if m.device == nil {
-		return d
+	if rebuild := time.Duration(rebuildSlack * m.rebuild(m.best.Nodes) * float64(time.Second)).Round(time.Second); rebuild <= most {
+		d = max(d, rebuild)
 	}
-	rebuild := time.Duration(1.5 * m.rebuild() * float64(time.Second)).Round(time.Second)
-	return max(d, min(rebuild, most))
+	return d
 }
 
-// rebuildWithin is the target for the rebuild in the time of the miniature, 0
-// for none; a device's bytes take as much longer as it is dilated.
-func (m *miniature) rebuildWithin() float64 {
-	target := m.cfg.Plan.Requirements.Targets.Rebuild
-	if m.device != nil {
-		target *= m.device.dilation / m.card.Bytes
-	}
-	return target
-}
+// rebuildSlack is how much longer than expected a rebuild is watched.
+const rebuildSlack = 1.5
 
 // limits are the p99 that a state must keep, in seconds of the run; 0: none.
-func (d *device) limits(lost bool) (read, write float64) {
+// Without a target for reads, one that is far beyond the idle device's and
+// beyond what the plan's own nodes are expected to have says overload.
+func (m *miniature) limits(state string) (read, write float64) {
+	d := m.device
 	read, write = d.readP99, d.writeP99
-	if lost {
+	if state != "healthy" {
 		read, write = d.lostP99, d.lostPut
 	}
-	if read <= 0 {
+	if read <= 0 || m.kind == stations {
 		read = lateAfter * d.real.Quantile(profile.Read, smallRead, 0.99).Seconds()
+		if _, p99 := m.predict(m.best.Nodes, state); !math.IsNaN(p99) {
+			read = max(read, beyondPlan*p99)
+		}
 	}
 	return read * d.dilation, write * d.dilation
 }
@@ -214,7 +225,8 @@ func (m *miniature) predict(n int, state string) (mean, p99 float64) {
 		return math.NaN(), math.NaN()
 	}
 	rng := rand.New(rand.NewPCG(1, uint64(n)))
-	st := model.Station{Servers: d.real.Channels, Service: service, Rate: d.reads * m.spread(n, state).Masters}
+	rate := d.reads * m.spread(n, state).Masters * (1 - m.cached(d.size))
+	st := model.Station{Servers: d.real.Channels, Service: service, Rate: rate}
 	times, err := st.Waits(samples, rng)
 	if err != nil {
 		return math.NaN(), math.NaN()

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"headroom/planner/model"
 	"headroom/planner/plan"
@@ -51,6 +52,9 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 	case !fewer.Holds:
 		card.Verdict = plan.Confirmed
 		card.Text = fmt.Sprintf("%d nodes held and %d failed in the state that binds (%s, %s): %s", enough.Nodes, fewer.Nodes, why.State, why.Resource, fewer.Why)
+	case why.Failing < atMedian:
+		card.Verdict = plan.NotDistinguishable
+		card.Text = fmt.Sprintf("%d nodes held, and so did %d: the plan has them fail in %.0f %% of its draws only, and the miniature runs at the medians", enough.Nodes, fewer.Nodes, why.Failing*100)
 	case m.insideInterval():
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held, and so did %d; the plan has them at %.0f %% of the limit, inside the model's interval", enough.Nodes, fewer.Nodes, *why.Utilisation*100)
@@ -59,6 +63,9 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 		card.Text = fmt.Sprintf("%d nodes held although the plan has them at %.0f %% of the limit: %d are more than are needed", fewer.Nodes, *why.Utilisation*100, enough.Nodes)
 	}
 }
+
+// atMedian is the share of draws that fail where the medians themselves do.
+const atMedian = 0.5
 
 // insideInterval reports that the predicted excess of fewer nodes is less than
 // the model is uncertain by.
@@ -81,26 +88,11 @@ func (m *miniature) compare(s *seen) []plan.Compared {
 	if m.fail > 0 {
 		list = append(list, compared("bytes of the fullest node, re-replicated", "bytes", lost, s.usedAfter),
 			compared("partitions unavailable", "", float64(m.spread(m.best.Nodes, "nodes_lost").Unavailable), float64(s.unavailable)))
-		if v := m.rebuild(); v > 0 {
+		if v := m.rebuild(m.best.Nodes); v > 0 && v < m.after().Seconds() { // else it is not watched to its end
 			list = append(list, compared("full redundancy after the loss", "s", v, s.rebuild))
 		}
 	}
 	return list
-}
-
-// rebuild is the plan's rebuild time for the miniature's bytes: the failover,
-// and the bytes at the rate that the plan's own rebuild has.
-func (m *miniature) rebuild() float64 {
-	full := m.best.RebuildSec
-	if full == nil || *full <= 0 {
-		return 0
-	}
-	failover := model.Priors().Failover.P50
-	slow := 1.0
-	if m.device != nil {
-		slow = m.device.dilation
-	}
-	return failover + max(*full-failover, 0)/m.card.Bytes*slow
 }
 
 func compared(name, unit string, predicted, measured float64) plan.Compared {
@@ -135,6 +127,12 @@ func Widen(m *model.Model, c *plan.Verification) {
 			m.Errors.Rebuild = max(m.Errors.Rebuild, e)
 		case "bytes":
 			m.Errors.Bytes = max(m.Errors.Bytes, e)
+		case "ms":
+			if strings.HasPrefix(row.Name, meanRead) {
+				m.Errors.Mean = max(m.Errors.Mean, e)
+			} else {
+				m.Errors.P99 = max(m.Errors.P99, e)
+			}
 		}
 	}
 }

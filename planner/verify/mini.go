@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"headroom/node/disk/profile"
 	"headroom/planner/model"
 	"headroom/planner/plan"
 )
@@ -15,14 +16,17 @@ import (
 type miniature struct {
 	cfg  *Config
 	best *plan.Candidate
+	bind plan.Binding // what fewer nodes fail by, as it is with the plan's
 	card plan.Miniature
 	kind emulation
 
-	fail     int     // nodes to kill
+	fail     int     // nodes that go
+	leave    bool    // they stop in order instead of being killed
 	record   float64 // bytes that a record takes on a node, mean, without its index
 	shapes   *plan.Shapes
 	limit    int64   // memory-limit of each node, 0: none
 	device   *device // what nodes keep their records on; nil: memory
+	pace     pace
 	workload string
 	yaml     []byte
 }
@@ -34,6 +38,8 @@ const (
 	arithmetic emulation = iota // a rule binds: nothing to emulate
 	memory                      // the nodes' memory limit
 	devices                     // emulated devices of the plan's machine type
+	stations                    // each read passes a station that serves as many as the plan allows
+	migration                   // the nodes' migrate-rate
 	shared                      // it cannot be told apart on one machine
 )
 
@@ -44,8 +50,10 @@ func emulationOf(resource string) emulation {
 		return memory
 	case "device_iops", "device_bandwidth", "device_bytes", "read_p99", "write_p99":
 		return devices
-	case "cpu", "network", "migration_bandwidth":
-		return shared
+	case "cpu", "network":
+		return stations
+	case "migration_bandwidth":
+		return migration
 	}
 	return arithmetic
 }
@@ -57,25 +65,29 @@ func shrink(cfg *Config) (*miniature, error) {
 		return nil, err
 	}
 	r := cfg.Plan.Requirements
-	m := &miniature{cfg: cfg, best: c, kind: emulationOf(c.Binding.Resource), fail: r.Redundancy.FailNodes, shapes: plan.NewShapes(),
+	m := &miniature{cfg: cfg, best: c, bind: bindingOf(c), fail: r.Redundancy.FailNodes, shapes: plan.NewShapes(),
 		workload: filepath.Join(cfg.Dir, "workload.yaml")}
-	if c.WhyNotFewer.State == "structure" || c.WhyNotFewer.Utilisation == nil {
-		m.kind = arithmetic
+	m.kind = emulationOf(m.bind.Resource)
+	if c.WhyNotFewer.State == "structure" || c.WhyNotFewer.Utilisation == nil || m.bind.State == "rack_lost" {
+		m.kind = arithmetic // the nodes started here have no racks
 	}
 	load := loadOf(r)
 	if load.reads+load.writes <= 0 || load.records < 1 {
 		return nil, fmt.Errorf("the plan has no operations or no records: nothing to run")
 	}
-	if m.kind == devices && load.flash <= 0 {
-		m.kind = shared // a percentile of nodes without devices is that of their CPUs
+	if m.kind == devices && load.flash <= 0 || m.kind == stations && load.reads < load.writes {
+		m.kind = shared // a percentile of nodes without devices is that of their CPUs; stations charge all work to reads
 	}
 	if m.kind == devices && load.inMemory {
-		return nil, fmt.Errorf("the plan has namespaces in memory and on devices, and %s binds: plan and verify those on devices alone", c.Binding.Resource)
+		return nil, fmt.Errorf("the plan has namespaces in memory and on devices, and %s binds: plan and verify those on devices alone", m.bind.Resource)
 	}
 	m.record = load.slot
-	if m.kind == devices {
-		m.record = load.flash / load.records
+	if m.onDevices() {
+		m.record = load.blocks / load.records
 		cfg.NodeBytes /= flashShare
+	}
+	if m.fail == 0 && m.bind.State == "rolling_restart" && c.Nodes > 1 {
+		m.fail, m.leave = 1, true
 	}
 	stored := m.spread(c.Nodes, "healthy").Stored
 	m.card.Nodes = c.Nodes
@@ -83,18 +95,31 @@ func shrink(cfg *Config) (*miniature, error) {
 	m.card.Records = int64(min(cfg.NodeBytes/(stored*perRecord), load.records))
 	m.card.Bytes = load.records / float64(m.card.Records)
 	m.card.OpsPerSec = min(cfg.OpsPerSec, load.reads+load.writes)
-	if m.kind == devices {
+	if m.onDevices() {
 		if m.device, err = m.makeDevice(load); err != nil {
 			return nil, err
 		}
 		m.card.OpsPerSec, m.card.Dilation = (load.reads+load.writes)/m.device.dilation, m.device.dilation
 	}
+	m.setPace(load)
 	m.card.Rates = (load.reads + load.writes) / m.card.OpsPerSec
 	m.card.ValueSize = load.sizes
 	m.emulate(load)
 	m.yaml = fmt.Appendf(nil, "# The load of the plan %q, rates divided by %.4g, records by %.4g.\nversion: 1\nname: verify\nrecords: %d\nvalue-size: %q\nmix:\n%s",
 		r.Name, m.card.Rates, m.card.Bytes, m.card.Records, load.sizes, load.mix())
 	return m, nil
+}
+
+// bindingOf is what a candidate says of the resource and state that fewer nodes
+// fail by: often, not always, those with the least room.
+func bindingOf(c *plan.Candidate) plan.Binding {
+	w := c.WhyNotFewer
+	for _, s := range c.States {
+		if v := s.Resources[w.Resource]; s.State == w.State && v != nil {
+			return plan.Binding{State: w.State, Resource: w.Resource, Utilisation: v}
+		}
+	}
+	return *c.Binding
 }
 
 // emulate makes scarce what binds.
@@ -104,26 +129,33 @@ func (m *miniature) emulate(l load) {
 		// As full in the binding state as planned: the limit is what the node
 		// would use there, over the planned utilisation. A node stops writes at
 		// 90 % of its limit.
-		full := m.bytes(m.best.Nodes, m.best.Binding.State)
-		m.limit = int64(full / *m.best.Binding.Utilisation / stopWrites)
+		full := m.bytes(m.best.Nodes, m.bind.State)
+		m.limit = int64(full / *m.bind.Utilisation / stopWrites)
 		m.card.Emulates = fmt.Sprintf("memory: each node may use %d MiB", m.limit>>20)
 	case devices:
 		m.card.Emulates = fmt.Sprintf("devices of %s, every rate and time slowed down %.0f times (dilated x%.0f), %d MiB on each node", m.best.Type, m.device.dilation, m.device.dilation, m.device.size>>20)
+	case stations:
+		m.card.Emulates = fmt.Sprintf("%s: each node's reads pass a station that serves %.0f/s, the rate at which the plan has %s at its limit (writes and migration are charged to reads), slowed down %.0f times (dilated x%.0f)",
+			m.bind.Resource, m.device.real.MaxRate(profile.Read, smallRead), m.bind.Resource, m.device.dilation, m.device.dilation)
+	case migration:
+		m.card.Emulates = fmt.Sprintf("migration: each node sends %.0f kB/s", m.pace.rate/1e3)
 	case arithmetic:
-		m.card.Emulates = "nothing: what binds is a rule"
+		m.card.Emulates = "nothing: what binds is a rule, or the loss of a rack"
 	case shared:
-		m.card.Emulates = "nothing: " + m.best.Binding.Resource + " is shared by all nodes of one machine"
+		m.card.Emulates = "nothing: " + m.bind.Resource + " is shared by all nodes of one machine"
 	}
 }
+
+// onDevices reports that the nodes keep their records on emulated devices.
+func (m *miniature) onDevices() bool { return m.kind == devices || m.kind == stations }
 
 // stopWrites is the share of a node's memory limit at which it refuses writes
 // (package storage).
 const stopWrites = 0.9
 
-// spread returns how partitions lie in a state with n nodes.
+// spread returns how partitions lie in a state with n nodes, without racks.
 func (m *miniature) spread(n int, state string) *plan.Spread {
-	red := &m.cfg.Plan.Requirements.Redundancy
-	s := m.shapes.Of(plan.Layout{Nodes: n, Copies: m.best.Copies, Racks: m.best.Racks, FailNodes: red.FailNodes, FailRacks: red.FailRacks})
+	s := m.shapes.Of(plan.Layout{Nodes: n, Copies: m.best.Copies, Racks: 1, FailNodes: m.cfg.Plan.Requirements.Redundancy.FailNodes})
 	i := plan.StateIndex(state)
 	if i < 0 {
 		i = plan.Healthy
@@ -134,11 +166,12 @@ func (m *miniature) spread(n int, state string) *plan.Spread {
 // bytes is what the fullest node holds in a state, as its status counts it:
 // index and records in memory, records alone on a device.
 func (m *miniature) bytes(n int, state string) float64 {
-	records := float64(m.card.Records)
+	records, sp := float64(m.card.Records), m.spread(n, state)
+	fullest := model.Fullest(records, sp.Stored, sp.Alive)
 	if m.device != nil {
-		return m.spread(n, state).Stored * records * m.record
+		return fullest * m.record
 	}
-	return m.spread(n, state).Stored * (model.ClusterIndexBytes(records) + records*m.record)
+	return fullest * (model.ClusterIndexBytes(records)/records + m.record)
 }
 
 // load is what the namespaces of a plan ask together, at their peak.
@@ -146,7 +179,9 @@ type load struct {
 	records       float64
 	reads, writes float64 // per second
 	slot          float64 // bytes in memory of the mean record
-	flash         float64 // bytes of all records on devices
+	body          float64 // bytes of it as it is sent
+	blocks        float64 // bytes of all records in write blocks, were they on devices
+	flash         float64 // bytes of all records that are
 	inMemory      bool    // some namespace keeps its records in memory
 	sync          bool    // some namespace waits for its devices
 	sizes         string  // in the form of a workload
@@ -188,6 +223,8 @@ func loadOf(r *plan.Requirements) load {
 			body = int(c.bytes)
 		}
 		l.slot += float64(model.SlotBytes(body)) * c.records / max(l.records, 1)
+		l.body += float64(body) * c.records / max(l.records, 1)
+		l.blocks += float64(model.FlashBytes(body)) * c.records
 		if c.flash {
 			l.flash += float64(model.FlashBytes(body)) * c.records
 		}

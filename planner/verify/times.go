@@ -86,21 +86,32 @@ func (m *miniature) late(s *seen) []string {
 			list = append(list, fmt.Sprintf("p99 of %s %s %s, limit %s", what, state, m.device.both(got), m.device.both(limit)))
 		}
 	}
-	read, write := m.device.limits(false)
+	read, write := m.limits("healthy")
 	check("reads", "healthy", s.healthy.readP99, read)
 	check("writes", "healthy", s.healthy.writeP99, write)
 	if m.fail > 0 {
-		read, write = m.device.limits(true)
+		read, write = m.limits(m.lostState())
 		check("reads", "after the loss", s.lost.readP99, read)
 		check("writes", "after the loss", s.lost.writeP99, write)
 	}
 	return list
 }
 
+// lostState is the state after nodes have gone.
+func (m *miniature) lostState() string {
+	if m.leave {
+		return "rolling_restart"
+	}
+	return "nodes_lost"
+}
+
 // both says a time of the run as it was and as the real device would have it.
 func (d *device) both(seconds float64) string {
 	return fmt.Sprintf("%.3g ms (%.3g ms dilated x%.0f)", seconds/d.dilation*1e3, seconds*1e3, d.dilation)
 }
+
+// meanRead begins the names of mean times of reads.
+const meanRead = "mean read, "
 
 // compareTimes sets throughput and times of reads beside the simulation of
 // the emulated device, in each phase. Times are of the run, dilated, and
@@ -112,14 +123,14 @@ func (m *miniature) compareTimes(s *seen) []plan.Compared {
 		k := m.device.dilation
 		mark := fmt.Sprintf(", dilated x%.0f", k)
 		list = append(list, compared("operations served, "+name+mark, "/s", m.card.OpsPerSec, t.served/t.seconds),
-			compared("mean read, "+name+mark, "ms", mean*k*1e3, t.readMean*1e3),
-			compared("mean read, "+name+", real", "ms", mean*1e3, t.readMean/k*1e3),
+			compared(meanRead+name+mark, "ms", mean*k*1e3, t.readMean*1e3),
+			compared(meanRead+name+", real", "ms", mean*1e3, t.readMean/k*1e3),
 			compared("p99 of reads, "+name+mark, "ms", p99*k*1e3, t.readP99*1e3),
 			compared("p99 of reads, "+name+", real", "ms", p99*1e3, t.readP99/k*1e3))
 	}
 	add("healthy", "healthy", s.healthy)
 	if m.fail > 0 {
-		add("nodes lost", "nodes_lost", s.lost)
+		add("nodes lost", m.lostState(), s.lost)
 	}
 	return list
 }

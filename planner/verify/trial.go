@@ -61,10 +61,17 @@ func (m *miniature) trial(ctx context.Context, n int) (*seen, error) {
 	if m.limit > 0 {
 		l.Set = append(l.Set, fmt.Sprintf("memory-limit=%d", m.limit))
 	}
-	for i := range m.fail {
-		l.Faults = append(l.Faults, fmt.Sprintf("kill node%d @%v", i+1, m.cfg.Phase))
+	if m.pace.rate > 0 {
+		l.Set = append(l.Set, fmt.Sprintf("migrate-rate=%.0f", m.pace.rate))
 	}
-	m.cfg.Say("%d nodes, %d of them killed, %.0f operations/s for %v", n, m.fail, l.Rate, l.Duration)
+	word, done := "kill", "killed"
+	if m.leave {
+		word, done = "term", "stopped"
+	}
+	for i := range m.fail {
+		l.Faults = append(l.Faults, fmt.Sprintf("%s node%d @%v", word, i+1, m.cfg.Phase))
+	}
+	m.cfg.Say("%d nodes, %d of them %s, %.0f operations/s for %v", n, m.fail, done, l.Rate, l.Duration)
 	began := m.cfg.Start(ctx, l)
 	if began != nil && ctx.Err() != nil {
 		return nil, ctx.Err()

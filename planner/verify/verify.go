@@ -110,7 +110,7 @@ func Run(ctx context.Context, cfg Config) (*plan.Verification, error) {
 			return nil, err
 		}
 	}
-	card := &plan.Verification{Format: plan.CardFormat, When: cfg.Now.UTC().Format(time.RFC3339), Host: cfg.Host, Binding: m.best.Binding, Miniature: m.card}
+	card := &plan.Verification{Format: plan.CardFormat, When: cfg.Now.UTC().Format(time.RFC3339), Host: cfg.Host, Binding: &m.bind, Miniature: m.card}
 	enough, err := m.trial(ctx, m.best.Nodes)
 	if err != nil {
 		return nil, err

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"headroom/loadgen/result"
+	"headroom/node/disk/profile"
 	"headroom/planner/model"
 	"headroom/planner/plan"
 )
@@ -22,7 +24,7 @@ func planOf(resource string, fewer float64) *plan.Plan {
 	use, rebuild, answer := 0.9, 600.0, 0
 	return &plan.Plan{Format: plan.Format, Requirements: &r, Answer: &answer, Candidates: []plan.Candidate{{Type: "t", Nodes: 5, Copies: 2, Racks: 1, Feasible: true,
 		Binding:     &plan.Binding{State: "nodes_lost_migrating", Resource: resource, Utilisation: &use},
-		WhyNotFewer: &plan.Fewer{Nodes: 4, State: "nodes_lost_migrating", Resource: resource, Utilisation: &fewer, Text: "because"}, RebuildSec: &rebuild}}}
+		WhyNotFewer: &plan.Fewer{Nodes: 4, State: "nodes_lost_migrating", Resource: resource, Utilisation: &fewer, Failing: 1, Text: "because"}, RebuildSec: &rebuild}}}
 }
 
 // cluster answers for node counts whether operations succeed.
@@ -82,7 +84,18 @@ func TestTheVerdictFollowsWhatWasRun(t *testing.T) {
 	f("n fails", planOf("memory", 1.2), nil, plan.Refuted, false, 2)
 	f("n-1 holds far beyond its limit", planOf("memory", 1.2), map[int]bool{5: true, 4: true}, plan.Refuted, false, 2)
 	f("n-1 holds, a little beyond its limit", planOf("memory", 1.02), map[int]bool{5: true, 4: true}, plan.NotDistinguishable, false, 2)
-	f("a shared resource binds", planOf("cpu", 1.2), map[int]bool{5: true}, plan.NotDistinguishable, false, 1)
+	f("the processors bind", planOf("cpu", 1.2), map[int]bool{5: true}, plan.Confirmed, false, 2)
+	f("the link binds", planOf("network", 1.2), map[int]bool{5: true}, plan.Confirmed, false, 2)
+	f("the rebuild binds", planOf("migration_bandwidth", 1.2), map[int]bool{5: true}, plan.Confirmed, false, 2)
+	writes := planOf("cpu", 1.2)
+	writes.Requirements.Namespaces[0].Reads = model.Point(1e3)
+	f("the processors bind, by writes", writes, map[int]bool{5: true}, plan.NotDistinguishable, false, 1)
+	draws := planOf("memory", 1.2)
+	draws.Candidates[0].WhyNotFewer.Failing = 0.12
+	f("n-1 fails in some draws only", draws, map[int]bool{5: true, 4: true}, plan.NotDistinguishable, false, 2)
+	racks := planOf("memory", 1.2)
+	racks.Candidates[0].WhyNotFewer.State, racks.Candidates[0].Binding.State = "rack_lost", "rack_lost"
+	f("the loss of a rack binds", racks, map[int]bool{5: true}, plan.Confirmed, true, 1)
 	f("a rule binds", planOf("redundancy", 1.2), map[int]bool{5: true}, plan.Confirmed, true, 1)
 }
 
@@ -143,9 +156,56 @@ func TestACardWidensTheModel(t *testing.T) {
 	if m.Errors.Rebuild != 0.6 || m.Errors.Bytes != 0 {
 		t.Errorf("errors %+v", m.Errors)
 	}
+	mean, tail := 0.05, 0.2
+	Widen(m, &plan.Verification{Compared: []plan.Compared{{Name: meanRead + "healthy", Unit: "ms", Error: &mean}, {Name: "p99 of reads, healthy", Unit: "ms", Error: &tail}}})
+	if m.Errors.Mean != mean || m.Errors.P99 != tail {
+		t.Errorf("errors %+v, want %g of the mean and %g of p99", m.Errors, mean, tail)
+	}
 	better := 0.1
 	Widen(m, &plan.Verification{Compared: []plan.Compared{{Unit: "s", Error: &better}}})
 	if m.Errors.Rebuild != 0.6 {
 		t.Error(fmt.Sprint("a better run made the model forget a worse one: ", m.Errors.Rebuild))
+	}
+}
+
+func TestStationsAreAsBusyAsPlanned(t *testing.T) {
+	p := planOf("cpu", 1.2)
+	cfg := Config{Plan: p, Dir: t.TempDir()}.withDefaults()
+	m, err := shrink(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	use := func(n int, state string) float64 {
+		reads := m.card.OpsPerSec * 0.8 * m.spread(n, state).Masters * (1 - m.cached(m.device.size))
+		return reads * m.device.real.Mean(profile.Read, smallRead).Seconds() * m.device.dilation / float64(m.device.real.Channels)
+	}
+	if got := use(5, "nodes_lost_migrating"); math.Abs(got-0.9) > 0.001 {
+		t.Errorf("a station is %.3f busy in the binding state, the plan has 0.9", got)
+	}
+	if got, want := use(4, "nodes_lost_migrating"), 0.9*4/3; math.Abs(got/want-1) > 0.03 {
+		t.Errorf("of four nodes %.3f, want about %.3f: three serve what four did", got, want)
+	}
+}
+
+func TestMigrationIsSlowedDownLikeTheRest(t *testing.T) {
+	p := planOf("memory", 1.2)
+	cfg := Config{Plan: p, Dir: t.TempDir()}.withDefaults()
+	m, err := shrink(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := leastRebuild + m.pace.failover; math.Abs(m.rebuild(5)-want) > 0.2 {
+		t.Errorf("the rebuild is to take %.2f s, want %.2f", m.rebuild(5), want)
+	}
+	// Of the dead node's copies each survivor sends about a quarter.
+	sends := m.pace.rate * leastRebuild
+	if want := float64(m.card.Records) * 2 / 5 / 4 * (108 + migrateOverhead); math.Abs(sends/want-1) > 0.1 {
+		t.Errorf("a survivor sends %.0f bytes, want about %.0f", sends, want)
+	}
+	p.Candidates[0].WhyNotFewer.State, p.Candidates[0].Binding.State = "rolling_restart", "rolling_restart"
+	p.Requirements.Redundancy.FailNodes = 0
+	card, c := verdict(t, p, map[int]bool{5: true})
+	if len(c.loads) != 2 || len(c.loads[0].Faults) != 1 || c.loads[0].Faults[0] != "term node1 @10s" {
+		t.Errorf("%s with faults %v: want a node that stops in order", card.Verdict, c.loads[0].Faults)
 	}
 }
