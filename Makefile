@@ -42,7 +42,7 @@ bench-null: ## a target that takes no time: this generator beside vegeta and for
 	$(GO) test -run '^$$' -bench NullSink -benchtime 3s -count $(or $(COUNT),3) ./loadgen/drive
 	cd hack/nullsink && $(GO) run .
 
-bench-planner: build ## the planner against real runs on emulated devices: errors and gates (8 minutes, wants a quiet machine)
+bench-planner: build ## the planner against real runs on emulated devices: errors and gates (9 minutes, wants a quiet machine)
 	$(GO) run ./hack/benchplanner
 
 crash: ## the storage engine crashed at 10,000 points of 2,000 operations

@@ -134,15 +134,17 @@ func (n *Node) readNow(ns *namespace, q *txn.Request) {
 	if m := q.From.Marks; m != nil {
 		m.Started = n.mono()
 	}
-	if n.mono() >= q.Deadline {
-		// Nobody waits for it any more. Behind an overloaded device each read
-		// would else be served after its deadline, and none in time.
+	began := n.mono()
+	if began >= q.Deadline || !ns.readersOf(q.Digest.Partition()).inTime(q.Deadline.Sub(began)) {
+		// Nobody would wait for it any more. Behind an overloaded device each
+		// read would else be served after its deadline, and none in time.
 		n.overdue.Add(1)
 		n.reply(q.From, &wire.Reply{Status: wire.StatusTimeout})
 		return
 	}
 	read, ok := ns.Begin(&q.Digest, nil)
 	now := n.now()
+	ns.readersOf(q.Digest.Partition()).took(now.Mono.Sub(began))
 	if !ok || !ns.Valid(&read, &q.Digest, now) {
 		ns.Request(q)
 		return

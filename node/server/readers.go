@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headroom/node/plane"
@@ -26,10 +27,34 @@ type readers struct {
 	requests chan func()
 	bulk     chan plane.Fetch
 	budget   *readBudget
+	usual    atomic.Int64 // nanoseconds that a get's read takes of late, 0: not known
 }
 
 func newReaders() *readers {
 	return &readers{requests: make(chan func(), readQueue), bulk: make(chan plane.Fetch, readQueue), budget: newReadBudget()}
+}
+
+// took notes how long a get's read took. Readers that do so at once may forget
+// one another's: it is a rough mean.
+func (r *readers) took(d time.Duration) {
+	old := r.usual.Load()
+	if old == 0 {
+		r.usual.Store(int64(d))
+		return
+	}
+	r.usual.Store(old + (int64(d)-old)/16)
+}
+
+// inTime reports whether a read that begins now usually ends within left. Each
+// no makes the next less likely, so that a device that has become faster is
+// found out.
+func (r *readers) inTime(left time.Duration) bool {
+	usual := r.usual.Load()
+	if usual <= int64(left) {
+		return true
+	}
+	r.usual.Store(usual - usual/64)
+	return false
 }
 
 func (r *readers) start(ctx context.Context, wg *sync.WaitGroup) {
