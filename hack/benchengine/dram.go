@@ -61,6 +61,15 @@ func threadTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
+// processTime is the processor time of all threads.
+func processTime() time.Duration {
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		panic(err) // with these arguments it cannot fail
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
 const dramRecords = 1_000_000
 
 func dram(ctx context.Context, o *options) error {

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -24,11 +22,12 @@ const stuck = 30 * time.Second
 // flash is an engine on a file of its own directory, opened as a node does.
 type flash struct {
 	*storage.Engine
-	o    *options
-	dir  string
-	size int64
-	mark int
-	stop func() // the engine's background work
+	o     *options
+	guard *disk.Guard
+	dir   string
+	size  int64
+	mark  int
+	stop  func() // the engine's background work
 }
 
 // newFlash makes an engine on a file of size bytes, with a low-water mark.
@@ -51,7 +50,8 @@ func (f *flash) open() error {
 	if err != nil {
 		return err
 	}
-	f.Engine, err = storage.Open(storage.Config{Log: &storage.LogConfig{Name: "bench", Devices: []disk.Device{disk.NewGuard(d, stuck)}, Dir: disk.OSDir(f.dir),
+	f.guard = disk.NewGuard(d, stuck)
+	f.Engine, err = storage.Open(storage.Config{Log: &storage.LogConfig{Name: "bench", Devices: []disk.Device{f.guard}, Dir: disk.OSDir(f.dir),
 		NewID: rand.Uint64, LowWater: f.mark, StopUsed: 100}})
 	return err
 }
@@ -153,20 +153,26 @@ func reads(ctx context.Context, o *options) error {
 	}
 	f.run(ctx)
 	for _, depth := range []int{1, 4, 32} {
-		var ours, theirs, ratios []float64
+		var ours, theirs, ratios, work, theirWork []float64
 		for range o.pairs {
+			used := processTime()
 			a, err := f.readers(ctx, depth, records)
 			if err != nil {
 				return err
 			}
+			used = processTime() - used
 			b, err := fio(ctx, f.path(), "randread", "4k", depth, o.each, f.Devices()[0].UsedBytes)
 			if err != nil {
 				return err
 			}
 			ours, theirs, ratios = append(ours, a), append(theirs, b.Read.IOPS), append(ratios, a/b.Read.IOPS)
+			work = append(work, 1e6*used.Seconds()/(a*o.each.Seconds()))
+			theirWork = append(theirWork, 1e6*(b.User+b.System)/100/b.Read.IOPS)
 		}
 		row(fmt.Sprintf("gets per second, queue depth %d", depth), "1/s", ours, nil)
 		row(fmt.Sprintf("fio reads per second, queue depth %d", depth), "1/s", theirs, nil)
+		row(fmt.Sprintf("processor time a get, queue depth %d", depth), "us", work, nil)
+		row(fmt.Sprintf("processor time a read of fio, queue depth %d", depth), "us", theirWork, nil)
 		want := 0.9
 		if depth > 4 {
 			want = 0.75
@@ -236,38 +242,64 @@ func overwrite(ctx context.Context, o *options, beside string, size int64, mark 
 			return err
 		}
 	}
-	var all, user, amplified, theirs, mixed []float64
+	var c comparison
 	for range o.pairs {
-		before, began := f.Devices()[0], time.Now()
-		if err := f.overwrites(ctx, records, body); err != nil {
+		if err := f.compare(ctx, &c, beside, func() error { return f.overwrites(ctx, records, body) }); err != nil {
 			return err
 		}
-		after, took := f.Devices()[0], time.Since(began).Seconds()
-		f.stop()
-		b, err := fio(ctx, beside, "write", "1m", 4, o.each, size)
-		if err != nil {
-			return err
-		}
-		both, err := fio(ctx, beside, "write", "1m", 4, o.each, size, "--name=beside", "--rw=randread")
-		if err != nil {
-			return err
-		}
-		f.run(ctx)
-		mixed = append(mixed, both.Write.BW/b.Write.BW)
-		theirs = append(theirs, b.Write.BW/1e6)
-		all = append(all, float64(after.Written-before.Written)/took/b.Write.BW)
-		user = append(user, float64(after.UserBytes-before.UserBytes)/took/b.Write.BW)
-		amplified = append(amplified, float64(after.Written-before.Written)/float64(after.UserBytes-before.UserBytes))
 	}
-	wants := map[int]float64{20: 0.56, 50: 0.35}
-	row(fmt.Sprintf("low-water mark %d %%: fio", mark), "MB/s", theirs, nil)
-	row(fmt.Sprintf("low-water mark %d %%: written against fio", mark), "x", all, atLeast(0.7))
-	row(fmt.Sprintf("low-water mark %d %%: user bytes against fio", mark), "x", user, atLeast(wants[mark]))
-	row(fmt.Sprintf("low-water mark %d %%: written per user byte", mark), "x", amplified, nil)
-	// A block has to be read to be freed, so we read as much as we write. What
-	// fio writes beside a job that reads 1 MiB at random is what this device gives to anyone who does.
-	row(fmt.Sprintf("low-water mark %d %%: fio beside its own reads", mark), "x", mixed, nil)
+	c.print(fmt.Sprintf("lwm %d %%: ", mark), map[int]float64{20: 0.56, 50: 0.35}[mark])
 	return nil
+}
+
+// comparison is the engine's writes beside fio's, pair by pair.
+type comparison struct{ fio, all, user, amplified, read, same, mixture, work []float64 }
+
+// compare measures a pair: the engine under load; fio's sequential writes; and
+// fio's writes with as many bytes read beside them, in requests as long, and
+// synced as often, as the engine's were.
+func (f *flash) compare(ctx context.Context, c *comparison, beside string, load func() error) error {
+	stats, asked, used, began := f.Devices()[0], f.guard.Load(), processTime(), time.Now()
+	if err := load(); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	after, m := f.Devices()[0], mixed(asked, f.guard.Load(), took)
+	written, user := float64(after.Written-stats.Written), float64(after.UserBytes-stats.UserBytes)
+	used = processTime() - used
+	f.stop()
+	alone, err := fio(ctx, beside, "write", "1m", 4, f.o.each, f.size)
+	if err != nil {
+		return err
+	}
+	both, err := fio(ctx, beside, "randrw", m.block(), m.depth, f.o.each, f.size, m.flags()...)
+	if err != nil {
+		return err
+	}
+	f.run(ctx)
+	rate := alone.Write.BW * took.Seconds()
+	c.fio = append(c.fio, alone.Write.BW/1e6)
+	c.all = append(c.all, written/rate)
+	c.user = append(c.user, user/rate)
+	c.amplified = append(c.amplified, written/user)
+	c.read = append(c.read, m.read)
+	c.mixture = append(c.mixture, both.Write.BW/alone.Write.BW)
+	c.same = append(c.same, written/took.Seconds()/both.Write.BW)
+	c.work = append(c.work, used.Seconds()*1e3/(written/(1<<20)))
+	return nil
+}
+
+func (c *comparison) print(what string, user float64) {
+	row(what+"fio writes in sequence", "MB/s", c.fio, nil)
+	row(what+"written against fio", "x", c.all, atLeast(0.7))
+	row(what+"user bytes against fio", "x", c.user, atLeast(user))
+	row(what+"written per user byte", "x", c.amplified, nil)
+	row(what+"processor time per MiB written", "ms", c.work, nil)
+	// A block has to be read to be freed. What fio writes with the same reads
+	// beside it is what this device gives to anyone who needs them.
+	row(what+"read per byte written", "x", c.read, nil)
+	row(what+"fio with these reads and syncs, against alone", "x", c.mixture, nil)
+	row(what+"written against fio with these", "x", c.same, nil)
 }
 
 // overwrites writes records at random, in a goroutine per processor.
@@ -282,47 +314,4 @@ func (f *flash) overwrites(ctx context.Context, records int, body []byte) error 
 		}
 		return nil
 	})
-}
-
-// fioJob is what is used of fio's JSON output (checked with 3.33).
-type fioJob struct {
-	Error int `json:"error"`
-	Read  struct {
-		IOPS float64 `json:"iops"`
-	} `json:"read"`
-	Write struct {
-		BW float64 `json:"bw_bytes"` // bytes a second
-	} `json:"write"`
-}
-
-// fio runs a job of fio past the page cache through its io_uring engine, for
-// length, or once through the file if that is zero; more begins further jobs
-// beside it. It returns what came of the first.
-func fio(ctx context.Context, path, rw, block string, depth int, length time.Duration, size int64, more ...string) (*fioJob, error) {
-	common := []string{"--filename=" + path, "--ioengine=io_uring", "--direct=1", "--bs=" + block, "--thread", "--norandommap",
-		"--randrepeat=0", fmt.Sprintf("--iodepth=%d", depth), fmt.Sprintf("--size=%d", size), "--output-format=json"}
-	if length > 0 {
-		common = append(common, "--time_based", fmt.Sprintf("--runtime=%dms", length.Milliseconds()))
-	}
-	// What stands before the first name holds for all jobs.
-	args := append(append(common, "--name=pair", "--rw="+rw), more...)
-	cmd := exec.CommandContext(ctx, "fio", args...)
-	cmd.Stderr = os.Stderr
-	text, err := cmd.Output()
-	if errors.Is(err, exec.ErrNotFound) {
-		return nil, errors.New("fio is not installed: apt-get install fio")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("fio %s: %w", rw, err)
-	}
-	var out struct {
-		Jobs []fioJob `json:"jobs"`
-	}
-	if err := json.Unmarshal(text, &out); err != nil {
-		return nil, fmt.Errorf("output of fio: %w", err)
-	}
-	if len(out.Jobs) == 0 || out.Jobs[0].Error != 0 {
-		return nil, fmt.Errorf("fio %s failed", rw)
-	}
-	return &out.Jobs[0], nil
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"headroom/node/disk/ring"
 )
 
 // Errors of a Guard, each of which is final: the device is given up.
@@ -37,10 +39,13 @@ const (
 )
 
 // Guard is a device whose requests end within a limit, whatever the device
-// does: each is made by a goroutine of the Guard's, and its caller waits for
-// that one or for the verdict. After the verdict every call fails at once.
+// does. Callers of one with a ring wait for that, which can send them away;
+// for others each request is made by a goroutine of the Guard's, and its
+// caller waits for that one or for the verdict. After the verdict every call
+// fails at once.
 type Guard struct {
 	Device
+	ring   *ring.Ring // of Device, nil if it has none
 	limit  time.Duration
 	idle   chan *guardWorker // capacity guardWorkers
 	given  chan struct{}     // closed when the device is given up
@@ -85,6 +90,9 @@ type guardWorker struct {
 // a request may take, above zero.
 func NewGuard(d Device, limit time.Duration) *Guard {
 	g := &Guard{Device: d, limit: limit, idle: make(chan *guardWorker, guardWorkers), given: make(chan struct{}), closed: make(chan struct{})}
+	if o, ok := d.(*osDevice); ok {
+		g.ring = o.ring
+	}
 	g.look.Store(1)
 	g.wg.Go(g.watch)
 	if c, ok := d.(Checker); ok {
@@ -104,17 +112,52 @@ func (g *Guard) Err() error {
 }
 
 // ReadAt implements Device.
-func (g *Guard) ReadAt(p []byte, off int64) error {
-	return g.count(guardRead, len(p), func() error { return g.Device.ReadAt(p, off) })
+func (g *Guard) ReadAt(p []byte, off int64) (err error) {
+	began := time.Now()
+	if g.ring != nil {
+		err = g.judged(g.Device.ReadAt(p, off))
+	} else {
+		err = g.do(func() error { return g.Device.ReadAt(p, off) })
+	}
+	g.load[guardRead].add(len(p), began)
+	return err
 }
 
 // WriteAt implements Device.
-func (g *Guard) WriteAt(p []byte, off int64) error {
-	return g.count(guardWrite, len(p), func() error { return g.Device.WriteAt(p, off) })
+func (g *Guard) WriteAt(p []byte, off int64) (err error) {
+	began := time.Now()
+	if g.ring != nil {
+		err = g.judged(g.Device.WriteAt(p, off))
+	} else {
+		err = g.do(func() error { return g.Device.WriteAt(p, off) })
+	}
+	g.load[guardWrite].add(len(p), began)
+	return err
 }
 
 // Sync implements Device.
-func (g *Guard) Sync() error { return g.count(guardSync, 0, g.Device.Sync) }
+func (g *Guard) Sync() (err error) {
+	began := time.Now()
+	if g.ring != nil {
+		err = g.judged(g.Device.Sync())
+	} else {
+		err = g.do(g.Device.Sync)
+	}
+	g.load[guardSync].add(0, began)
+	return err
+}
+
+// judged returns why the device was given up, if it was, for a request that
+// failed.
+func (g *Guard) judged(err error) error {
+	if err == nil {
+		return nil
+	}
+	if why := g.Err(); why != nil {
+		return why
+	}
+	return err
+}
 
 // Load returns what was asked of the device so far.
 func (g *Guard) Load() Load {
@@ -129,14 +172,10 @@ func (g *Guard) Load() Load {
 	return l
 }
 
-func (g *Guard) count(op, bytes int, f func() error) error {
-	began := time.Now()
-	err := g.do(f)
-	l := &g.load[op]
+func (l *opLoad) add(bytes int, began time.Time) {
 	l.count.Add(1)
 	l.bytes.Add(uint64(bytes))
 	l.nanos.Add(uint64(time.Since(began)))
-	return err
 }
 
 // do has a worker run f and waits for it or for the verdict.
@@ -217,7 +256,11 @@ func (g *Guard) watch() {
 			return
 		case <-t.C:
 		}
-		if n := g.late(g.look.Add(1)); n > 0 {
+		n := g.late(g.look.Add(1))
+		if g.ring != nil {
+			n += g.ring.Look(guardLooks)
+		}
+		if n > 0 {
 			g.giveUp(fmt.Errorf("%s: %d of its requests took longer than %v: %w", g.Info().Path, n, g.limit, ErrStuck))
 		}
 	}
@@ -260,6 +303,9 @@ func (g *Guard) giveUp(err error) {
 	if g.err == nil && !g.ended {
 		g.err = err
 		close(g.given)
+		if g.ring != nil {
+			g.ring.Abandon()
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"headroom/node/disk/ring"
 )
 
 // hanging is a device whose reads wait for release when hang is set.
@@ -189,6 +191,7 @@ func TestALoopDeviceThatShrinksIsGivenUp(t *testing.T) {
 	}
 }
 
+// BenchmarkGuard is of a device without a ring.
 func BenchmarkGuard(b *testing.B) {
 	m := NewMemory("m", 1<<20, 4096)
 	p := Aligned(4096)
@@ -203,5 +206,40 @@ func BenchmarkGuard(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A pipe that nobody writes to is a file whose reads hang in the kernel.
+func TestCallersOfARingThatHangsGoOn(t *testing.T) {
+	for _, lanes := range []int{0, 1} {
+		from, to, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer from.Close()
+		defer to.Close()
+		r, err := ring.New(int(from.Fd()), lanes)
+		if err != nil {
+			t.Skip(err)
+		}
+		g := NewGuard(&osDevice{f: from, ring: r, info: Info{Path: "p", Kind: "file"}, size: 1 << 20, block: 4096}, 80*time.Millisecond)
+		errs := make(chan error)
+		const callers = 3 * ring.Depth
+		for range callers {
+			go func() { errs <- g.ReadAt(make([]byte, 4096), 0) }()
+		}
+		for range callers {
+			if err := <-errs; !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "longer than 80ms") {
+				t.Errorf("%d lanes: a read that hangs: %v", lanes, err)
+			}
+		}
+		for _, err := range []error{g.ReadAt(make([]byte, 4096), 0), g.WriteAt(make([]byte, 4096), 0), g.Sync()} {
+			if !errors.Is(err, ErrStuck) {
+				t.Errorf("%d lanes, afterwards: %v, want ErrStuck", lanes, err)
+			}
+		}
+		if err := g.Close(); err != nil {
+			t.Errorf("%d lanes, close with requests that hang: %v", lanes, err)
+		}
 	}
 }

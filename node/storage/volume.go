@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"headroom/node/disk"
@@ -107,6 +108,8 @@ type volume struct {
 	size  int // bytes of a write block
 	align int // bytes of a device block
 
+	errors atomic.Int32 // failed reads in a row
+
 	mu       sync.Mutex // guards all below; taken after shard.mu, never while reading or writing the device
 	blocks   []block
 	free     []uint32 // first freed first
@@ -130,7 +133,6 @@ type volume struct {
 	full     bool  // the file system below has no room
 	failed   error // why the device was given up; nil: it is well
 	lost     bool  // and its records are out of the index
-	errors   int   // failed reads in a row
 	flushedC *sync.Cond
 	wake     chan struct{} // capacity 1: there may be something to flush
 	sparse   chan struct{} // capacity 1: there may be something to defragment
@@ -561,9 +563,9 @@ func (v *volume) read(loc uint64, size uint32, seq uint64, dst []byte) (r stored
 }
 
 func (v *volume) readWell() {
-	v.mu.Lock()
-	v.errors = 0
-	v.mu.Unlock()
+	if v.errors.Load() != 0 {
+		v.errors.Store(0)
+	}
 }
 
 // readFailed counts a failed read and gives the device up after several in a
@@ -571,8 +573,7 @@ func (v *volume) readWell() {
 func (v *volume) readFailed(err error) error {
 	v.mu.Lock()
 	v.stats.ReadErrors++
-	v.errors++
-	enough := v.errors >= errorsMost || errors.Is(err, disk.ErrStuck) || errors.Is(err, disk.ErrGone)
+	enough := v.errors.Add(1) >= errorsMost || errors.Is(err, disk.ErrStuck) || errors.Is(err, disk.ErrGone)
 	v.mu.Unlock()
 	if enough {
 		v.fail(err)

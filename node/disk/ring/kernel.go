@@ -2,6 +2,7 @@ package ring
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -20,7 +21,11 @@ const (
 	fixedFile     = 1 // of entry.options: the descriptor is a number of a registered file
 
 	registerFiles = 2
-	featureSingle = 1 // both rings in one mapping; Linux 5.4
+	featureSingle = 1      // both rings in one mapping; Linux 5.4
+	featureLimits = 1 << 8 // enter takes a limit to its wait; Linux 5.11
+
+	enterWaits  = 1 // of enter's flags: for answers
+	enterLimits = 8 // its last argument is a limits
 
 	mapRings   = 0
 	mapEntries = 0x10000000
@@ -63,11 +68,30 @@ type answer struct {
 }
 
 var (
+	_ [24 - unsafe.Offsetof(limits{}.time)]struct{}
+	_ [unsafe.Offsetof(limits{}.time) - 24]struct{}
 	_ [120 - unsafe.Sizeof(params{})]struct{}
 	_ [unsafe.Sizeof(params{}) - 120]struct{}
 	_ [64 - unsafe.Sizeof(entry{})]struct{}
 	_ [unsafe.Sizeof(entry{}) - 64]struct{}
 )
+
+// limits is struct io_uring_getevents_arg with the time that it points to, and
+// stays where it is: the kernel is given its address as a number.
+type limits struct {
+	mask  uint64
+	size  uint32
+	_     uint32
+	until uint64 // address of time
+	time  unix.Timespec
+}
+
+// queues are both ends of an io_uring for one file.
+type queues struct {
+	fd int
+	sq submissions
+	cq completions
+}
 
 // submissions is the queue to the kernel, which moves head while it is
 // entered.
@@ -86,21 +110,46 @@ type completions struct {
 	list       []answer
 }
 
-func setupRing(depth uint32, p *params) (int, error) {
-	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(depth), uintptr(unsafe.Pointer(p)), 0)
+// open makes an io_uring of so many entries for the file with descriptor
+// target, on a kernel that has these features.
+func (q *queues) open(depth, features uint32, target int) error {
+	p := params{}
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(depth), uintptr(unsafe.Pointer(&p)), 0)
 	if errno != 0 {
-		return -1, errno
+		return errno
 	}
 	unix.CloseOnExec(int(fd))
-	if p.features&featureSingle == 0 {
-		return -1, errors.Join(errors.New("a kernel before Linux 5.4"), unix.Close(int(fd)))
+	q.fd = int(fd)
+	var err error
+	if missing := features &^ p.features; missing != 0 {
+		err = fmt.Errorf("an old kernel: features %#x are missing", missing)
 	}
-	return int(fd), nil
+	if err == nil {
+		err = q.mapQueues(&p)
+	}
+	if err == nil {
+		err = registerFile(q.fd, int32(target))
+	}
+	if err != nil {
+		return errors.Join(err, unix.Close(q.fd), q.unmap())
+	}
+	return nil
 }
 
 // enter tells the kernel of n new entries and returns how many it took.
 func enter(fd int, n uint32) (uint32, syscall.Errno) {
 	taken, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(fd), uintptr(n), 0, 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return uint32(taken), 0
+}
+
+// enterAndWait is enter, and then waits in this thread until there is an
+// answer, or the limit has passed. It returns no error if it took an entry.
+func enterAndWait(fd int, n uint32, l *limits) (uint32, syscall.Errno) {
+	taken, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(fd), uintptr(n), 1, enterWaits|enterLimits,
+		uintptr(unsafe.Pointer(l)), unsafe.Offsetof(l.time))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -119,31 +168,31 @@ func registerFile(ring int, file int32) error {
 }
 
 // mapQueues maps both queues.
-func (r *Ring) mapQueues(p *params) (err error) {
+func (q *queues) mapQueues(p *params) (err error) {
 	size := max(p.sq.seventh+p.sqEntries*4, p.cq.sixth+p.cqEntries*uint32(unsafe.Sizeof(answer{})))
 	const prot, flags = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_SHARED | unix.MAP_POPULATE
-	if r.sq.rings, err = unix.Mmap(r.fd, mapRings, int(size), prot, flags); err != nil {
+	if q.sq.rings, err = unix.Mmap(q.fd, mapRings, int(size), prot, flags); err != nil {
 		return err
 	}
-	if r.sq.entries, err = unix.Mmap(r.fd, mapEntries, int(p.sqEntries)*int(unsafe.Sizeof(entry{})), prot, flags); err != nil {
+	if q.sq.entries, err = unix.Mmap(q.fd, mapEntries, int(p.sqEntries)*int(unsafe.Sizeof(entry{})), prot, flags); err != nil {
 		return err
 	}
-	word := func(at uint32) *uint32 { return (*uint32)(unsafe.Pointer(&r.sq.rings[at])) }
-	r.sq.head, r.sq.tail, r.sq.mask = word(p.sq.head), word(p.sq.tail), *word(p.sq.mask)
-	r.sq.array = unsafe.Slice(word(p.sq.seventh), p.sqEntries)
-	r.sq.list = unsafe.Slice((*entry)(unsafe.Pointer(&r.sq.entries[0])), p.sqEntries)
-	r.cq.head, r.cq.tail, r.cq.mask = word(p.cq.head), word(p.cq.tail), *word(p.cq.mask)
-	r.cq.list = unsafe.Slice((*answer)(unsafe.Pointer(&r.sq.rings[p.cq.sixth])), p.cqEntries)
+	word := func(at uint32) *uint32 { return (*uint32)(unsafe.Pointer(&q.sq.rings[at])) }
+	q.sq.head, q.sq.tail, q.sq.mask = word(p.sq.head), word(p.sq.tail), *word(p.sq.mask)
+	q.sq.array = unsafe.Slice(word(p.sq.seventh), p.sqEntries)
+	q.sq.list = unsafe.Slice((*entry)(unsafe.Pointer(&q.sq.entries[0])), p.sqEntries)
+	q.cq.head, q.cq.tail, q.cq.mask = word(p.cq.head), word(p.cq.tail), *word(p.cq.mask)
+	q.cq.list = unsafe.Slice((*answer)(unsafe.Pointer(&q.sq.rings[p.cq.sixth])), p.cqEntries)
 	return nil
 }
 
-func (r *Ring) unmap() (err error) {
-	for _, m := range [][]byte{r.sq.rings, r.sq.entries} {
+func (q *queues) unmap() (err error) {
+	for _, m := range [][]byte{q.sq.rings, q.sq.entries} {
 		if m != nil {
 			err = errors.Join(err, unix.Munmap(m))
 		}
 	}
-	r.sq.rings, r.sq.entries = nil, nil
+	q.sq.rings, q.sq.entries = nil, nil
 	return err
 }
 

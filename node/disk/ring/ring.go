@@ -2,7 +2,8 @@
 // number of goroutines have requests under way, and neither a thread nor a
 // scheduler slot waits with them. The runtime would give each waiting pread a
 // thread, and the slot (P) that it holds back only after 20 µs to 10 ms; a
-// node with one slot stands still meanwhile.
+// node with one slot stands still meanwhile. Where there are slots to spare a
+// few threads wait all the same, each for many reads: see lane.
 //
 // It knows of no device, alignment or checksum, and spawns nothing per
 // request. There is no package-wide state: a ring belongs to one file.
@@ -10,7 +11,7 @@
 // The invariant to know: memory given to the kernel stays in its slot, and so
 // reachable, until the kernel has said that the request ended.
 //
-// Start reading at Ring; kernel.go is the layout that the kernel prescribes
+// Start reading at Ring, then lane.go; kernel.go is the layout that the kernel prescribes
 // (io_uring_setup(2), io_uring_enter(2)).
 package ring
 
@@ -20,6 +21,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,15 +37,20 @@ const Depth = 64
 // the system said.
 var ErrUnsupported = errors.New("ring: the system gives no io_uring")
 
+// ErrAbandoned is the error of requests to a ring that was given up with
+// Abandon.
+var ErrAbandoned = errors.New("ring: abandoned, with requests in it")
+
 // Ring is the io_uring of one file.
 type Ring struct {
-	file *os.File // the ring's own descriptor, which the runtime's poller watches
-	fd   int
-	free chan uint32 // numbers of slots that are not in use
-
+	queues
+	file  *os.File    // the ring's own descriptor, which the runtime's poller watches
+	free  chan uint32 // numbers of slots that are not in use
 	slots [Depth]slot
-	sq    submissions
-	cq    completions
+	lanes []*lane
+	slow  atomic.Int64  // reads that are not to wait in a lane
+	looks atomic.Int64  // counts from 1
+	gone  chan struct{} // closed by Abandon
 
 	mu       sync.Mutex // guards sq and the two below
 	pending  uint32     // entries the kernel was not told of
@@ -53,56 +60,60 @@ type Ring struct {
 	reaper  sync.WaitGroup
 }
 
-// slot is a request under way.
-type slot struct {
-	buf  []byte
-	done chan int32 // capacity 1: what came of it
-}
-
 // New returns a ring for the file with this descriptor, which has to outlive
-// it. Where the kernel, or what contains the process, has no io_uring the
-// error wraps ErrUnsupported.
-func New(target int) (*Ring, error) {
-	r := &Ring{free: make(chan uint32, Depth)}
+// it. lanes is how many of the callers of Read may wait in their threads while
+// the device is quick: no more than the runtime has slots to spare. Where the
+// kernel, or what contains the process, has no io_uring the error wraps
+// ErrUnsupported.
+func New(target, lanes int) (*Ring, error) {
+	r := &Ring{free: make(chan uint32, Depth), gone: make(chan struct{})}
+	r.looks.Store(1)
 	if err := r.setup(target); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
 	for i := range r.slots {
-		r.slots[i].done = make(chan int32, 1)
+		r.slots[i].init()
 		r.free <- uint32(i)
+	}
+	for range min(lanes, laneMost) {
+		l, err := newLane(r, target)
+		if err != nil {
+			break // an old kernel: all callers wait as goroutines
+		}
+		r.lanes = append(r.lanes, l)
 	}
 	r.reaper.Go(r.reap)
 	return r, nil
 }
 
 // setup makes the ring and shows it to the runtime's poller.
-func (r *Ring) setup(target int) (err error) {
-	p := params{}
-	r.fd, err = setupRing(Depth, &p)
-	if err != nil {
+func (r *Ring) setup(target int) error {
+	if err := r.open(Depth, featureSingle, target); err != nil {
 		return err
 	}
-	if err = r.mapQueues(&p); err == nil {
-		err = registerFile(r.fd, int32(target))
+	err := unix.SetNonblock(r.fd, true) // else the runtime would not poll it
+	if err != nil {
+		return errors.Join(err, unix.Close(r.fd), r.unmap())
 	}
-	if err == nil {
-		err = unix.SetNonblock(r.fd, true) // else the runtime would not poll it
+	r.file = os.NewFile(uintptr(r.fd), "io_uring")
+	if err = r.file.SetDeadline(time.Time{}); err != nil {
+		return errors.Join(err, r.file.Close(), r.unmap())
 	}
-	if err == nil {
-		r.file = os.NewFile(uintptr(r.fd), "io_uring")
-		if err = r.file.SetDeadline(time.Time{}); err == nil {
-			return nil
-		}
-		err = errors.Join(err, r.file.Close())
-	} else {
-		err = errors.Join(err, unix.Close(r.fd))
-	}
-	return errors.Join(err, r.unmap())
+	return nil
 }
 
 // Read fills p from off on, or less at the end of the file. It waits for the
 // device.
-func (r *Ring) Read(p []byte, off int64) (int, error) { return r.do(opRead, p, off) }
+func (r *Ring) Read(p []byte, off int64) (int, error) {
+	if r.slow.Load() > 0 {
+		r.slow.Add(-1)
+	} else if l := r.lane(); l != nil {
+		if res, ok := l.do(opRead, p, off); ok {
+			return outcome(res)
+		}
+	}
+	return r.do(opRead, p, off)
+}
 
 // Write writes p at off, or less if there is no more room. It waits for the
 // device.
@@ -115,18 +126,76 @@ func (r *Ring) Sync() error {
 	return err
 }
 
-// Close gives the ring up. No request may be under way, and none may follow.
+// Look counts a look at the requests under way, and returns how many of them
+// have seen more than most.
+func (r *Ring) Look(most int64) (late int) {
+	look := r.looks.Add(1)
+	r.each(func(s *slot) {
+		if s.late(look, most) {
+			late++
+		}
+	})
+	return late
+}
+
+// Abandon ends all calls under way, within 100 ms, and later ones with
+// ErrAbandoned. What the kernel has it may carry out at any later time, in the
+// memory that it was given: so the ring stays, with one goroutine.
+func (r *Ring) Abandon() {
+	r.mu.Lock()
+	if !r.abandoned() {
+		close(r.gone)
+	}
+	r.mu.Unlock()
+	r.each((*slot).leave)
+}
+
+func (r *Ring) abandoned() bool {
+	select {
+	case <-r.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *Ring) each(do func(s *slot)) {
+	for i := range r.slots {
+		do(&r.slots[i])
+	}
+	for _, l := range r.lanes {
+		for i := range l.slots {
+			do(&l.slots[i])
+		}
+	}
+}
+
+// Close gives the ring up, unless it was abandoned: then ErrAbandoned. No
+// request may be under way, and none may follow.
 func (r *Ring) Close() error {
+	if r.abandoned() {
+		return ErrAbandoned
+	}
 	err := r.file.Close() // wakes the reaper
 	r.reaper.Wait()
+	for _, l := range r.lanes {
+		err = errors.Join(err, l.close())
+	}
 	return errors.Join(err, r.unmap())
 }
 
 // do carries out one request.
 func (r *Ring) do(op uint8, p []byte, off int64) (int, error) {
-	i := <-r.free
+	var i uint32
+	select {
+	case i = <-r.free:
+	case <-r.gone:
+		return 0, ErrAbandoned
+	}
 	s := &r.slots[i]
-	s.buf = p
+	if !r.begin(s, p) {
+		return 0, ErrAbandoned
+	}
 	r.mu.Lock()
 	r.sq.push(op, p, off, i)
 	r.pending++
@@ -139,12 +208,11 @@ func (r *Ring) do(op uint8, p []byte, off int64) (int, error) {
 		r.collect()
 	}
 	res := <-s.done
-	s.buf = nil
-	r.free <- i
-	if res < 0 {
-		return 0, syscall.Errno(-res)
+	if res != left {
+		s.buf = nil
+		r.free <- i
 	}
-	return int(res), nil
+	return outcome(res)
 }
 
 // enterTries bounds how often the kernel may say that it has no room just
@@ -187,7 +255,7 @@ func (r *Ring) refuse(err syscall.Errno) {
 	defer r.mu.Unlock()
 	r.pending = 0
 	for _, i := range r.sq.takeBack() {
-		r.slots[i].done <- -int32(err)
+		r.slots[i].end(-int32(err))
 	}
 }
 
@@ -220,6 +288,6 @@ func (r *Ring) collectLocked() {
 		if !ok {
 			return
 		}
-		r.slots[i].done <- res
+		r.slots[i].end(res)
 	}
 }

@@ -4,33 +4,50 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // open returns a ring on a new file, or skips where there is no io_uring.
-func open(t *testing.T) (*Ring, *os.File) {
+func open(t *testing.T, lanes int) (*Ring, *os.File) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	r, err := New(int(f.Fd()))
+	return openFile(t, f, lanes), f
+}
+
+func openFile(t *testing.T, f *os.File, lanes int) *Ring {
+	t.Helper()
+	r, err := New(int(f.Fd()), lanes)
 	if errors.Is(err, ErrUnsupported) {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, f
+	if len(r.lanes) != lanes {
+		t.Skip("a kernel without limits of waits")
+	}
+	return r
 }
 
 func TestManyGoroutinesReadWhatTheyWrote(t *testing.T) {
-	r, _ := open(t)
+	for _, lanes := range []int{0, 1, 3} {
+		t.Run(fmt.Sprintf("%d lanes", lanes), func(t *testing.T) { writeAndRead(t, lanes) })
+	}
+}
+
+func writeAndRead(t *testing.T, lanes int) {
+	r, _ := open(t, lanes)
 	const workers, rounds, size = 3 * Depth, 50, 512
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -61,7 +78,7 @@ func TestManyGoroutinesReadWhatTheyWrote(t *testing.T) {
 }
 
 func TestReadsEndWithTheFile(t *testing.T) {
-	r, f := open(t)
+	r, f := open(t, 1)
 	defer r.Close()
 	if _, err := f.WriteString("hello"); err != nil {
 		t.Fatal(err)
@@ -76,16 +93,13 @@ func TestReadsEndWithTheFile(t *testing.T) {
 }
 
 func TestErrorsOfTheFileReachTheirRequest(t *testing.T) {
-	_, f := open(t)
+	_, f := open(t, 0)
 	g, err := os.Open(f.Name()) // to read only
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	r, err := New(int(g.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := openFile(t, g, 1)
 	defer r.Close()
 	if _, err := r.Write(make([]byte, 8), 0); !errors.Is(err, syscall.EBADF) {
 		t.Errorf("write to a file opened to read: %v, want EBADF", err)
@@ -98,9 +112,9 @@ func TestErrorsOfTheFileReachTheirRequest(t *testing.T) {
 // TestRequestsEndWhenTheKernelTakesNone breaks the ring's descriptor: nobody
 // may wait for ever.
 func TestRequestsEndWhenTheKernelTakesNone(t *testing.T) {
-	r, _ := open(t)
-	good := r.fd
-	r.fd = -1
+	r, _ := open(t, 1)
+	good, lane := r.fd, r.lanes[0].fd
+	r.fd, r.lanes[0].fd = -1, -1
 	var wg sync.WaitGroup
 	for range 2 * Depth {
 		wg.Go(func() {
@@ -110,9 +124,12 @@ func TestRequestsEndWhenTheKernelTakesNone(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	r.fd = good
+	r.fd, r.lanes[0].fd = good, lane
 	if _, err := r.Write([]byte("well"), 0); err != nil {
 		t.Errorf("a ring that works again: %v", err)
+	}
+	if n, err := r.Read(make([]byte, 8), 0); n != 4 || err != nil {
+		t.Errorf("a lane that works again: %d, %v", n, err)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
@@ -120,7 +137,104 @@ func TestRequestsEndWhenTheKernelTakesNone(t *testing.T) {
 }
 
 func TestAFileThatIsNoneIsRefused(t *testing.T) {
-	if _, err := New(1 << 20); !errors.Is(err, ErrUnsupported) {
+	if _, err := New(1<<20, 1); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("ring for no file: %v, want ErrUnsupported", err)
+	}
+}
+
+// pipe returns a ring on a pipe, whose reads wait for what is written to it.
+func pipe(t *testing.T, lanes int) (*Ring, *os.File) {
+	t.Helper()
+	from, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { from.Close(); to.Close() })
+	return openFile(t, from, lanes), to
+}
+
+func TestCallersLeaveAnAbandonedRing(t *testing.T) {
+	for _, lanes := range []int{0, 1, 3} {
+		r, to := pipe(t, lanes)
+		const callers = Depth + 5*laneDepth // more than there are slots
+		errs := make(chan error)
+		for range callers {
+			go func() {
+				_, err := r.Read(make([]byte, 8), 0)
+				errs <- err
+			}()
+		}
+		for r.Look(0) < Depth {
+			runtime.Gosched()
+		}
+		r.Abandon()
+		r.Abandon()
+		for range callers {
+			if err := <-errs; !errors.Is(err, ErrAbandoned) {
+				t.Errorf("%d lanes: %v, want ErrAbandoned", lanes, err)
+			}
+		}
+		if _, err := to.Write(make([]byte, 8*callers)); err != nil { // the answers come after all
+			t.Error(err)
+		}
+		if _, err := r.Read(make([]byte, 8), 0); !errors.Is(err, ErrAbandoned) {
+			t.Errorf("%d lanes, afterwards: %v, want ErrAbandoned", lanes, err)
+		}
+		if err := r.Close(); !errors.Is(err, ErrAbandoned) {
+			t.Errorf("%d lanes, close: %v, want ErrAbandoned", lanes, err)
+		}
+		if n := r.Look(0); n != 0 {
+			t.Errorf("%d lanes: %d requests have callers still", lanes, n)
+		}
+	}
+}
+
+func TestOldRequestsAreLate(t *testing.T) {
+	for _, lanes := range []int{0, 1} {
+		r, to := pipe(t, lanes)
+		ended := make(chan error)
+		go func() {
+			_, err := r.Read(make([]byte, 8), 0)
+			ended <- err
+		}()
+		for r.Look(0) == 0 {
+			runtime.Gosched()
+		}
+		for range 3 {
+			r.Look(3)
+		}
+		if n := r.Look(3); n != 1 {
+			t.Errorf("%d lanes: %d requests are late, want 1", lanes, n)
+		}
+		if _, err := to.Write(make([]byte, 8)); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("%d lanes: %v", lanes, err)
+		}
+		if n := r.Look(0); n != 0 {
+			t.Errorf("%d lanes: %d requests are late when none is under way", lanes, n)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A thread that waits keeps a scheduler slot from others.
+func TestASlowFileIsNotWaitedForInThreads(t *testing.T) {
+	r, to := pipe(t, 1)
+	time.AfterFunc(2*slowWait, func() { to.Write(make([]byte, 16)) })
+	if _, err := r.Read(make([]byte, 8), 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.slow.Load(); n != slowReads {
+		t.Errorf("after a slow read %d do not wait in a lane, want %d", n, slowReads)
+	}
+	if _, err := r.Read(make([]byte, 8), 0); err != nil || r.slow.Load() != slowReads-1 {
+		t.Errorf("the next: %v, then %d", err, r.slow.Load())
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
 	}
 }

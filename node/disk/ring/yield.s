@@ -1,0 +1,1 @@
+// Empty: it lets yield.go declare a function without a body.
