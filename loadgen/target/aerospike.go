@@ -158,7 +158,8 @@ func (l *aerospikeLane) batch(op *Op, r *Result) as.Error {
 		wp.Expiration = expiration(op.TTL)
 		list[i] = as.NewBatchWrite(wp, key, as.PutOp(as.NewBin(valueBin, op.Values[i])))
 	}
-	if err := l.a.store.BatchOperate(p, list); err != nil && !someDone(list) {
+	err := l.a.store.BatchOperate(p, list)
+	if err != nil && !someDone(list) {
 		return err
 	}
 	for i, b := range list {
@@ -169,7 +170,8 @@ func (l *aerospikeLane) batch(op *Op, r *Result) as.Error {
 			item.Outcome = NotFound
 		case rec.ResultCode != types.OK:
 			item.Outcome, item.Err = Failed, fmt.Errorf("aerospike: %s", types.ResultCodeToString(rec.ResultCode))
-			if rec.InDoubt {
+			// The client says nothing of records that it had no answer for.
+			if rec.InDoubt || op.Kind == BatchWrite && rec.ResultCode == types.NO_RESPONSE && err != nil && err.IsInDoubt() {
 				item.Outcome = InDoubt
 			}
 		case op.Kind == BatchRead:
