@@ -84,6 +84,9 @@ func (b *bed) open(ctx context.Context) error {
 	if err := b.connect(ctx); err != nil {
 		return err
 	}
+	if err := b.prove(); err != nil {
+		return err
+	}
 	began := time.Now()
 	b.phase("load: %d records", b.o.workload.Records)
 	if err := b.driver.Load(ctx, b.out.bulk("load")); err != nil {
@@ -92,7 +95,7 @@ func (b *bed) open(ctx context.Context) error {
 	b.loadSec = time.Since(began).Seconds()
 	b.out.say("loaded %d records in %.1f s (%v)", b.o.workload.Records, b.loadSec, twoDigits(float64(b.o.workload.Records)/b.loadSec))
 	b.describeDevice(ctx)
-	return b.check()
+	return nil
 }
 
 // close ends everything that open started.
@@ -152,7 +155,7 @@ func (b *bed) watchRemote(cfg target.HeadroomConfig) error {
 	if b.asker, err = target.NewStatusAsker(cfg); err != nil {
 		return fmt.Errorf("watch %s: %w", b.o.target, err)
 	}
-	b.watcher = local.WatchRemote(b.asker, b.o.spec.Addrs, &b.tap)
+	b.watcher = local.WatchRemote(b.asker, b.o.spec.Addrs, b.o.linkSpeed, &b.tap)
 	return nil
 }
 
@@ -180,20 +183,38 @@ func (b *bed) config() drive.Config {
 	}
 	cfg := drive.Config{Workload: o.workload, Target: b.target, Profile: o.profile, Trace: o.trace, Closed: o.closed, Think: o.think,
 		Arrivals: o.arrivals, Lanes: o.lanes, InFlight: o.inFlight, Deadline: o.deadline, Warmup: o.warmup, Duration: o.duration,
-		Seed: o.seed, NoAudit: !o.audit || o.null, Faults: planned, SLO: o.slo, Precise: o.precise, Waterfall: o.waterfall}
+		Seed: o.seed, NoAudit: !o.audit || o.null, Faults: planned, SLO: o.slo, Precise: o.precise, Waterfall: o.waterfall,
+		Awake: !o.sharesHost() && o.spec.Scheme != "device"}
 	if o.auto {
 		cfg.Closed = calibrateClients
 	}
 	return cfg
 }
 
-// check measures what the generator itself could send.
-func (b *bed) check() error {
+// sharesHost reports that the target, or a part of it, is on this machine.
+func (o *options) sharesHost() bool { return o.nodes > 0 || local.OnThisMachine(o.spec.Addrs) }
+
+// prove measures what the generator itself could send, and refuses a rate that
+// is far beyond it: what arrives and is never sent has to be counted, too, one
+// by one.
+func (b *bed) prove() error {
 	cfg := b.driver.Config()
 	could, err := drive.Could(drive.Config{Workload: cfg.Workload, Target: cfg.Target, Lanes: cfg.Lanes, Deadline: cfg.Deadline, Seed: cfg.Seed},
 		couldFor)
 	b.could = could
-	return err
+	if err != nil || b.o.profile == nil {
+		return err
+	}
+	return b.sends(b.o.profile.Peak())
+}
+
+// sends refuses a rate that this generator cannot send by far.
+func (b *bed) sends(rate units.Rate) error {
+	if rate <= beyondCould*b.could {
+		return nil
+	}
+	return usagef("a rate of %v is beyond what this generator sends to a target that takes no time, %v: lower it, or shard the load (--shard)",
+		rate, twoDigits(float64(b.could)))
 }
 
 // calibrate finds what a short closed loop reaches.

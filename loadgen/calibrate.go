@@ -96,7 +96,7 @@ func parseCalibrate(args []string, stdout io.Writer) (*calibrateOptions, error) 
 func calibrateCommandLine(ctx context.Context, o *calibrateOptions, stdout io.Writer, out *progress) error {
 	began := time.Now()
 	doc := result.Calibration{Study: newStudy(&options{args: o.args, workload: o.workload, target: "null"}, result.CalibrateFormat, "calibrate")}
-	cfg := drive.Config{Workload: o.workload, Target: target.Null(struct{}{}), Lanes: o.lanes, NoAudit: true}
+	cfg := drive.Config{Workload: o.workload, Target: target.Null(struct{}{}), Lanes: o.lanes, NoAudit: true, Awake: true}
 	if err := costs(cfg, &doc); err != nil {
 		return err
 	}
@@ -109,12 +109,12 @@ func calibrateCommandLine(ctx context.Context, o *calibrateOptions, stdout io.Wr
 			if float64(rate) > doc.NullOpsPerSec && rate > calibrateRates[0] {
 				continue
 			}
-			row, err := paceAt(ctx, cfg, rate, precise, o.length)
+			row, awake, err := paceAt(ctx, cfg, rate, precise, o.length)
 			if err != nil {
 				doc.Interrupted = ctx.Err() != nil
 				return errors.Join(err, writeCalibration(o, &doc))
 			}
-			doc.Rows = append(doc.Rows, *row)
+			doc.Rows, doc.CoresAwake = append(doc.Rows, *row), awake
 			out.say("%-7s %9v  lateness p50 %s  p99 %s  %3.0f %% of a core", row.Waiter, rate, microsOf(row.Lateness.P50), microsOf(row.Lateness.P99), row.CPUPct)
 		}
 	}
@@ -165,35 +165,40 @@ func costs(cfg drive.Config, doc *result.Calibration) error {
 	return err
 }
 
-// paceAt measures the lateness at one rate.
-func paceAt(ctx context.Context, cfg drive.Config, rate units.Rate, precise bool, length time.Duration) (*result.Pace, error) {
+// paceAt measures the lateness at one rate, and says whether the cores were
+// kept awake.
+func paceAt(ctx context.Context, cfg drive.Config, rate units.Rate, precise bool, length time.Duration) (row *result.Pace, awake bool, err error) {
 	cfg.Profile, cfg.Precise, cfg.Warmup, cfg.Duration = pace.Steady(rate), precise, calibrateWarmup, length
 	d, err := drive.New(cfg)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	d.Assume()
 	r, err := d.Run(ctx, nil, nil)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if r.Interrupted {
-		return nil, errNothing
+		return nil, false, errNothing
 	}
-	row := &result.Pace{Waiter: "timer", RateOpsPerSec: float64(rate), AchievedOpsPerSec: float64(r.Achieved) / r.Duration.Seconds(),
+	row = &result.Pace{Waiter: "timer", RateOpsPerSec: float64(rate), AchievedOpsPerSec: float64(r.Achieved) / r.Duration.Seconds(),
 		Lateness: r.All.Lateness, CPUPct: 100 * r.CPU.Seconds() / r.Duration.Seconds()}
 	if precise {
 		row.Waiter = "precise"
 	}
-	return row, nil
+	return row, r.CoresAwake, nil
 }
 
 func calibrationVerdicts(doc *result.Calibration) []result.Verdict {
 	list := []result.Verdict{}
+	why := "something else runs here"
+	if !doc.CoresAwake {
+		why = "they could not be kept awake, which needs root"
+	}
 	for _, r := range doc.Rows {
 		if p := r.Lateness.P99; r.Waiter == "timer" && r.RateOpsPerSec == 200_000 && p != nil && *p > ownTimer {
 			list = append(list, result.Verdict{Rule: "R10", Level: result.Warn, Text: fmt.Sprintf("lateness p99 %s at 200k/s by timer, a quiet machine "+
-				"keeps %.0f us: something else runs here", micros(*p), ownTimer)})
+				"whose cores are kept awake keeps %.0f us: %s", micros(*p), ownTimer, why)})
 		}
 	}
 	return list
@@ -217,6 +222,9 @@ func printCalibration(w io.Writer, doc *result.Calibration) error {
 			cell(l, "p99", l.P99), cell(l, "p99_9", l.P999), cell(l, "max", l.Max), fmt.Sprintf("%.0f %%", r.CPUPct)})
 	}
 	fmt.Fprintln(w, t.Render())
+	if doc.CoresAwake {
+		fmt.Fprintln(w, "the cores were kept awake, as in a run whose target is on other machines")
+	}
 	for _, v := range doc.Verdicts {
 		fmt.Fprintf(w, "%-4s  %s: %s\n", v.Level, v.Rule, v.Text)
 	}

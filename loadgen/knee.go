@@ -185,6 +185,9 @@ func (n *knee) run(ctx context.Context) error {
 		start = kneeStart * float64(n.calibrated)
 		n.out.say("a closed loop of %d clients reaches %v; the search starts at %v", calibrateClients, twoDigits(float64(n.calibrated)), twoDigits(start))
 	}
+	if err := n.sends(units.Rate(start)); err != nil {
+		return err
+	}
 	cfg := seek.Config{Start: float64(twoDigits(start)), Max: float64(n.k.max), Resolution: n.k.resolution, Budget: n.k.budget - n.tail(),
 		Probe: n.k.probe, Confirm: n.k.confirm, Overhead: kneeWarmup + time.Second, Hysteresis: n.k.hysteresis && n.k.during == ""}
 	if n.k.during != "" {

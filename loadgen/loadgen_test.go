@@ -115,6 +115,14 @@ func TestWrongUsageSaysWhatIsRight(t *testing.T) {
 	f("quic://", "run", "ycsb-a", "--target", "tcp://x:1")
 	f("want a namespace", "run", "ycsb-a", "--target", "aerospike://x:1")
 	f("poisson or constant", null("--arrivals", "bursts")...)
+	f("30 days", null("--duration", "400d")...)
+	f("30 days", null("--warmup", "1000h")...)
+	f("at most", null("--in-flight", "2000000000")...)
+	f("such as 100Mb/s", null("--link-speed", "fast")...)
+	f("local nodes share one", "run", "ycsb-a", "--local-nodes", "2", "--link-speed", "1Gb/s")
+	// What is never sent is counted one by one: this would take hours.
+	f("shard the load", null("--rate", "1G/s", "--out", filepath.Join(t.TempDir(), "x"))...)
+	f("shard the load", "knee", "ycsb-a", "--target", "null", "--slo", "p99=1ms", "--start", "1G/s", "--out", filepath.Join(t.TempDir(), "y"))
 }
 
 func TestWorkloadsAreListedAndDescribed(t *testing.T) {

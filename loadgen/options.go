@@ -65,12 +65,13 @@ type options struct {
 	credentials string
 	insecure    bool
 	namespace   string
+	linkSpeed   int64 // bits a second, of all machines; zero: what they tell
 }
 
 // raw is the command line before its values are read.
 type raw struct {
 	rate, arrivals, duration, warmup, deadline, readBack, device string
-	trace, think, precise, shard, startAt, waterfall             string
+	trace, think, precise, shard, startAt, waterfall, linkSpeed  string
 	sets, faults, slo                                            []string
 	closed                                                       bool // was given
 }
@@ -107,6 +108,7 @@ func addCommon(f *pflag.FlagSet, o *options, r *raw) {
 	f.StringVar(&o.credentials, "credentials", "", "`DIR` of the client's credentials for --target")
 	f.BoolVar(&o.insecure, "insecure", false, "believe the target's nodes without proof")
 	f.StringVar(&o.namespace, "namespace", "default", "namespace to load")
+	f.StringVar(&r.linkSpeed, "link-speed", "", "of the machines' network interfaces, such as `10Gb/s`, where they do not tell it (virtual machines): so that the network can be named as the limit")
 	f.IntVar(&o.lanes, "lanes", 0, "goroutines that issue load (default one per core)")
 	f.IntVar(&o.inFlight, "in-flight", 0, "most operations in flight (default 1.5 deadlines of the rate)")
 	f.StringVar(&r.precise, "precise", "auto", "on: lanes spin before an arrival, a core each; off: a timer; auto: on with 8 cores or more that no local node shares")
@@ -176,6 +178,8 @@ func (o *options) parseTarget(r *raw) error {
 		return fmt.Errorf("give either --target quic://HOST:PORT,… or --local-nodes N")
 	case o.nodes < 0 || o.nodes > local.MaxNodes:
 		return fmt.Errorf("--local-nodes %d: want 1 to %d", o.nodes, local.MaxNodes)
+	case o.nodes > 0 && r.linkSpeed != "":
+		return fmt.Errorf("--link-speed is of the machines of a --target; local nodes share one")
 	case o.nodes > 0:
 		o.target = fmt.Sprintf("local:%d", o.nodes)
 		var err error
@@ -188,6 +192,13 @@ func (o *options) parseTarget(r *raw) error {
 		return fmt.Errorf("--device %s says what local nodes keep records on: it needs --local-nodes", r.device)
 	}
 	var err error
+	if r.linkSpeed != "" {
+		speed, err := units.ParseBits(r.linkSpeed)
+		if err != nil {
+			return fmt.Errorf("--link-speed: %w", err)
+		}
+		o.linkSpeed = int64(speed)
+	}
 	if o.spec, err = target.ParseSpec(o.target); err != nil {
 		return fmt.Errorf("--target %w", err)
 	}
@@ -230,8 +241,8 @@ func (o *options) parseLoad(r *raw) (err error) {
 	if o.think > 0 && o.closed == 0 {
 		return fmt.Errorf("--think is the rest of the clients of --closed")
 	}
-	if o.lanes < 0 || o.lanes > drive.MaxLanes || o.inFlight < 0 {
-		return fmt.Errorf("--lanes %d, --in-flight %d: want up to %d lanes and no negative number", o.lanes, o.inFlight, drive.MaxLanes)
+	if o.lanes < 0 || o.lanes > drive.MaxLanes || o.inFlight < 0 || o.inFlight > drive.MaxInFlight {
+		return fmt.Errorf("--lanes %d, --in-flight %d: want at most %d and %d, 0 for the default", o.lanes, o.inFlight, drive.MaxLanes, drive.MaxInFlight)
 	}
 	if p := o.profile; p != nil && p.Flat() && len(o.workload.Stages) > 0 {
 		o.profile = drive.StagesProfile(o.workload, p.Peak(), o.duration)
@@ -290,8 +301,8 @@ func (o *options) parseDurations(r *raw) (err error) {
 		if *d.to, err = units.ParseDuration(d.text); err != nil {
 			return fmt.Errorf("--%s: %w", d.name, err)
 		}
-		if *d.to < d.least {
-			return fmt.Errorf("--%s %v: want at least %v", d.name, *d.to, d.least)
+		if *d.to < d.least || *d.to > drive.MaxPhase {
+			return fmt.Errorf("--%s %s: want %v to %d days", d.name, d.text, d.least, drive.MaxPhase/(24*time.Hour))
 		}
 	}
 	return nil

@@ -144,6 +144,9 @@ func overload(ctx context.Context, t *trial, v *overloadOptions, doc *result.Ove
 	}
 	doc.RateOpsPerSec = rate
 	under, over := v.under*rate, v.over*rate
+	if err := t.sends(units.Rate(over)); err != nil {
+		return nil, err
+	}
 	t.out.say("%v for %v, %v for %v, then %v again for %v", units.Rate(under), v.before, units.Rate(over), v.long, units.Rate(under), v.after)
 	t.driver.SetProfile(pace.Lines(fmt.Sprintf("overload: %v for %v, %v for %v, %v for %v", units.Rate(under), v.before, units.Rate(over), v.long,
 		units.Rate(under), v.after), []pace.Piece{{Length: v.before, From: under, To: under}, {Length: v.long, From: over, To: over},

@@ -18,7 +18,10 @@ const (
 	calibrateClients = 64
 	calibrateShare   = 0.25 // room for a lost node and for a migration beside the load
 	// couldFor is how long the generator proves itself before a run.
-	couldFor    = 200 * time.Millisecond
+	couldFor = 200 * time.Millisecond
+	// beyondCould is how many times that a rate may be: on a machine that was busy
+	// for a moment the proof falls short.
+	beyondCould = 2
 	dialTimeout = 10 * time.Second
 	// settleFor is how long a run with faults waits after its measured phase
 	// for redundancy to be restored.

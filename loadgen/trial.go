@@ -46,7 +46,7 @@ func newTrial(b *bed, dir string) (*trial, error) {
 	t.summary = result.Summary{Format: result.Format, ID: runID(o.workload.Name, now), Command: o.args, Started: now, Target: o.target,
 		Workload:   result.Workload{Name: o.workload.Name, SHA256: o.workload.SHA256()},
 		Operations: map[string]result.Operation{}, Faults: []result.Fault{}, Verdicts: []result.Verdict{}}
-	t.summary.Generator.LocalNodes, t.summary.Generator.SharedHost = o.nodes, o.nodes > 0 || local.OnThisMachine(o.spec.Addrs)
+	t.summary.Generator.LocalNodes, t.summary.Generator.SharedHost = o.nodes, o.sharesHost()
 	if b.driver != nil {
 		t.before = b.driver.Audit()
 	}
@@ -86,12 +86,12 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 			faults(ctx, t, start)
 		}
 	}()
-	sampler := local.NewSampler()
+	sampler := local.NewSampler(t.o.linkSpeed)
 	measured := false
 	report, err := t.driver.Run(ctx, t.rec, func(p drive.Progress) {
 		g := sampler.Sample()
 		if p.Second < 0 && p.Second >= -1 {
-			sampler = local.NewSampler() // what the warm-up did is not the run's
+			sampler = local.NewSampler(t.o.linkSpeed) // what the warm-up did is not the run's
 		}
 		if p.Second >= 0 {
 			if !measured {

@@ -12,7 +12,7 @@ func TestMachinesInNetworkNamespaces(t *testing.T) {
 		t.Skip("a long scenario: run make e2e, or go test ./hack/e2e -e2e")
 	}
 	t.Setenv("HEADROOM_BIN", bin)
-	for _, name := range []string{"three-machines", "multicast"} {
+	for _, name := range []string{"three-machines", "multicast", "slow-link"} {
 		t.Run(name, func(t *testing.T) {
 			out, code := command(t, 3*time.Minute, "../netns/"+name+".sh")
 			switch {

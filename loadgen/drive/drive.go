@@ -45,6 +45,11 @@ const (
 	MaxLanes = 256
 	// MaxClosed bounds the clients of a closed loop.
 	MaxClosed = 1 << 16
+	// MaxInFlight bounds Config.InFlight: some 100 MB of slots.
+	MaxInFlight = 1 << 20
+	// MaxPhase bounds warm-up and measured phase: what is kept of each second is
+	// in memory, of 30 days 1 GB.
+	MaxPhase = 30 * 24 * time.Hour
 )
 
 // Arrivals names an arrival process.
@@ -80,7 +85,11 @@ type Config struct {
 	// Precise lets each lane hold a thread and spin before an arrival: 0.1 us of
 	// lateness at the median instead of about 50, for a core per lane.
 	Precise bool
-	Lanes   int // default GOMAXPROCS
+	// Awake keeps the machine's cores from sleeping during a Run, where the
+	// kernel lets it (pace.KeepAwake): not for a target on the same machine, which
+	// would answer sooner than it does by itself.
+	Awake bool
+	Lanes int // default GOMAXPROCS
 	// InFlight limits the operations in flight over all lanes; further
 	// arrivals wait inside the generator and keep their intended start.
 	// Default: 1.5 deadlines of the rate, 1024 to 65536.
@@ -170,8 +179,12 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("drive: unknown arrivals %q, want %s or %s", c.Arrivals, ArrivePoisson, ArriveConstant)
 	case c.Waterfall < NoWaterfall:
 		return fmt.Errorf("drive: one operation in %d sampled", c.Waterfall)
+	case c.InFlight < 0 || c.InFlight > MaxInFlight:
+		return fmt.Errorf("drive: %d operations in flight, want at most %d", c.InFlight, MaxInFlight)
 	case c.Duration < 0 || c.Warmup < 0 || c.Deadline < 0:
 		return errors.New("drive: a negative duration")
+	case c.Duration > MaxPhase || c.Warmup > MaxPhase:
+		return fmt.Errorf("drive: phases of %v and %v, want at most %v", c.Warmup, c.Duration, MaxPhase)
 	}
 	return c.Workload.Validate()
 }

@@ -9,6 +9,7 @@ import (
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
+	"headroom/loadgen/pace"
 	"headroom/loadgen/proof"
 	"headroom/loadgen/result"
 )
@@ -63,6 +64,7 @@ type Report struct {
 	// All is every operation together; LaneLateness is per lane.
 	All          result.Operation
 	LaneLateness []result.Percentiles
+	CoresAwake   bool // Config.Awake was possible
 	// InFlightMean is sampled every inFlightEvery; ServiceMean is over all
 	// completed operations, failed ones included.
 	InFlightMean    float64
@@ -103,6 +105,11 @@ func (d *Driver) Run(ctx context.Context, sink Sink, progress func(Progress)) (*
 	r := &Report{MeasuredFrom: w.measured, Wall: d.clock.Wall(w.measured), Blocks: map[string]*proof.Blocks{}}
 	defer r.closeLanes()
 	d.waterfall = d.newWaterfall(w.measured, d.cfg.Duration)
+	if d.cfg.Awake {
+		awake, err := pace.KeepAwake() // without, the lateness is what it is, and measured
+		defer awake.Close()
+		r.CoresAwake = err == nil
+	}
 	for i := range d.cfg.Lanes {
 		l, err := d.newLane(i, d.cfg.Lanes, w)
 		if err != nil {

@@ -52,6 +52,7 @@ func (d *Driver) Summarize(r *Report, s *result.Summary) {
 		}
 	}
 	g.Lanes, g.Seed, g.Arrivals, g.Precise = d.cfg.Lanes, d.stream, string(d.cfg.Arrivals), d.cfg.Precise
+	g.CoresAwake = r.CoresAwake
 	g.InFlightMax, g.InFlightPeak, g.Queued, g.Shed = d.cfg.InFlight, r.InFlightPeak, r.Queued, r.Shed
 	g.WarmupSec, g.LoadedRecs = d.cfg.Warmup.Seconds(), d.cfg.Workload.Records
 	g.DeadlineMS, g.ThinkMS = millis(d.cfg.Deadline), millis(d.cfg.Think)

@@ -287,7 +287,7 @@ func (h *heard) Event(e Event) {
 
 func TestARemoteClusterIsWatchedFromOneSeed(t *testing.T) {
 	h := &heard{samples: map[string]int{}, both: make(chan struct{})}
-	w := WatchRemote(twoRemotes{}, []string{"seed:1", "gone:1"}, h)
+	w := WatchRemote(twoRemotes{}, []string{"seed:1", "gone:1"}, 0, h)
 	select {
 	case <-h.both:
 	case <-time.After(5 * time.Second):

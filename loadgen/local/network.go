@@ -22,8 +22,9 @@ type traffic struct {
 	bitsPerS       int64 // 0: it does not tell
 }
 
-// readNetwork reads /proc/net; what it cannot read is left out.
-func readNetwork() network {
+// readNetwork reads /proc/net; what it cannot read is left out. speed, unless
+// zero, is that of every interface but loopback.
+func readNetwork(speed int64) network {
 	n := network{at: time.Now(), links: map[string]traffic{}}
 	each("/proc/net/dev", func(line string) {
 		name, rest, ok := strings.Cut(line, ":")
@@ -33,8 +34,11 @@ func readNetwork() network {
 		}
 		t := traffic{received: number(words[0]), sent: number(words[8])}
 		name = strings.TrimSpace(name)
+		if t.bitsPerS = speed; name == "lo" {
+			t.bitsPerS = 0
+		}
 		// Megabits a second; loopback has none, a virtual one says -1 or nothing.
-		if mbit, err := strconv.ParseInt(firstLine(filepath.Join("/sys/class/net", name, "speed")), 10, 64); err == nil {
+		if mbit, err := strconv.ParseInt(firstLine(filepath.Join("/sys/class/net", name, "speed")), 10, 64); err == nil && speed == 0 {
 			t.bitsPerS = max(0, mbit) * 1e6
 		}
 		n.links[name] = t

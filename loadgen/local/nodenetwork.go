@@ -22,6 +22,14 @@ func (out *Sample) network(before, now *Status, length time.Duration) {
 	out.NetBusyPct, out.NetDropped = 100*now.Network.busy(&before.Network, length), int64(now.Network.Dropped-before.Network.Dropped)
 }
 
+// correct takes the interface to have the given speed, unless that is zero;
+// loopback has none.
+func (n *NetworkStatus) correct(bitsPerS int64) {
+	if bitsPerS > 0 && n.Interface != "lo" {
+		n.BitsPerS = bitsPerS
+	}
+}
+
 // busy is the share of the interface's speed that was in use, in the fuller
 // direction, or of the port's receive buffer; a full one, when datagrams had no
 // room.

@@ -17,10 +17,12 @@ type Asker interface {
 
 // WatchRemote polls a cluster that somebody else runs, once a second and node:
 // the seeds, and whoever they name as members. There are no faults of ours and
-// no processes to sample. Close ends it.
-func WatchRemote(asker Asker, seeds []string, o Observer) *Watcher {
+// no processes to sample. linkSpeed is that of the nodes' interfaces in bits a
+// second where it is known better than their kernels know it; else zero. Close
+// ends it.
+func WatchRemote(asker Asker, seeds []string, linkSpeed int64, o Observer) *Watcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &Watcher{c: &Cluster{}, o: o, cancel: cancel, latest: map[string]*look{}}
+	w := &Watcher{c: &Cluster{}, linkSpeed: linkSpeed, o: o, cancel: cancel, latest: map[string]*look{}}
 	r := &remote{w: w, asker: asker, known: map[string]bool{}}
 	w.wg.Go(func() { r.run(ctx, seeds) })
 	return w

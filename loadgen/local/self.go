@@ -25,13 +25,15 @@ type Sampler struct {
 	cpu     time.Duration
 	ticks   CPUTicks
 	net     network
+	speed   int64                  // of the host's interfaces; zero: what they tell
 	begun   result.GeneratorSample // greatest values since the start
 	delayed []uint64               // counts of scheduling delays at the start
 }
 
 // NewSampler takes a first look; each Sample tells of the time since the last.
-func NewSampler() *Sampler {
-	s := &Sampler{}
+// linkSpeed is as of WatchRemote.
+func NewSampler(linkSpeed int64) *Sampler {
+	s := &Sampler{speed: linkSpeed}
 	for _, name := range runtimeFigures {
 		s.read = append(s.read, metrics.Sample{Name: name})
 	}
@@ -44,7 +46,7 @@ func NewSampler() *Sampler {
 // caller's to fill.
 func (s *Sampler) Sample() result.GeneratorSample {
 	metrics.Read(s.read)
-	now, cpu, ticks, net := time.Now(), ownCPU(), ReadCPUTicks(), readNetwork()
+	now, cpu, ticks, net := time.Now(), ownCPU(), ReadCPUTicks(), readNetwork(s.speed)
 	out := result.GeneratorSample{HostCPUPct: -1, StealPct: ticks.StealPct(s.ticks), WallStepMS: s.step(now), NetBusyPct: net.busyPct(&s.net),
 		NetDropped: int64(net.dropped - s.net.dropped)}
 	if d := now.Sub(s.at).Seconds(); d > 0 && !s.at.IsZero() {

@@ -21,7 +21,7 @@ func TestASetClockIsNoticedAndASlewIsNot(t *testing.T) {
 }
 
 func TestASamplerSeesItsOwnProcess(t *testing.T) {
-	s := NewSampler()
+	s := NewSampler(0)
 	end := time.Now().Add(50 * time.Millisecond)
 	for time.Now().Before(end) {
 		_ = make([]byte, 1<<16)

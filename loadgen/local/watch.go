@@ -62,11 +62,13 @@ type Observed struct {
 
 // Watcher polls the status of every node of a cluster.
 type Watcher struct {
-	c      *Cluster
-	o      Observer
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	kick   []chan struct{} // per node: poll now
+	c *Cluster
+	o Observer
+	// linkSpeed stands for what nodes say of their interfaces; zero: it does not.
+	linkSpeed int64
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	kick      []chan struct{} // per node: poll now
 
 	mu        sync.Mutex // guards all below; the observer is called under it
 	latest    map[string]*look
@@ -198,6 +200,7 @@ func (w *Watcher) saw(n *node, asked time.Time, s *Status) {
 	l.asked, l.status = asked, s
 	out := Sample{At: asked, Node: n.name, NodeSample: result.NodeSample{Up: s != nil, RSSBytes: -1, CPUPct: -1, NetBusyPct: -1, NetDropped: -1, DevicePct: -1}}
 	if s != nil {
+		s.Network.correct(w.linkSpeed)
 		out.network(l.last, s, asked.Sub(l.lastAt))
 		l.last, l.lastAt = s, asked
 		l.raw = s.raw

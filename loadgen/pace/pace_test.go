@@ -278,6 +278,19 @@ func TestTimerWaitsAndCanBeWokenEarly(t *testing.T) {
 	}
 }
 
+func TestCoresAreKeptAwakeOrTheErrorNamesTheFile(t *testing.T) {
+	a, err := KeepAwake()
+	if err != nil {
+		if !strings.Contains(err.Error(), awakePath) || a.Close() != nil {
+			t.Errorf("%v, want %s in it, and nothing to close", err, awakePath)
+		}
+		return
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAPreciseWaitIsNeverEarly(t *testing.T) {
 	c := NewClock()
 	p := NewPrecise(c)

@@ -225,6 +225,7 @@ type Generator struct {
 
 	SharedHost bool    `json:"shared_host"` // the target, or a part of it, is on this machine
 	Precise    bool    `json:"precise"`     // lanes spin before an arrival
+	CoresAwake bool    `json:"cores_awake"` // they were kept from sleeping
 	ThinkMS    float64 `json:"think_ms"`    // of closed clients
 	Shed       int64   `json:"shed"`        // offered and never started: failed
 	GOMAXPROCS int     `json:"gomaxprocs"`

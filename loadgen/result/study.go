@@ -250,6 +250,7 @@ type Calibration struct {
 	AllocsPerOp   float64 `json:"allocs_per_op"`
 	NullOpsPerSec float64 `json:"null_ops_per_s"` // open loop into a null target, all arrivals kept
 	Lanes         int     `json:"lanes"`
+	CoresAwake    bool    `json:"cores_awake"` // they were kept from sleeping while the rows were measured
 	Rows          []Pace  `json:"rows"`
 }
 

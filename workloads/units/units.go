@@ -22,6 +22,9 @@ type Bytes int64
 // Rate is operations per second.
 type Rate float64
 
+// Bits is a speed in bits per second.
+type Bits float64
+
 type unit struct {
 	suffix string
 	factor float64
@@ -31,6 +34,11 @@ type unit struct {
 var byteUnits = []unit{
 	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
 	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+}
+
+var bitUnits = []unit{
+	{"kbit/s", 1e3}, {"Mbit/s", 1e6}, {"Gbit/s", 1e9}, {"bit/s", 1},
+	{"kb/s", 1e3}, {"Mb/s", 1e6}, {"Gb/s", 1e9}, {"b/s", 1},
 }
 
 var countUnits = []unit{{"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}}
@@ -83,6 +91,15 @@ func (r Rate) String() string {
 		return trim(v/1e3) + "k/s"
 	}
 	return trim(v) + "/s"
+}
+
+// ParseBits reads "10Gb/s", "100Mbit/s" or a bare number of bits per second.
+func ParseBits(s string) (Bits, error) {
+	v, err := scaled(s, bitUnits)
+	if err != nil || v <= 0 {
+		return 0, fmt.Errorf("speed %q: want bits per second above zero, such as 100Mb/s, 10Gb/s or 25Gbit/s", s)
+	}
+	return Bits(v), nil
 }
 
 // ParseCount reads a whole number with an optional k, M or G: "100k".

@@ -27,6 +27,16 @@ func TestSizesRatesCountsAndDurationsParse(t *testing.T) {
 	rate("1.1k/s", 1100)
 	rate("0.5/s", 0.5)
 	rate("2000", 2000)
+	bits := func(in string, want Bits) {
+		t.Helper()
+		if got, err := ParseBits(in); err != nil || got != want {
+			t.Errorf("ParseBits(%q) = %v, %v, want %v", in, float64(got), err, float64(want))
+		}
+	}
+	bits("10Gb/s", 10e9)
+	bits("2.5 Gbit/s", 2.5e9)
+	bits("100Mb/s", 100e6)
+	bits("64000", 64000)
 	if got, err := ParseCount("1.5M"); err != nil || got != 1_500_000 {
 		t.Errorf("ParseCount = %d, %v", got, err)
 	}
@@ -44,6 +54,11 @@ func TestBadUnitsAreRefused(t *testing.T) {
 	for _, s := range []string{"", "0/s", "-5/s", "5/m", "fast", "NaN/s"} {
 		if v, err := ParseRate(s); err == nil {
 			t.Errorf("ParseRate(%q) = %v, want an error", s, v)
+		}
+	}
+	for _, s := range []string{"", "0Gb/s", "-1Mb/s", "10GB/s", "1Gbps"} {
+		if v, err := ParseBits(s); err == nil {
+			t.Errorf("ParseBits(%q) = %v, want an error", s, v)
 		}
 	}
 	for _, s := range []string{"", "10", "-1s", "1y"} {
