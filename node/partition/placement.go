@@ -29,14 +29,23 @@ type placement struct {
 
 	copies  []int    // per member
 	chosen  []uint16 // rf per partition
-	refused []refusal
+	refused refusals
 }
 
-// refusal is the set of members that refused one partition.
-type refusal [MaxRanked / 64]uint64
+// refusals are the sets of members that refused each partition, of as many
+// words as the members need: 1,024 members' took 512 KiB of each Table.
+type refusals struct {
+	words int // per partition
+	bits  []uint64
+}
 
-func (r *refusal) has(m uint16) bool { return r[m>>6]>>(m&63)&1 != 0 }
-func (r *refusal) add(m uint16)      { r[m>>6] |= 1 << (m & 63) }
+func newRefusals(members int) refusals {
+	words := (members + 63) / 64
+	return refusals{words: words, bits: make([]uint64, cluster.Partitions*words)}
+}
+
+func (r *refusals) has(p int, m uint16) bool { return r.bits[p*r.words+int(m>>6)]>>(m&63)&1 != 0 }
+func (r *refusals) add(p int, m uint16)      { r.bits[p*r.words+int(m>>6)] |= 1 << (m & 63) }
 
 func newPlacement(rank *ranking, rows []uint16, rf int) *placement {
 	n := len(rank.members)
@@ -44,7 +53,7 @@ func newPlacement(rank *ranking, rows []uint16, rf int) *placement {
 		rank: rank, rows: rows, n: n, rf: rf, active: rank.active,
 		racks: make([]int, n), share: make([]int, n), copies: make([]int, n),
 		chosen:  make([]uint16, cluster.Partitions*rf),
-		refused: make([]refusal, cluster.Partitions),
+		refused: newRefusals(n),
 	}
 	pl.numberRacks()
 	for level := 1; len(pl.need) == 0 || pl.need[len(pl.need)-1] < rf; level++ {
@@ -161,7 +170,7 @@ func (pl *placement) choose(p int) {
 				if len(set) == need {
 					break
 				}
-				if !forced && pl.refused[p].has(m) || slices.Contains(set, m) || pl.inRack(set, m) > level {
+				if !forced && pl.refused.has(p, m) || slices.Contains(set, m) || pl.inRack(set, m) > level {
 					continue
 				}
 				set = append(set, m)
@@ -213,7 +222,7 @@ func (pl *placement) refuse() {
 		}
 		for p := range cluster.Partitions {
 			for _, m := range pl.replicas(p) {
-				if excess[m] > 0 && !pl.refused[p].has(m) {
+				if excess[m] > 0 && !pl.refused.has(p, m) {
 					lists[m] = keepLeast(lists[m], excess[m], holding{int64(pl.rank.score(p, m) &^ activeBit), p})
 				}
 			}
@@ -221,7 +230,7 @@ func (pl *placement) refuse() {
 		again = again[:0]
 		for m, list := range lists {
 			for _, h := range list {
-				pl.refused[h.pid].add(uint16(m))
+				pl.refused.add(h.pid, uint16(m))
 				again = append(again, h.pid)
 			}
 		}
