@@ -36,7 +36,7 @@ var layers = map[string][]string{
 	"node/disk/profile":    {"workloads/strict", "workloads/units"},
 	"node/disk/class":      {"node/disk"},
 	"node/disk/emulate":    {"node/disk", "node/disk/profile", "workloads/units"},
-	"node/storage":         {"node/cluster", "node/hlc", "node/record", "node/disk", "node/planted"},
+	"node/storage":         {"node/cluster", "node/hlc", "node/record", "node/disk", "node/disk/ring", "node/planted"},
 	"node/transport":       {"node/cluster", "node/wire", "node/transport/certs"},
 	"node/transport/certs": {"node/cluster"},
 	"node/client":          {"node/cluster", "node/hlc", "node/record", "node/wire", "node/transport", "node/transport/certs"},

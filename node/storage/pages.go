@@ -20,8 +20,8 @@ const (
 	// needs one, 32 MiB.
 	maxIdle = 16
 	// A first touch of a huge page takes 0.3 ms, in a virtual machine whose
-	// host has to find the memory 5 to 10 ms, in which a node of one processor
-	// does nothing else. So a pool that grows has one more resident before it
+	// host has to find the memory 5 to 15 ms, in which a node of one processor
+	// would do nothing else. So a pool that grows has one more resident before it
 	// is needed for every aheadOf that it uses, at most maxAhead: 8 MiB.
 	aheadOf  = 8
 	maxAhead = 4
@@ -64,6 +64,7 @@ type pagePool struct {
 	ahead   bool       // a goroutine populates huge pages
 	closed  bool
 	helpers sync.WaitGroup
+	pages   populator // of the goroutine that populates
 }
 
 func (p *pagePool) init(e *Engine, chunks int) {
@@ -129,7 +130,7 @@ func (p *pagePool) populate() {
 		}
 		at := unsafe.Add(p.chunks[c], r*hugePage)
 		p.mu.Unlock()
-		ok = populate(at)
+		ok = p.pages.populate(at)
 		p.mu.Lock()
 		switch info := p.infos[c]; {
 		case !ok || info.touched>>r&1 == 1: // it was taken meanwhile
@@ -245,7 +246,8 @@ func (p *pagePool) close() error {
 	p.helpers.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := unmapAll(p.chunks, &p.engine.mapped)
+	err := errors.Join(p.pages.close(), unmapAll(p.chunks, &p.engine.mapped))
+	p.pages = populator{}
 	clear(p.infos)
 	p.engine.held.Add(-p.pagesIn * pageSize)
 	p.pagesIn, p.lowest, p.idle = 0, 0, 0

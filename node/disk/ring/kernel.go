@@ -13,12 +13,15 @@ import (
 
 // Constants of include/uapi/linux/io_uring.h.
 const (
-	opFsync = 3
-	opRead  = 22
-	opWrite = 23
+	opFsync  = 3
+	opRead   = 22
+	opWrite  = 23
+	opAdvise = 25
 
 	fsyncDatasync = 1 // of entry.flags
 	fixedFile     = 1 // of entry.options: the descriptor is a number of a registered file
+
+	inWorker = 16 // of entry.options: a thread of the kernel's carries it out, not the caller's
 
 	registerFiles = 2
 	featureSingle = 1      // both rings in one mapping; Linux 5.4
@@ -205,8 +208,11 @@ func (q *submissions) push(op uint8, p []byte, off int64, slot uint32) {
 	if len(p) > 0 {
 		e.addr = uint64(uintptr(unsafe.Pointer(&p[0])))
 	}
-	if op == opFsync {
+	switch op {
+	case opFsync:
 		e.flags = fsyncDatasync
+	case opAdvise:
+		e.options, e.flags = inWorker, unix.MADV_POPULATE_WRITE
 	}
 	q.list[at], q.array[at] = e, at
 	atomic.StoreUint32(q.tail, tail+1)

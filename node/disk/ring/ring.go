@@ -1,9 +1,9 @@
-// Package ring reads, writes and syncs one file through an io_uring: any
-// number of goroutines have requests under way, and neither a thread nor a
-// scheduler slot waits with them. The runtime would give each waiting pread a
-// thread, and the slot (P) that it holds back only after 20 µs to 10 ms; a
-// node with one slot stands still meanwhile. Where there are slots to spare a
-// few threads wait all the same, each for many reads: see lane.
+// Package ring reads, writes and syncs one file, or makes memory resident,
+// through an io_uring: any number of goroutines have requests under way, and
+// neither a thread nor a scheduler slot waits with them. The runtime would give
+// each waiting pread a thread, and the slot (P) that it holds back only after
+// 20 µs to 10 ms; a node with one slot stands still meanwhile. Where there are
+// slots to spare a few threads wait all the same, each for many reads: see lane.
 //
 // It knows of no device, alignment or checksum, and spawns nothing per
 // request. There is no package-wide state: a ring belongs to one file.
@@ -61,7 +61,7 @@ type Ring struct {
 }
 
 // New returns a ring for the file with this descriptor, which has to outlive
-// it. lanes is how many of the callers of Read may wait in their threads while
+// it, or for Populate alone with -1. lanes is how many of the callers of Read may wait in their threads while
 // the device is quick: no more than the runtime has slots to spare. Where the
 // kernel, or what contains the process, has no io_uring the error wraps
 // ErrUnsupported.
@@ -123,6 +123,14 @@ func (r *Ring) Write(p []byte, off int64) (int, error) { return r.do(opWrite, p,
 // to find them, are durable.
 func (r *Ring) Sync() error {
 	_, err := r.do(opFsync, nil, 0)
+	return err
+}
+
+// Populate makes mapped memory resident, which is no use of the file. Its
+// pages are found and cleared by a thread of the kernel's while the caller
+// waits as a goroutine; in a thread of its own it would keep a scheduler slot.
+func (r *Ring) Populate(p []byte) error {
+	_, err := r.do(opAdvise, p, 0)
 	return err
 }
 

@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // open returns a ring on a new file, or skips where there is no io_uring.
@@ -236,5 +239,36 @@ func TestASlowFileIsNotWaitedForInThreads(t *testing.T) {
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestPopulatedMemoryIsResident(t *testing.T) {
+	r, err := New(-1, 0)
+	if errors.Is(err, ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	page := os.Getpagesize()
+	p, err := unix.Mmap(-1, 0, 64*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(p)
+	if err := r.Populate(p[:32*page]); errors.Is(err, syscall.EINVAL) {
+		t.Skip("a kernel before Linux 5.14 does not populate")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	resident := make([]byte, 64)
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), uintptr(unsafe.Pointer(&resident[0]))); errno != 0 {
+		t.Fatal(errno)
+	}
+	for i, is := range resident {
+		if is&1 == 1 != (i < 32) {
+			t.Errorf("page %d of 64, 32 of them populated: resident %d", i, is&1)
+		}
 	}
 }
