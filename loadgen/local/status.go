@@ -21,7 +21,7 @@ type Status struct {
 	Format      string `json:"format"`
 	Node        string `json:"node"`
 	ViewKey     string `json:"view_key"`
-	CommittedMS int64  `json:"view_committed_unix_ms"`
+	CommittedMS int64  `json:"view_committed_unix_ms"` // 0: its tables are not in force yet
 	State       string `json:"state"`
 	Members     []struct {
 		Node string `json:"node"`

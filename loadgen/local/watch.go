@@ -304,7 +304,7 @@ func (w *Watcher) judge(f *Observed) {
 			continue
 		}
 		l := w.latest[n.name]
-		if l.status == nil || l.asked.Before(f.At) || key != "" && l.status.ViewKey != key {
+		if l.status == nil || l.asked.Before(f.At) || l.status.CommittedMS == 0 || key != "" && l.status.ViewKey != key {
 			return
 		}
 		for _, name := range f.Nodes {

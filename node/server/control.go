@@ -312,11 +312,12 @@ func (n *Node) commit(c *wire.Commit) {
 		}
 		reports[i] = r
 	}
+	n.committedMS.Store(0)
 	n.ctl.left.leave(n.view.Swap(&v), n.ctl.ms.History())
-	n.committedMS.Store(time.Now().UnixMilli())
 	for _, ns := range n.namespaces {
 		n.commitNamespace(ns, &v, reports)
 	}
+	n.committedMS.Store(time.Now().UnixMilli())
 	n.noteHeard()
 	n.mapChanged(true)
 	n.log.Info("view committed", "view", v.String(), "took", n.mono().Sub(began).Round(10*time.Microsecond))

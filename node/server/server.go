@@ -74,7 +74,7 @@ type Node struct {
 	heard       atomic.Pointer[heard]
 	lease       atomic.Int64 // cluster.Instant until when this node may answer
 	ahead       atomic.Int64 // of the wall clock before the monotonic one when the lease was last looked at, nanoseconds
-	committedMS atomic.Int64
+	committedMS atomic.Int64 // when the tables of view were in force, Unix; 0: not yet
 	beatLate    atomic.Int64 // worst delay of the sweep's beat since the last look, nanoseconds
 	frozen      atomic.Bool
 	leaving     atomic.Bool

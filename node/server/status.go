@@ -23,8 +23,8 @@ type Status struct {
 	Addr        string            `json:"addr"`
 	ClusterName string            `json:"cluster_name"`
 	ClusterKey  string            `json:"cluster_key"`
-	ViewKey     string            `json:"view_key"` // the same as cluster_key
-	CommittedMS int64             `json:"view_committed_unix_ms"`
+	ViewKey     string            `json:"view_key"`               // the same as cluster_key
+	CommittedMS int64             `json:"view_committed_unix_ms"` // when its tables were in force; 0: not yet
 	Principal   string            `json:"principal"`
 	Insecure    bool              `json:"insecure"`
 	State       string            `json:"state"` // joining, serving, waiting, frozen, leaving, unstored (no room in data-dir), duplicate
