@@ -12,6 +12,7 @@ import (
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/google/go-cmp/cmp"
 
 	"headroom/loadgen/result"
 )
@@ -60,18 +61,76 @@ func shardsBy(t *testing.T, root string, clock func(i int, s *result.Shard)) (di
 		}
 		failed += bad
 		w.Event(result.Event{TSec: 0, Kind: result.EventPhase, What: "measured phase"})
+		sampled, stages := shardStages(i)
+		if stages != nil {
+			w.Stages(sampled)
+		}
 		shard := &result.Shard{Index: i, Of: shardsOf, StartAt: start, ClockSource: "unknown"}
 		clock(i, shard)
 		w.Summary(&result.Summary{Format: result.Format, ID: dir, Loop: "open", Workload: result.Workload{Name: "w", SHA256: "x"}, MeasuredFrom: from,
 			DurationSec: shardsSecs, OfferedOpsPerSec: 100, AchievedOpsPerSec: 99,
 			Operations: map[string]result.Operation{"get": {Count: sum + bad, OK: sum, Failed: bad}},
 			Audit:      result.Audit{Enabled: true, AcknowledgedWrites: 10}, Verdicts: []result.Verdict{{Rule: "R10", Level: result.Warn, Text: "busy"}},
-			Shard: shard})
+			Stages: stages, Shard: shard})
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return dirs, all, failed
+}
+
+// shardStages are the sampled operations of a shard; shard 3 sampled none.
+func shardStages(i int) ([]result.StageSample, *result.Stages) {
+	if i == 3 {
+		return nil, nil
+	}
+	list := make([]result.StageSample, 100+i)
+	for n := range list {
+		s := &list[n]
+		s.TSec, s.Op, s.Node, s.ResponseUS = float64(n)/25, "get", fmt.Sprint("node", i), float64(1000*i+n)+1
+		s.StagesUS[5], s.StagesUS[10] = float64(100*i), float64(900*i+n)
+	}
+	sum := result.SummarizeStages(list)
+	sum.Every, sum.Asked, sum.Answered = 10*(i+1), int64(len(list)+2), int64(len(list))
+	return list, &result.Stages{Operations: map[string]result.StageSummary{"get": sum}}
+}
+
+// TestShardsStagesAreThoseOfAllTheirSamples: rows are not averaged, they are
+// made anew of every sample.
+func TestShardsStagesAreThoseOfAllTheirSamples(t *testing.T) {
+	root := t.TempDir()
+	dirs, _, _ := shards(t, root)
+	out := filepath.Join(root, "all")
+	if code, _, stderr := runProgram(context.Background(), append([]string{"merge", "--out", out}, dirs...)...); code != exitDone {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	var all []result.StageSample
+	for i := range shardsOf {
+		list, _ := shardStages(i)
+		all = append(all, list...)
+	}
+	want := result.SummarizeStages(all)
+	want.Every, want.Asked, want.Answered = 80, int64(len(all)+2*(shardsOf-1)), int64(len(all))
+	r, err := result.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Summary.Stages == nil {
+		t.Fatal("the merged run has no stages")
+	}
+	if d := cmp.Diff(want, r.Summary.Stages.Operations["get"]); d != "" {
+		t.Errorf("run.json (-of all samples +merged):\n%s", d)
+	}
+	got, err := r.Stages()
+	if d := cmp.Diff(all, got["get"]); err != nil || d != "" {
+		t.Errorf("stages.csv: %v\n%s", err, d)
+	}
+	if err := os.Remove(filepath.Join(dirs[5], "stages.csv")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := runProgram(context.Background(), append([]string{"merge", "--out", out}, dirs...)...); code != exitFailed || !strings.Contains(stderr, "stages.csv") {
+		t.Errorf("a shard whose samples are gone: exit %d, %q", code, stderr)
+	}
 }
 
 func TestEightShardsMergeToOneHistogramExactly(t *testing.T) {

@@ -59,7 +59,7 @@ func (d *Driver) newWaterfall(opened, length time.Duration) *waterfall {
 	}
 	mix := d.mixes(length)[0]
 	for op := range workloads.Ops {
-		if !d.cfg.Workload.Issues(op) || !slices.ContainsFunc(requests(op), stager.Sampled) {
+		if !d.cfg.Workload.Issues(op) || !slices.ContainsFunc(kindsOf[op], stager.Sampled) {
 			continue
 		}
 		if w.every[op] = d.cfg.Waterfall; w.every[op] == 0 {
@@ -92,27 +92,6 @@ func (m *stageMix) share(op workloads.Op) float64 {
 		return m.cumul[0]
 	}
 	return m.cumul[op] - m.cumul[op-1]
-}
-
-// requests are what an operation asks of the target.
-func requests(op workloads.Op) []target.Kind {
-	switch op {
-	case workloads.Get, workloads.ReadModifyWrite:
-		return []target.Kind{target.Read}
-	case workloads.Scan:
-		return []target.Kind{target.Scan}
-	case workloads.BatchGet:
-		return []target.Kind{target.BatchRead}
-	case workloads.BatchPut:
-		return []target.Kind{target.BatchWrite}
-	case workloads.Delete:
-		return []target.Kind{target.Delete}
-	case workloads.Operate:
-		return []target.Kind{target.Operate}
-	case workloads.Touch:
-		return []target.Kind{target.Touch}
-	}
-	return []target.Kind{target.Write}
 }
 
 // sampling decides whether the lane's next operation of a kind is sampled.

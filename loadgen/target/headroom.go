@@ -217,7 +217,7 @@ func (c *headroomCall) done(*client.Call) {
 		r.Err = nil
 	}
 	if c.Stages != nil && c.Stages.Known {
-		stages := c.told()
+		stages := told(c.Call.Stages)
 		r.Stages = &stages
 	}
 	// Given back first, so that who is told of the free place finds it; what r
@@ -233,13 +233,13 @@ func (c *headroomCall) done(*client.Call) {
 	l.ended(told)
 }
 
-// Sampled implements Stager: batches and scans are many requests.
-func (h *Headroom) Sampled(k Kind) bool { return k != Scan && k != BatchRead && k != BatchWrite }
+// Sampled implements Stager: nodes tell of every kind.
+func (h *Headroom) Sampled(Kind) bool { return true }
 
 // told is what client and node tell of a sampled operation.
-func (c *headroomCall) told() Stages {
-	s, n := c.Call.Stages, &c.Call.Stages.Node
-	return Stages{Node: c.Node.String(), D: [NumStages]time.Duration{StageWait: s.Wait, StageSend: s.Send, StageQueue: n.Queue,
+func told(s *client.Stages) Stages {
+	n := &s.Node
+	return Stages{Node: s.From.String(), D: [NumStages]time.Duration{StageWait: s.Wait, StageSend: s.Send, StageQueue: n.Queue,
 		StageAdmission: n.Admission, StageStorage: n.Storage, StageReplication: n.Replication, StageDurable: n.Durable,
 		StageForward: n.Forward, StageReply: n.Reply, StageNetwork: s.Network, StageReceive: s.Receive}}
 }

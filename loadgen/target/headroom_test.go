@@ -71,6 +71,16 @@ func TestEveryKindWorksOnANode(t *testing.T) {
 		r.Stages.D[StageStorage] <= 0 || r.Stages.D[StageNetwork] <= 0 || r.Stages.D[StageReplication] != 0 {
 		t.Errorf("a sampled read tells %+v", r.Stages)
 	}
+	for i, op := range []Op{{Kind: Scan, Key: 1000, ScanLen: 20}, {Kind: BatchRead, Keys: []uint64{1000, 1001}},
+		{Kind: BatchWrite, Keys: []uint64{1000, 1001}, Values: [][]byte{{'a'}, {'b'}}}} {
+		op.Token, op.Sample = 6000+uint64(i), true
+		if r := d.do(t, op); r.Stages == nil || r.Stages.Node != "node1" || r.Stages.D[StageStorage] <= 0 || r.Stages.D[StageNetwork] <= 0 {
+			t.Errorf("a sampled operation of kind %d tells %+v", op.Kind, r.Stages)
+		}
+		if op.Token, op.Sample = op.Token+100, false; d.do(t, op).Stages != nil {
+			t.Errorf("an operation of kind %d tells stages that nobody asked for", op.Kind)
+		}
+	}
 	view, nodes := h.NodeStates()
 	if view == "" || len(nodes) != 1 || nodes[0].Name != "node1" || nodes[0].Answers < 400 || nodes[0].Masters != h.Partitions() {
 		t.Errorf("node states %q %+v", view, nodes)

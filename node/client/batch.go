@@ -94,6 +94,7 @@ type batch struct {
 	unsure   []bool        // an attempt of the item may have been applied
 	pending  []int         // items without a result
 	limit    int           // items of a frame
+	tally    tally
 }
 
 // chunk is the part of a batch that one frame carries.
@@ -119,7 +120,9 @@ func (c *Client) newBatch(ctx context.Context, kind wire.Kind, n int, opts []Opt
 	if err != nil {
 		return nil, err
 	}
-	b.deadline = c.Now().Add(patience)
+	now := c.Now()
+	b.deadline = now.Add(patience)
+	b.tally.begin(b.options.stages, now)
 	b.items = make([]wire.BatchItem, n)
 	b.results = make([]Result, n)
 	b.last = make([]wire.Status, n)
@@ -142,6 +145,7 @@ func (b *batch) add(i int, d record.Digest, body []byte, err error) {
 // run sends rounds until every item has a result.
 func (b *batch) run(ctx context.Context) {
 	pause := backoff{}
+	defer b.tally.tell(b.options.stages)
 	for len(b.pending) > 0 {
 		if b.c.closing.Load() || ctx.Err() != nil || b.c.Now() >= b.deadline {
 			b.giveUp(causeOf(ctx))
@@ -188,6 +192,7 @@ func (b *batch) send(ctx context.Context, chunks []*chunk) {
 	waiting := 0
 	for _, ch := range chunks {
 		ch.call.Kind, ch.call.raw = b.kind, b.encode(ch)
+		b.tally.ask(&ch.call)
 		ch.call.Done = func(call *Call) {
 			ch.reply = bytes.Clone(call.Bins)
 			done <- ch
@@ -198,19 +203,24 @@ func (b *batch) send(ctx context.Context, chunks []*chunk) {
 		}
 		waiting++
 	}
+	var last *chunk
 	for ; waiting > 0; waiting-- {
 		select {
-		case ch := <-done:
-			ch.taken = true
-			b.absorb(ch)
+		case last = <-done:
+			last.taken = true
+			b.absorb(last)
 		case <-ctx.Done():
 			if ctx.Err() == context.DeadlineExceeded {
-				b.absorb(<-done) // the calls have the same deadline
+				last = <-done // the calls have the same deadline
+				b.absorb(last)
 				continue
 			}
 			b.forsake(chunks)
 			return
 		}
+	}
+	if last != nil && last.call.Err == nil {
+		b.tally.add(&last.call)
 	}
 }
 

@@ -221,22 +221,45 @@ func (cn *conn) frame(h wire.Header, payload []byte) {
 	case wire.KindReply:
 		cn.reply(h, payload)
 	case wire.KindBatchReply, wire.KindScanReply:
-		call := cn.take(h.ID)
-		if call == nil {
-			cn.c.late.Add(1)
-			return
-		}
-		if call.raw == nil {
-			cn.c.lost(call, cn.c.Now())
-			cn.malformed(fmt.Errorf("%w: batch or scan reply to a single request", wire.ErrFrame))
-			return
-		}
-		call.Bins = payload
-		cn.c.finish(call, wire.StatusOK, nil, cn.c.Now())
+		cn.replyMany(h, payload)
 	default:
 		cn.c.unknown.Add(1) // a newer node may push what we do not know
 	}
 }
+
+// replyMany handles the answer to a batch or a scan.
+func (cn *conn) replyMany(h wire.Header, payload []byte) {
+	call := cn.take(h.ID)
+	if call == nil {
+		cn.c.late.Add(1)
+		return
+	}
+	var s wire.Stages
+	var err error
+	staged := h.Flags&wire.FlagStages != 0
+	switch {
+	case call.raw == nil:
+		err = fmt.Errorf("%w: batch or scan reply to a single request", wire.ErrFrame)
+	case staged && call.Stages == nil:
+		err = errStages
+	case staged:
+		payload, err = s.Parse(payload)
+	}
+	now := cn.c.Now()
+	if err != nil {
+		cn.c.lost(call, now)
+		cn.malformed(err)
+		return
+	}
+	if staged {
+		cn.staged(call, &s, now)
+	}
+	call.Bins = payload
+	cn.c.finish(call, wire.StatusOK, nil, now)
+}
+
+// errStages refuses an answer to a question that was not asked.
+var errStages = fmt.Errorf("%w: stages that nobody asked for", wire.ErrFrame)
 
 // reply handles the answer to a single-record request, or a refusal of another.
 func (cn *conn) reply(h wire.Header, payload []byte) {
@@ -250,7 +273,7 @@ func (cn *conn) reply(h wire.Header, payload []byte) {
 	if h.Flags&wire.FlagStages == 0 {
 		err = r.Reply.Parse(payload)
 	} else if err = r.Parse(payload); call.Stages == nil && err == nil {
-		err = fmt.Errorf("%w: stages that nobody asked for", wire.ErrFrame)
+		err = errStages
 	}
 	now := cn.c.Now()
 	if err != nil {

@@ -104,6 +104,7 @@ type callOptions struct {
 	storeKey   bool
 	first, n   int // partitions of a scan
 	limit      int // records of a scan, zero for all
+	stages     *Stages
 }
 
 // WithTTL lets the record expire d after the write, rounded up to seconds.
@@ -140,6 +141,11 @@ func WithPartitions(first, n int) Option {
 // read one after the other, and the last one no further than needed: for short
 // ranges.
 func WithLimit(n int) Option { return func(o *callOptions) { o.limit = n } }
+
+// WithStages has a batch, or a scan with WithLimit, fill in where its time went.
+// It costs an allocation or two for each request. Of other calls s stays as it
+// is; a Call has Stages of its own.
+func WithStages(s *Stages) Option { return func(o *callOptions) { o.stages = s } }
 
 func ttlSeconds(d time.Duration) uint32 {
 	if d <= 0 {

@@ -44,7 +44,7 @@ func (e *ScanError) Unwrap() error { return e.Err }
 // master changes is scanned again from its start, so that some are visited
 // twice. Calls of visit do not overlap; the Record is the caller's. An error
 // from visit ends the scan. Errors are *ScanError. Options: WithNamespace,
-// WithPartitions, WithLimit.
+// WithPartitions, WithLimit, WithStages.
 func (c *Client) Scan(ctx context.Context, set string, visit func(Record) error, opts ...Option) error {
 	o := c.options(opts)
 	if o.n == 0 {
@@ -62,6 +62,10 @@ func (c *Client) Scan(ctx context.Context, set string, visit func(Record) error,
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := &scan{c: c, namespace: o.namespace, set: set, visit: visit, stop: cancel, left: o.limit, limited: o.limit > 0}
+	if s.limited {
+		s.tally.begin(o.stages, c.Now())
+		defer s.tally.tell(o.stages)
+	}
 	s.next.Store(int64(o.first))
 	s.end = o.first + o.n
 	s.failed = s.end
@@ -89,6 +93,7 @@ type scan struct {
 	next      atomic.Int64 // partition to scan next
 	end       int          // behind the last partition
 	limited   bool         // to left records, by one worker
+	tally     tally        // of that worker
 
 	mu     sync.Mutex // guards all below and serializes visit
 	visit  func(Record) error
@@ -192,31 +197,28 @@ func (s *scan) ask(ctx context.Context, n *node, q *wire.Scan) (*wire.ScanReply,
 	if n == nil {
 		return nil, nil
 	}
-	type answer struct {
-		status  wire.Status
-		err     error
-		payload []byte
-	}
-	done := make(chan answer, 1)
+	done := make(chan []byte, 1)
 	call := &Call{Kind: wire.KindScan, raw: q.Append(nil)}
-	call.Done = func(call *Call) { done <- answer{call.Status, call.Err, bytes.Clone(call.Bins)} }
+	call.Done = func(call *Call) { done <- bytes.Clone(call.Bins) }
+	s.tally.ask(call)
 	if s.c.submitTo(n, call, s.c.Now().Add(s.c.cfg.Timeout)) != nil {
 		return nil, nil
 	}
-	var a answer
+	var payload []byte
 	select {
-	case a = <-done:
+	case payload = <-done:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	reply := &wire.ScanReply{Status: a.status}
-	if a.err == nil {
-		if err := reply.Parse(a.payload); err != nil {
+	reply := &wire.ScanReply{Status: call.Status}
+	if call.Err == nil {
+		if err := reply.Parse(payload); err != nil {
 			return nil, err
 		}
 	}
 	switch {
 	case reply.Status == wire.StatusOK:
+		s.tally.add(call)
 		return reply, nil
 	case reply.Status.Retryable() || reply.Status == wire.StatusTimeout || reply.Status == wire.StatusStaleView:
 		return nil, nil

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"headroom/node/cluster"
+	"headroom/node/record"
 	"headroom/node/wire"
 )
 
@@ -64,4 +66,74 @@ func TestStagesThatNobodyAskedForEndTheConnection(t *testing.T) {
 	if l.closed == 0 {
 		t.Error("the connection goes on")
 	}
+}
+
+// tells makes a node answer batches and scans with stages, after a delay.
+func (w *world) tells(id cluster.NodeID, after, storage time.Duration) {
+	w.take(id, func(l *fakeLink, h wire.Header, p []byte) bool {
+		if h.Flags != wire.FlagStages {
+			return false
+		}
+		to := &fakeLink{node: l.node, back: make(chan []byte, 1), done: l.done}
+		w.answer(to, h, p)
+		plain := <-to.back
+		h, _ = wire.ParseHeader(plain)
+		staged := wire.AppendHeader(nil, wire.Header{Kind: h.Kind, Flags: wire.FlagStages, ID: h.ID})
+		staged = (&wire.Stages{Storage: storage}).Append(staged)
+		staged = append(staged, plain[wire.HeaderSize:]...)
+		wire.PutLength(staged, 0)
+		time.AfterFunc(after, func() { l.back <- staged })
+		return true
+	})
+}
+
+func TestABatchTellsOfTheRequestThatWasAnsweredLast(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world, c *Client) {
+		keys := []Key{w.keyOn(t, 1), w.keyOn(t, 2), w.keyOn(t, 3)}
+		for _, k := range keys {
+			if err := c.Put(t.Context(), k, bins(1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for id := range w.nodes {
+			w.tells(id, time.Duration(id)*time.Millisecond, time.Duration(id)*time.Microsecond)
+		}
+		var st Stages
+		begin := c.Now()
+		results, err := c.BatchGet(t.Context(), keys, WithStages(&st))
+		whole := c.Now().Sub(begin)
+		for _, r := range results {
+			if r.Err != nil || err != nil {
+				t.Fatal(r.Err, err)
+			}
+		}
+		sum := st.Wait + st.Send + st.Node.Sum() + st.Network + st.Receive
+		if !st.Known || st.From != 3 || st.Node.Storage != 3*time.Microsecond || sum != whole || whole != 3*time.Millisecond {
+			t.Errorf("stages %+v, whole %v", st, whole)
+		}
+		w.take(3, nil) // as a node that is older
+		if _, err := c.BatchPut(t.Context(), []KeyBins{{keys[2], bins(2)}}, WithStages(&st)); err != nil || st.Known {
+			t.Errorf("%v, stages of a node that does not tell: %+v", err, st)
+		}
+	})
+}
+
+func TestAScanAddsUpItsPages(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world, c *Client) {
+		for i := range int64(2000) {
+			if err := c.Put(t.Context(), Key{Value: record.Int(i)}, bins(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.tells(1, time.Millisecond, time.Microsecond)
+		before := w.count(1, wire.KindScan)
+		var st Stages
+		begin := c.Now()
+		err := c.Scan(t.Context(), "", func(Record) error { return nil }, WithLimit(20), WithStages(&st))
+		whole, asked := c.Now().Sub(begin), time.Duration(w.count(1, wire.KindScan)-before)
+		if sum := st.Wait + st.Send + st.Node.Sum() + st.Network + st.Receive; err != nil || asked < 10 || !st.Known ||
+			st.Node.Storage != asked*time.Microsecond || sum != whole || whole != asked*time.Millisecond {
+			t.Errorf("%v, %d pages took %v: %+v", err, asked, whole, st)
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 // join collects the replies of a batch's items that could not be answered at
 // once, and sends the batch reply when the last is there.
 type join struct {
+	n       *Node
 	conn    *transport.Conn
 	id      uint64
 	mu      sync.Mutex // guards all below
@@ -23,8 +24,10 @@ type join struct {
 	left    int
 }
 
-// set records one item's reply. It may be called from any goroutine.
-func (j *join) set(item int, r *wire.Reply) {
+// set records one item's reply; m are the item's marks, nil unless the batch is
+// sampled. The item that is known last tells where the batch's time went. It
+// may be called from any goroutine.
+func (j *join) set(item int, r *wire.Reply, m *txn.Marks) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.replies[item] != nil {
@@ -37,7 +40,7 @@ func (j *join) set(item int, r *wire.Reply) {
 	if j.left--; j.left == 0 {
 		j.conn.Reply(func(b []byte) []byte {
 			at := len(b)
-			b = wire.AppendHeader(b, wire.Header{Kind: wire.KindBatchReply, ID: j.id})
+			b = j.n.appendHead(b, wire.Header{Kind: wire.KindBatchReply, ID: j.id}, m)
 			for _, p := range j.replies {
 				b = wire.AppendBytes(b, p)
 			}
@@ -60,27 +63,27 @@ func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []
 		return
 	}
 	if int(q.Namespace) >= len(n.namespaces) || len(q.Items) == 0 {
-		refuseBatch(c, h.ID, len(q.Items), wire.StatusNamespace)
+		n.refuseBatch(c, h.ID, len(q.Items), wire.StatusNamespace)
 		return
 	}
-	ns := n.namespaces[q.Namespace]
-	if h.Kind == wire.KindBatchGet && ns.readers == nil && n.fastBatch(c, st, ns, h.ID) {
+	ns, m := n.namespaces[q.Namespace], n.asked(c, h)
+	if h.Kind == wire.KindBatchGet && ns.readers == nil && n.fastBatch(c, st, ns, h.ID, m) {
 		return
 	}
 	deadline, ok := st.due(n, n.mono(), q.SentMS, q.DeadlineMS)
 	if !ok {
 		n.overdue.Add(1)
-		refuseBatch(c, h.ID, len(q.Items), wire.StatusTimeout)
+		n.refuseBatch(c, h.ID, len(q.Items), wire.StatusTimeout)
 		return
 	}
-	j := &join{conn: c, id: h.ID, replies: make([][]byte, len(q.Items)), left: len(q.Items)}
+	j := &join{n: n, conn: c, id: h.ID, replies: make([][]byte, len(q.Items)), left: len(q.Items)}
 	kind := wire.KindGet
 	if h.Kind == wire.KindBatchPut {
 		kind = wire.KindPut
 	}
 	for i := range q.Items {
 		it := &q.Items[i]
-		st.req = txn.Request{Kind: kind, From: txn.Origin{Conn: j, ID: uint64(i)}, Deadline: deadline,
+		st.req = txn.Request{Kind: kind, From: txn.Origin{Conn: j, ID: uint64(i), Marks: n.itemMarks(m)}, Deadline: deadline,
 			Request: wire.Request{Namespace: q.Namespace, Digest: it.Digest, View: q.View, DeadlineMS: q.DeadlineMS, TTL: q.TTL, Body: it.Body}}
 		if kind == wire.KindGet && ns.readers != nil && ns.mustRead(st, &it.Digest) {
 			n.readOn(ns, &st.req) // all of them at once, as far as their devices go
@@ -90,15 +93,16 @@ func (n *Node) batch(c *transport.Conn, st *connState, h wire.Header, payload []
 	}
 }
 
-func refuseBatch(c *transport.Conn, id uint64, items int, s wire.Status) {
-	j := &join{conn: c, id: id, replies: make([][]byte, items), left: items}
+func (n *Node) refuseBatch(c *transport.Conn, id uint64, items int, s wire.Status) {
+	j := &join{n: n, conn: c, id: id, replies: make([][]byte, items), left: items}
 	for i := range items {
-		j.set(i, &wire.Reply{Status: s})
+		j.set(i, &wire.Reply{Status: s}, nil)
 	}
 }
 
-// fastBatch answers a batch get if this node serves every partition in it.
-func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uint64) bool {
+// fastBatch answers a batch get if this node serves every partition in it; m
+// are the marks of a sampled one.
+func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uint64, m *txn.Marks) bool {
 	routes := make([]uint64, 0, 128)
 	out := st.out[:0]
 	sec := uint32(n.now().WallMS / 1000)
@@ -109,13 +113,13 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 			return false
 		}
 		routes = append(routes, route)
-		m, body, ok := ns.store.Get(d, st.body[:0])
+		meta, body, ok := ns.store.Get(d, st.body[:0])
 		st.body = body[:0]
 		r := wire.Reply{Status: wire.StatusNotFound}
-		if ok && m.Unreadable {
+		if ok && meta.Unreadable {
 			r.Status = wire.StatusUnavailable
-		} else if ok && m.Live(sec) {
-			r = wire.Reply{Generation: m.Generation, Expiry: m.Expiry, Bins: record.Body(body).RawBins()}
+		} else if ok && meta.Live(sec) {
+			r = wire.Reply{Generation: meta.Generation, Expiry: meta.Expiry, Bins: record.Body(body).RawBins()}
 		}
 		out = wire.AppendUvarint(out, uint64(7+len(r.Bins)))
 		out = r.Append(out)
@@ -127,13 +131,16 @@ func (n *Node) fastBatch(c *transport.Conn, st *connState, ns *namespace, id uin
 			return false
 		}
 	}
-	if now.Mono >= now.Lease || len(out) > wire.MaxPayload {
+	if now.Mono >= now.Lease || len(out)+wire.StagesSize > wire.MaxPayload {
 		return false
+	}
+	if m != nil {
+		m.Executed, m.Stored = m.Started, now.Mono
 	}
 	ns.fastReads.Add(uint64(len(routes)))
 	c.Reply(func(b []byte) []byte {
 		at := len(b)
-		b = wire.AppendHeader(b, wire.Header{Kind: wire.KindBatchReply, ID: id})
+		b = n.appendHead(b, wire.Header{Kind: wire.KindBatchReply, ID: id}, m)
 		b = append(b, out...)
 		wire.PutLength(b, at)
 		return b
@@ -152,8 +159,9 @@ const scanTime = 250 * time.Millisecond
 // scanBatch is how many records are visited under the engine's lock at once.
 const scanBatch = 64
 
-// scan answers one page of a partition's records.
-func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []byte) {
+// scan answers one page of a partition's records; m are the marks of a sampled
+// scan, nil of others.
+func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []byte, m *txn.Marks) {
 	q := &st.scan
 	if err := q.Parse(payload); err != nil {
 		c.Close(err)
@@ -168,9 +176,12 @@ func (n *Node) scan(c *transport.Conn, st *connState, h wire.Header, payload []b
 		n.scanPage(n.namespaces[q.Namespace], st, &r)
 		st.items = r.Items
 	}
+	if m != nil {
+		m.Executed, m.Stored = m.Started, n.mono()
+	}
 	c.Reply(func(b []byte) []byte {
 		at := len(b)
-		b = wire.AppendHeader(b, wire.Header{Kind: wire.KindScanReply, ID: h.ID})
+		b = n.appendHead(b, wire.Header{Kind: wire.KindScanReply, ID: h.ID}, m)
 		b = r.Append(b)
 		wire.PutLength(b, at)
 		return b

@@ -164,8 +164,13 @@ func (n *Node) scanLater(c *transport.Conn, h wire.Header, payload []byte) bool 
 	if q.Parse(payload) != nil || int(q.Namespace) >= len(n.namespaces) || n.namespaces[q.Namespace].readers == nil {
 		return false
 	}
-	own := slices.Clone(payload)
-	return n.namespaces[q.Namespace].later(int(q.Partition), func() { n.scan(c, &connState{}, h, own) })
+	own, m := slices.Clone(payload), n.asked(c, h)
+	return n.namespaces[q.Namespace].later(int(q.Partition), func() {
+		if m != nil {
+			m.Started = n.mono()
+		}
+		n.scan(c, &connState{}, h, own, m)
+	})
 }
 
 // keepView keeps the states of copies under a View that was just committed, so

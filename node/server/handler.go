@@ -72,7 +72,7 @@ func (n *Node) clientFrame(c *transport.Conn, st *connState, f wire.Header, payl
 		n.batch(c, st, f, payload)
 	case wire.KindScan:
 		if !n.scanLater(c, f, payload) {
-			n.scan(c, st, f, payload)
+			n.scan(c, st, f, payload, n.asked(c, f))
 		}
 	default:
 		return false

@@ -108,14 +108,15 @@ func (n *Node) putReply(c *transport.Conn, to txn.Origin, r *wire.Reply) {
 }
 
 func (n *Node) appendReply(b []byte, to txn.Origin, r *wire.Reply) []byte {
-	if m := to.Marks; m != nil {
+	m := to.Marks
+	if m != nil {
 		n.timed(m, r)
 	}
-	if m := to.Marks; m != nil && !m.Private {
-		return n.appendStaged(b, to, r)
+	if m != nil && m.Private {
+		m = nil
 	}
 	at := len(b)
-	b = wire.AppendHeader(b, wire.Header{Kind: wire.KindReply, ID: to.ID})
+	b = n.appendHead(b, wire.Header{Kind: wire.KindReply, ID: to.ID}, m)
 	b = r.Append(b)
 	wire.PutLength(b, at)
 	return b
@@ -128,7 +129,7 @@ func (n *Node) reply(to txn.Origin, r *wire.Reply) {
 	case *transport.Conn:
 		o.Reply(func(b []byte) []byte { return n.appendReply(b, to, r) })
 	case *join:
-		o.set(int(to.ID), r)
+		o.set(int(to.ID), r, to.Marks)
 	case *plane.Eviction:
 		o.Replied(r.Status)
 	}

@@ -14,13 +14,31 @@ func (n *Node) marks(c *transport.Conn) *txn.Marks {
 	return &txn.Marks{Arrived: now.Add(-c.SinceRead()), Started: now}
 }
 
-// appendStaged appends the reply to a sampled request, with its stages up to
-// now.
-func (n *Node) appendStaged(b []byte, to txn.Origin, r *wire.Reply) []byte {
-	at := len(b)
-	b = wire.AppendHeader(b, wire.Header{Kind: wire.KindReply, Flags: wire.FlagStages, ID: to.ID})
-	s := wire.StagedReply{Stages: to.Marks.Stages(n.mono()), Reply: *r}
-	b = s.Append(b)
-	wire.PutLength(b, at)
-	return b
+// asked begins the marks of a batch or scan whose client wants stages; nil for
+// others.
+func (n *Node) asked(c *transport.Conn, h wire.Header) *txn.Marks {
+	if h.Flags&wire.FlagStages == 0 {
+		return nil
+	}
+	return n.marks(c)
+}
+
+// itemMarks are the marks of one record of a batch, which is begun now; nil
+// unless the batch is sampled.
+func (n *Node) itemMarks(batch *txn.Marks) *txn.Marks {
+	if batch == nil {
+		return nil
+	}
+	return &txn.Marks{Arrived: batch.Arrived, Started: n.mono()}
+}
+
+// appendHead appends the header of a reply and, when m is not nil, the stages
+// up to now. The payload follows.
+func (n *Node) appendHead(b []byte, h wire.Header, m *txn.Marks) []byte {
+	if m == nil {
+		return wire.AppendHeader(b, h)
+	}
+	h.Flags |= wire.FlagStages
+	s := m.Stages(n.mono())
+	return s.Append(wire.AppendHeader(b, h))
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -46,5 +47,34 @@ func TestAClusterTellsWhereTheTimeOfASampleWent(t *testing.T) {
 			put.Node.Sum() != put.Node.Replication {
 			t.Errorf("put of %v: %+v", whole, put)
 		}
+	})
+}
+
+// A batch of gets and puts spans both nodes: the answer that came last has
+// waited for the network, and a put of it for the copy.
+func TestBatchesAndScansTellWhereTheirTimeWent(t *testing.T) {
+	inBubble(t, 2, func(b *bubble) {
+		b.fill(64)
+		keys, puts := make([]client.Key, 64), make([]client.KeyBins, 64)
+		for i := range keys {
+			keys[i] = client.Key{Value: record.Int(int64(i))}
+			puts[i] = client.KeyBins{Key: keys[i], Bins: []record.Bin{{Name: "v", Value: record.Int(7)}}}
+		}
+		f := func(what string, copied bool, do func(client.Option) error) {
+			t.Helper()
+			var st client.Stages
+			begin := b.c.Now()
+			err := do(client.WithStages(&st))
+			whole := b.c.Now().Sub(begin)
+			sum := st.Wait + st.Send + st.Network + st.Receive + st.Node.Sum()
+			if err != nil || !st.Known || st.From == 0 || sum != whole || st.Network < time.Millisecond || (st.Node.Replication >= time.Millisecond) != copied {
+				t.Errorf("%s of %v: %v, %+v", what, whole, err, st)
+			}
+		}
+		f("batch get", false, func(o client.Option) error { _, err := b.c.BatchGet(context.Background(), keys, o); return err })
+		f("batch put", true, func(o client.Option) error { _, err := b.c.BatchPut(context.Background(), puts, o); return err })
+		f("scan", false, func(o client.Option) error {
+			return b.c.Scan(context.Background(), "", func(client.Record) error { return nil }, o, client.WithLimit(20))
+		})
 	})
 }

@@ -41,10 +41,10 @@ const (
 // forwarded again.
 const FlagForwarded uint8 = 1
 
-// FlagStages on a single-record request asks for the stages of its answer; on
-// a reply it says that the payload is a StagedReply. A node that does not know
-// it answers with a plain Reply, and a client gets only what it asked for.
-// Another layout of the stages takes another flag.
+// FlagStages on a request for records asks for the stages of its answer; on a
+// reply it says that the payload begins with them. A node that does not know it
+// answers with a plain reply, and a client gets only what it asked for. Another
+// layout of the stages takes another flag.
 const FlagStages uint8 = 2
 
 // Status is the outcome of a request. Three families matter to a caller:

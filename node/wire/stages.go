@@ -4,8 +4,9 @@ import "time"
 
 // Stages is where a node spent the time of one request, from reading it off
 // its connection to appending the reply. They follow each other and do not
-// overlap: their sum is the node's whole time. Layout: seven u64, nanoseconds,
-// in the order of the fields.
+// overlap: their sum is the node's whole time. Those of a batch are the stages
+// of the record that was answered last; its Queue includes the records before
+// it. Layout: seven u64, nanoseconds, in the order of the fields.
 type Stages struct {
 	Queue       time.Duration // read from the socket, behind earlier requests or waiting for one who reads devices
 	Admission   time.Duration // for the partition: its lock, an earlier write of the record, a View, a lease, duplicates
@@ -28,6 +29,14 @@ func (s *Stages) Sum() (sum time.Duration) {
 	return sum
 }
 
+// Add adds the stages of a request that followed; the sum may go beyond an hour.
+func (s *Stages) Add(o *Stages) {
+	of := o.each()
+	for i, d := range s.each() {
+		*d += *of[i]
+	}
+}
+
 // Append appends the stages to b.
 func (s *Stages) Append(b []byte) []byte {
 	for _, d := range s.each() {
@@ -40,8 +49,13 @@ func (s *Stages) Append(b []byte) []byte {
 // the sum of all cannot overflow.
 const maxStage = time.Hour
 
-// take reads the stages.
-func (s *Stages) take(r *Reader) {
+// StagesSize is how many bytes the stages take in front of a reply.
+const StagesSize = 7 * 8
+
+// Parse reads the stages in front of a reply to a request with FlagStages and
+// returns the reply's own payload, which aliases b.
+func (s *Stages) Parse(b []byte) ([]byte, error) {
+	r := NewReader(b)
 	for _, d := range s.each() {
 		v := r.U64()
 		if v > uint64(maxStage) {
@@ -49,9 +63,12 @@ func (s *Stages) take(r *Reader) {
 		}
 		*d = time.Duration(v)
 	}
+	rest := r.Rest()
+	return rest, r.Err()
 }
 
-// StagedReply answers a request with FlagStages: the stages, then the Reply.
+// StagedReply answers a single-record request with FlagStages: the stages, then
+// the Reply.
 type StagedReply struct {
 	Stages Stages
 	Reply
@@ -62,10 +79,8 @@ func (p *StagedReply) Append(b []byte) []byte { return p.Reply.Append(p.Stages.A
 
 // Parse reads the payload; Bins aliases it.
 func (p *StagedReply) Parse(b []byte) error {
-	r := NewReader(b)
-	p.Stages.take(&r)
-	rest := r.Rest()
-	if err := r.Err(); err != nil {
+	rest, err := p.Stages.Parse(b)
+	if err != nil {
 		return err
 	}
 	return p.Reply.Parse(rest)
