@@ -2,6 +2,7 @@ package capacity
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +17,11 @@ func render(t *testing.T, p *Plan) (html, md string) {
 	t.Helper()
 	var a, b bytes.Buffer
 	d := Document(p)
+	for _, f := range d.Figures() {
+		for _, x := range append(f.Wide.Flaws(), f.Narrow.Flaws()...) {
+			t.Errorf("figure %s: %s", f.Name, x)
+		}
+	}
 	if err := page.HTML(&a, d); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +58,7 @@ func TestTheAnswerIsSaidWithWhatItRestsOn(t *testing.T) {
 		"8.3 × 10⁴ years",
 		"By the stated growth the plan is full in 9.5 months (p10 to p90 of the growth: 4.2 to 120.0); with the slowest growth not within ten years.",
 		"7 are enough with 97 %.",
-		"The input that moves the answer most is s.records: 6 servers at its p10, 9 at its p90",
+		"The input that moves the answer most is s.records: 6 servers at its p10 (grey), 9 at its p90 (blue)",
 		"| namespaces\\[0].reads | 1/s, 2/s, 3/s |",
 		"| keys are uniform | a prior |",
 		"This plan was not verified on a running cluster",
@@ -130,4 +136,39 @@ func TestOtherFilesAreRefused(t *testing.T) {
 	f(`{"format":"headroom-plan/1","answer":3}`, "candidate 3 of 0")
 	f(`{"format":"headroom-plan/1","answer":-1}`, "candidate -1")
 	f(`{"format":"headroom-plan/1","candidates":7}`, "damaged plan")
+}
+
+// TestEveryFigureOfAPlanHasLabelsApart: those of the example, and of a plan with
+// many states, types and inputs of long names; render looks at the labels.
+func TestEveryFigureOfAPlanHasLabelsApart(t *testing.T) {
+	p := load(t)
+	var names []string
+	for _, f := range Document(p).Figures() {
+		names = append(names, f.Name)
+	}
+	if got, want := strings.Join(names, " "), "cost states latency growth probability tornado"; got != want {
+		t.Errorf("figures %q, want %q", got, want)
+	}
+	long := strings.Repeat("a_very_long_name_", 5)
+	b := &p.Candidates[1]
+	b.Type = long
+	for i := range 40 {
+		s := b.States[i%2]
+		s.State, s.Resources = fmt.Sprint(long, i), map[string]*float64{}
+		for k := range 30 {
+			v := float64(k) * float64(i) / 20
+			s.Resources[fmt.Sprint(long, "resource_", k)] = &v
+		}
+		b.States = append(b.States, s)
+		p.Tornado = append(p.Tornado, plan.Swing{Input: fmt.Sprint(long, i), P10: i, P90: 3 * i})
+		p.Curve = append(p.Curve, plan.Chance{Nodes: 8 + i, PFeasible: 1})
+		c := *b
+		c.Type = fmt.Sprint("other", i, long)
+		p.Candidates = append(p.Candidates, c)
+	}
+	regret := b.Nodes + 1
+	p.LeastRegret = &regret
+	render(t, p)
+	p.Full.P50, p.Full.P10 = nil, p.Full.P90
+	render(t, p)
 }

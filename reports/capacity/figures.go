@@ -44,7 +44,10 @@ func costFigure(p *Plan) *page.Figure {
 	if len(r.Rows) == 0 {
 		return nil
 	}
-	r.Alt = fmt.Sprintf("The cheapest layout of each of the %d cheapest machine types that meet the requirements; the answer is dark.", len(r.Rows))
+	r.Alt = "The cheapest layout of the only machine type with a price that meets the requirements."
+	if n := len(r.Rows); n > 1 {
+		r.Alt = fmt.Sprintf("The cheapest layout of each of the %d cheapest machine types that meet the requirements; the answer has the stronger colour.", n)
+	}
 	return rows("cost", r)
 }
 
@@ -174,9 +177,9 @@ func tornadoFigure(p *Plan) *page.Figure {
 		}
 		r.Rows = append(r.Rows, chart.Row{Label: words(s.Input), Text: fmt.Sprintf("%d to %d", s.P10, s.P90),
 			Bars: []chart.Bar{{From: float64(s.P10), To: float64(s.P90), Ink: chart.BlueWash}},
-			Dots: []chart.Dot{{At: float64(s.P10), Ink: chart.Sky}, {At: float64(s.P90), Ink: chart.Blue}}})
+			Dots: []chart.Dot{{At: float64(s.P10), Ink: chart.Grey}, {At: float64(s.P90), Ink: chart.Blue}}})
 	}
-	r.Alt = fmt.Sprintf("The input that moves the answer most is %s: %d servers at its p10, %d at its p90 (the darker dot), all else at the median.", words(widest.Input), widest.P10, widest.P90)
+	r.Alt = fmt.Sprintf("The input that moves the answer most is %s: %d servers at its p10 (grey), %d at its p90 (blue), all else at the median.", words(widest.Input), widest.P10, widest.P90)
 	return rows("tornado", r)
 }
 

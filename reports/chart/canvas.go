@@ -26,6 +26,22 @@ func (b Box) Overlaps(o Box) bool {
 	return b.Left < o.Right && o.Left < b.Right && b.Top < o.Bottom && o.Top < b.Bottom
 }
 
+// Flaws names every text of the figure that leaves its frame or touches another:
+// none, or the drawing is wrong. Tests of whole reports ask each figure.
+func (f Figure) Flaws() (out []string) {
+	for i, b := range f.Boxes {
+		if b.Left < -0.5 || b.Top < -0.5 || b.Right > f.Width+0.5 || b.Bottom > f.Height+0.5 {
+			out = append(out, fmt.Sprintf("%q at %.0f,%.0f to %.0f,%.0f leaves the frame of %g x %g", b.Text, b.Left, b.Top, b.Right, b.Bottom, f.Width, f.Height))
+		}
+		for _, o := range f.Boxes[:i] {
+			if b.Overlaps(o) {
+				out = append(out, fmt.Sprintf("%q at %.0f,%.0f touches %q at %.0f,%.0f", b.Text, b.Left, b.Top, o.Text, o.Left, o.Top))
+			}
+		}
+	}
+	return out
+}
+
 // canvas is a vg.Canvas that writes SVG whose colours are the theme's inks.
 // gonum's own SVG canvas writes literal colours and one transform per text;
 // this one names inks as classes, so a drawing follows the page's colour

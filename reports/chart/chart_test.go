@@ -12,15 +12,8 @@ import (
 // checkLabels fails where a text leaves the drawing or touches another.
 func checkLabels(t *testing.T, what string, f Figure) {
 	t.Helper()
-	for i, b := range f.Boxes {
-		if b.Left < -0.5 || b.Top < -0.5 || b.Right > f.Width+0.5 || b.Bottom > f.Height+0.5 {
-			t.Errorf("%s: %q at %+v leaves the frame %gx%g", what, b.Text, b, f.Width, f.Height)
-		}
-		for _, o := range f.Boxes[:i] {
-			if b.Overlaps(o) {
-				t.Errorf("%s: %q %+v overlaps %q %+v", what, b.Text, b, o.Text, o)
-			}
-		}
+	for _, x := range f.Flaws() {
+		t.Errorf("%s: %s", what, x)
 	}
 	d := xml.NewDecoder(strings.NewReader(f.SVG))
 	for {
@@ -32,6 +25,20 @@ func checkLabels(t *testing.T, what string, f Figure) {
 	}
 	if strings.Contains(f.SVG, "NaN") || strings.Contains(f.SVG, "Inf") {
 		t.Errorf("%s: holds a number that is none", what)
+	}
+}
+
+func TestFlawsAreFound(t *testing.T) {
+	in := Box{Text: "in", Left: 10, Top: 10, Right: 50, Bottom: 20}
+	for want, boxes := range map[string][]Box{
+		"":                                {in, {Text: "beside", Left: 50, Top: 10, Right: 90, Bottom: 20}},
+		`"out" at 80,10 to 120,20 leaves`: {in, {Text: "out", Left: 80, Top: 10, Right: 120, Bottom: 20}},
+		`"on" at 40,15 touches "in"`:      {in, {Text: "on", Left: 40, Top: 15, Right: 60, Bottom: 25}},
+	} {
+		got := strings.Join(Figure{Width: 100, Height: 100, Boxes: boxes}.Flaws(), "; ")
+		if want == "" && got != "" || !strings.HasPrefix(got, want) {
+			t.Errorf("flaws %q, want %q", got, want)
+		}
 	}
 }
 
@@ -116,7 +123,7 @@ func TestStackedTimeAxesAlign(t *testing.T) {
 }
 
 func TestTextAndNamesAreEscaped(t *testing.T) {
-	evil := `</text><script>alert(1)</script>"&` + "\x00"
+	evil := "two\nlines" + `</text><script>alert(1)</script>"&` + "\x00"
 	f := Panel{To: 9, Unit: evil, Alt: evil, NameBands: true, Bands: []Band{{From: 1, To: 1, Label: evil}},
 		Series: []Series{{Name: evil, Ink: Blue, Points: wave(9, math.Sin)}}}.Draw(Wide)
 	if strings.Contains(f.SVG, "<script") || strings.Contains(f.SVG, "\x00") {

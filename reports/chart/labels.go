@@ -3,6 +3,7 @@ package chart
 import (
 	"math"
 	"sort"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/text"
@@ -163,8 +164,20 @@ func textWidth(s string, size float64) float64 {
 	return style(Text, size, true).Width(s).Points()
 }
 
-// fit shortens s with an ellipsis until it is at most width wide.
+// oneLine turns line breaks into spaces: gonum would draw several lines.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// fit puts s on one line and shortens it with an ellipsis until it is at most
+// width wide.
 func fit(s string, width, size float64) string {
+	s = oneLine(s)
 	if textWidth(s, size) <= width {
 		return s
 	}

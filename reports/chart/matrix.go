@@ -20,6 +20,8 @@ type Matrix struct {
 const (
 	matrixRow  = 26.0
 	matrixHead = 34.0 // two lines of a column's name
+	matrixGap  = 10.0 // between blocks of columns
+	matrixCell = 26.0 // least width: three digits
 	keyRow     = 16.0
 )
 
@@ -42,52 +44,86 @@ func shade(v float64) (ground, ink Ink) {
 	}
 }
 
-// Draw draws the matrix. On a narrow figure columns are lettered, and the key
-// stands below.
+// Draw draws the matrix. Columns that are too narrow for their names are
+// lettered, and the key stands below; more than fit beside each other go into
+// further blocks.
 func (m Matrix) Draw(width float64) Figure {
 	left := 0.0
 	for _, r := range m.Rows {
 		left = max(left, textWidth(r, sizeTick)+10)
 	}
 	left = min(left, width*0.34)
-	cell := (width - left) / float64(max(len(m.Columns), 1))
-	lettered := false
+	columns := max(len(m.Columns), 1)
+	per := min(columns, int((width-left)/matrixCell))
+	blocks := (columns + per - 1) / per
+	per = (columns + blocks - 1) / blocks // alike
+	p := matrixPlace{left: left, cell: (width - left) / float64(per), per: per}
 	for _, c := range m.Columns {
 		a, b := halves(c)
-		lettered = lettered || max(textWidth(a, sizeTick), textWidth(b, sizeTick)) > cell-6
+		p.lettered = p.lettered || max(textWidth(a, sizeTick), textWidth(b, sizeTick)) > p.cell-6
 	}
-	height := 20 + matrixHead + matrixRow*float64(len(m.Rows)) + 4
-	if lettered {
-		height += keyRow * float64(len(m.Columns))
+	p.block = matrixHead + matrixRow*float64(len(m.Rows)) + matrixGap
+	p.height = 20 + p.block*float64(blocks) - matrixGap + 4
+	if p.lettered {
+		p.height += keyRow * float64(len(m.Columns))
 	}
-	c := newCanvas(width, height)
-	dc := draw.NewCanvas(c, vg.Length(width), vg.Length(height))
+	c := newCanvas(width, p.height)
+	dc := draw.NewCanvas(c, vg.Length(width), vg.Length(p.height))
 	put := func(s string, x, y float64, sty text.Style) {
-		dc.FillText(sty, vg.Point{X: vg.Length(x), Y: vg.Length(height - y)}, s)
+		dc.FillText(sty, vg.Point{X: vg.Length(x), Y: vg.Length(p.height - y)}, s)
 	}
-	muted, plain := style(Muted, sizeTick, false), style(Text, sizeTick, false)
-	put(fit(m.Unit, width, sizeTick), 0, 0, anchored(muted, text.XLeft, text.YTop))
+	put(fit(m.Unit, width, sizeTick), 0, 0, anchored(style(Muted, sizeTick, false), text.XLeft, text.YTop))
 	for j, name := range m.Columns {
-		mid := left + (float64(j)+0.5)*cell
-		if lettered {
-			put(letter(j), mid, 20+matrixHead-16, anchored(style(Text, sizeTick, true), text.XCenter, text.YTop))
-			y := height - keyRow*float64(len(m.Columns)-j) + 2
-			put(letter(j), 0, y, anchored(style(Text, sizeTick, true), text.XLeft, text.YTop))
-			put(fit(name, width-24, sizeTick), 22, y, anchored(muted, text.XLeft, text.YTop))
-			continue
+		p.head(put, j, name)
+		if p.lettered {
+			p.key(put, j, len(m.Columns)-j, fit(name, width-24, sizeTick))
 		}
-		a, b := halves(name)
-		put(a, mid, 20, anchored(muted, text.XCenter, text.YTop))
-		put(b, mid, 34, anchored(muted, text.XCenter, text.YTop))
 	}
-	for i, name := range m.Rows {
-		top := 20 + matrixHead + float64(i)*matrixRow
-		put(fit(name, left-8, sizeTick), 0, top+matrixRow/2, anchored(plain, text.XLeft, text.YCenter))
+	for k := range blocks {
+		for i, name := range m.Rows {
+			put(fit(name, left-8, sizeTick), 0, p.top(k*per, i)+matrixRow/2, anchored(style(Text, sizeTick, false), text.XLeft, text.YCenter))
+		}
+	}
+	for i := range m.Rows {
 		for j := range m.Columns {
-			m.cell(dc, put, i, j, cellPlace{left + float64(j)*cell, top, cell, height})
+			m.cell(dc, put, i, j, cellPlace{p.x(j), p.top(j, i), p.cell, p.height})
 		}
 	}
 	return finish(c, m.Alt, 0, Frame{})
+}
+
+// matrixPlace says where the blocks of a matrix stand.
+type matrixPlace struct {
+	left, cell, block, height float64
+	per                       int // columns of a block
+	lettered                  bool
+}
+
+// x is the left edge of column j, top the upper edge of its row i.
+func (p matrixPlace) x(j int) float64 { return p.left + float64(j%p.per)*p.cell }
+
+func (p matrixPlace) top(j, i int) float64 {
+	return 20 + float64(j/p.per)*p.block + matrixHead + float64(i)*matrixRow
+}
+
+// head writes the name or the letter of column j above it.
+func (p matrixPlace) head(put func(string, float64, float64, text.Style), j int, name string) {
+	mid, top := p.x(j)+p.cell/2, p.top(j, 0)-matrixHead
+	if p.lettered {
+		put(letter(j), mid, top+matrixHead-16, anchored(style(Text, sizeTick, true), text.XCenter, text.YTop))
+		return
+	}
+	sty := anchored(style(Muted, sizeTick, false), text.XCenter, text.YTop)
+	a, b := halves(name)
+	put(a, mid, top, sty)
+	put(b, mid, top+14, sty)
+}
+
+// key writes what letter j stands for; lines counts from the bottom.
+func (p matrixPlace) key(put func(string, float64, float64, text.Style), j, lines int, name string) {
+	y := p.height - keyRow*float64(lines) + 2
+	put(letter(j), 0, y, anchored(style(Text, sizeTick, true), text.XLeft, text.YTop))
+	put(name, 22, y, anchored(style(Muted, sizeTick, false), text.XLeft, text.YTop))
 }
 
 type cellPlace struct{ left, top, width, height float64 }
@@ -121,6 +157,7 @@ func percentOf(v, room float64) string {
 
 // halves breaks a name into two lines at the space nearest to its middle.
 func halves(s string) (a, b string) {
+	s = oneLine(s)
 	best := -1
 	for i, r := range s {
 		if r == ' ' && (best < 0 || abs(i-len(s)/2) < abs(best-len(s)/2)) {

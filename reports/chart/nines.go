@@ -78,6 +78,7 @@ func (n Nines) Draw(width float64) Figure {
 	for _, s := range list {
 		m.right = max(m.right, textWidth(s.Name, sizeLabel)+12)
 	}
+	m.right = min(m.right, width/3)
 	c := newCanvas(width, height+m.top+m.bottom)
 	dc := draw.NewCanvas(c, vg.Length(c.w), vg.Length(c.h))
 	frame := draw.Crop(dc, vg.Length(m.left), -vg.Length(m.right), vg.Length(m.bottom), -vg.Length(m.top))

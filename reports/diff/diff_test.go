@@ -29,6 +29,22 @@ func fresh(t *testing.T, name string, scale float64, seed uint64) *Run {
 	return r
 }
 
+// apart fails where a text of a figure leaves it or touches another, and where
+// one of the named figures is missing.
+func apart(t *testing.T, d *page.Document, names ...string) {
+	t.Helper()
+	for _, f := range d.Figures() {
+		for _, x := range append(f.Wide.Flaws(), f.Narrow.Flaws()...) {
+			t.Errorf("figure %s: %s", f.Name, x)
+		}
+	}
+	for _, n := range names {
+		if _, err := d.Figure(n); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func at(s Shift, p float64) Difference {
 	for _, d := range s.Points {
 		if d.P == p {
@@ -53,6 +69,13 @@ func TestAShiftIsFoundWithItsSize(t *testing.T) {
 	if got := sentence(r.Shifts[0]); !strings.HasPrefix(got, "b is slower than a at ") {
 		t.Errorf("sentence = %q", got)
 	}
+	apart(t, Document(r, true), "shift", "percentiles")
+	a.Name, b.Name = strings.Repeat("a-long-name-", 12), strings.Repeat("another-name-", 12)
+	if r, err = Compare([]*Run{a, b, b, b}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	apart(t, Document(r, true), "shift1", "shift2", "shift3", "percentiles")
+	a.Name, b.Name = "a", "b"
 	if whole, _ := r.Gate(); whole != Fail {
 		t.Errorf("gate = %s, want fail", whole)
 	}
@@ -78,6 +101,28 @@ func TestEqualRunsShowNoDifference(t *testing.T) {
 	}
 	if whole, list := r.Gate(); whole != Pass {
 		t.Errorf("gate = %s of %+v, want pass at 50 %%", whole, list)
+	}
+}
+
+func TestAGateSaysWhatChangedInItsOwnDirection(t *testing.T) {
+	f := func(of string, change, lo, hi float64, want Decision, says string) {
+		t.Helper()
+		d := Difference{A: 1000, B: 1000 * (1 + change), Change: change, ChangeLo: lo, ChangeHi: hi, Supported: true}
+		if of != "throughput" {
+			d.P = 0.99
+		}
+		if j := judge(Shift{A: "a", B: "b"}, d, of, 0.05); j.Decision != want || !strings.Contains(j.Text, says) {
+			t.Errorf("%s by %g: %s, %q; want %s and %q", of, change, j.Decision, j.Text, want, says)
+		}
+	}
+	f("p99", 0.2, 0.15, 0.25, Fail, "p99 changed by +20 % (+15 % to +25 %), worse than the 5 % allowed")
+	f("p99", -0.2, -0.25, -0.15, Pass, "p99 is worse by no more than 5 %: it changed by −20 %")
+	f("throughput", -0.2, -0.25, -0.15, Fail, "throughput changed by −20 % (−25 % to −15 %), worse")
+	f("throughput", 0.2, 0.15, 0.25, Pass, "it changed by +20 %")
+	f("p99", 0.04, -0.02, 0.1, Undecided, "too wide an interval")
+	nothing := &Result{Shifts: []Shift{{A: "a", B: "b", Points: []Difference{{P: 0.99}}, Rate: Difference{A: 5, B: 5, Supported: true}}}, Options: Options{Threshold: 0.05}}
+	if whole, list := nothing.Gate(); whole != Undecided || !strings.Contains(list[0].Text, "measure longer") {
+		t.Errorf("a throughput alone: %s of %+v, want undecided", whole, list)
 	}
 }
 
@@ -215,6 +260,7 @@ func TestTrendFollowsRunsAndLeavesOthersOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	apart(t, d, "trend-p50", "trend-p99", "trend-throughput")
 	if want := "Over 15 runs p50 changed once, p99 changed once"; d.Title != want {
 		t.Errorf("title = %q, want %q", d.Title, want)
 	}

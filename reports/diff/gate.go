@@ -31,15 +31,18 @@ type Judgement struct {
 func (r *Result) Gate() (Decision, []Judgement) {
 	var list []Judgement
 	for _, s := range r.Shifts {
+		few := true
 		for _, d := range s.Points {
 			if !isGated(d.P) || !d.Supported {
 				continue
 			}
+			few = false
 			list = append(list, judge(s, d, stats.PercentileName(d.P), r.Options.Threshold))
 		}
-		rate := s.Rate // more is better: turn it round
-		rate.Change, rate.ChangeLo, rate.ChangeHi = inverse(rate.Change), inverse(rate.ChangeHi), inverse(rate.ChangeLo)
-		list = append(list, judge(s, rate, "throughput", r.Options.Threshold))
+		if few { // a throughput alone must not pass
+			list = append(list, Judgement{Of: "latency", Run: s.B, Decision: Undecided, Text: "no percentile has enough samples in both runs: measure longer"})
+		}
+		list = append(list, judge(s, s.Rate, "throughput", r.Options.Threshold))
 	}
 	whole := Undecided
 	if len(list) > 0 {
@@ -65,21 +68,25 @@ func isGated(p float64) bool {
 	return false
 }
 
-// judge decides one figure; its Change is a worsening when positive.
+// judge decides one figure: a latency, or the throughput, of which more is
+// better. What is said of it are its own changes.
 func judge(s Shift, d Difference, of string, threshold float64) Judgement {
 	j := Judgement{Of: of, Run: s.B}
-	worse := fmt.Sprintf("worse by %s (%s to %s)", signed(d.Change), signed(d.ChangeLo), signed(d.ChangeHi))
+	changed := fmt.Sprintf("%s (%s to %s)", signed(d.Change), signed(d.ChangeLo), signed(d.ChangeHi))
+	if d.P == 0 { // turn it round: a worsening is positive from here on
+		d.Change, d.ChangeLo, d.ChangeHi = inverse(d.Change), inverse(d.ChangeHi), inverse(d.ChangeLo)
+	}
 	switch {
 	case math.IsInf(d.B, 1) && !math.IsInf(d.A, 1):
 		j.Decision, j.Text = Fail, fmt.Sprintf("%s of %s is infinite: failed operations reach it", of, s.B)
 	case !d.Known():
 		j.Decision, j.Text = Undecided, fmt.Sprintf("%s: no interval, %s", of, reason(s, d))
 	case d.ChangeLo > threshold:
-		j.Decision, j.Text = Fail, fmt.Sprintf("%s is %s, more than the %s allowed", of, worse, stats.Percent(threshold))
+		j.Decision, j.Text = Fail, fmt.Sprintf("%s changed by %s, worse than the %s allowed", of, changed, stats.Percent(threshold))
 	case d.ChangeHi <= threshold:
-		j.Decision, j.Text = Pass, fmt.Sprintf("%s stays within %s: %s", of, stats.Percent(threshold), worse)
+		j.Decision, j.Text = Pass, fmt.Sprintf("%s is worse by no more than %s: it changed by %s", of, stats.Percent(threshold), changed)
 	default:
-		j.Decision, j.Text = Undecided, fmt.Sprintf("%s may be %s: too wide an interval to decide about %s; %s", of, worse, stats.Percent(threshold), more(s, d, threshold))
+		j.Decision, j.Text = Undecided, fmt.Sprintf("%s changed by %s: too wide an interval to decide about %s; %s", of, changed, stats.Percent(threshold), more(s, d, threshold))
 	}
 	return j
 }

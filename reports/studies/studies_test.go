@@ -3,6 +3,7 @@ package studies
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"regexp"
@@ -22,6 +23,9 @@ func study() result.Study {
 		Target: "4 local nodes", Workload: result.Workload{Name: "ycsb-a"}, SpentSec: 300}
 }
 
+// drawn are the figures that the tests of this package have seen.
+var drawn = map[string]bool{}
+
 // document writes v as a study and returns its report as Markdown.
 func document(t *testing.T, dir, name string, v any) string {
 	t.Helper()
@@ -32,6 +36,12 @@ func document(t *testing.T, dir, name string, v any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, f := range d.Figures() {
+		drawn[f.Name] = true
+		for _, x := range append(f.Wide.Flaws(), f.Narrow.Flaws()...) {
+			t.Errorf("figure %s: %s", f.Name, x)
+		}
+	}
 	var html, md bytes.Buffer
 	if err := errors.Join(page.HTML(&html, d), page.Markdown(&md, d)); err != nil {
 		t.Fatal(err)
@@ -40,6 +50,48 @@ func document(t *testing.T, dir, name string, v any) string {
 		t.Errorf("the report holds %q", m)
 	}
 	return md.String()
+}
+
+// TestEveryFigureOfAStudyHasLabelsApart draws each kind once more; document
+// looks at the labels.
+func TestEveryFigureOfAStudyHasLabelsApart(t *testing.T) {
+	clear(drawn)
+	long := strings.Repeat("very-long-", 6)
+	k := knee()
+	for i := range 30 {
+		p := k.Probes[i%4]
+		p.OfferedOpsPerSec, p.RateOpsPerSec = 20_000+float64(i), 20_000+float64(i)
+		for n := range 30 {
+			p.Use = append(p.Use, result.Use{Resource: long, Node: fmt.Sprint(long, n), Utilisation: float64(n) / 20})
+		}
+		k.Probes = append(k.Probes, p)
+	}
+	document(t, t.TempDir(), result.KneeFile, k)
+	dir := t.TempDir()
+	if err := sample.Large(filepath.Join(dir, "run"), sample.Size{Seconds: 300, Operations: 2, Nodes: 1, Samples: 300}); err != nil {
+		t.Fatal(err)
+	}
+	o := &result.Overload{Study: study(), RateOpsPerSec: 900, OverShare: 1.2, UnderShare: 0.8, BeforeSec: 100, OverSec: 100, AfterSec: 100, ThresholdUS: 3000, RecoverSec: ptr(4), OverloadReached: true, Dir: "run"}
+	o.Format = result.OverloadFormat
+	document(t, dir, result.OverloadFile, o)
+	m := &result.Matrix{Study: study(), Axes: []result.Axis{{Name: "workload", Values: []string{long}}, {Name: "nodes"}}}
+	m.Format = result.MatrixFormat
+	for n := range 40 {
+		m.Cells = append(m.Cells, result.Cell{N: n, Values: map[string]string{"workload": long, "nodes": fmt.Sprint(n)}, State: result.CellDone, KneeOpsPerSec: ptr(float64(n) * 1e4)})
+		m.Axes[1].Values = append(m.Axes[1].Values, fmt.Sprint(n))
+	}
+	document(t, t.TempDir(), result.MatrixFile, m)
+	c := &result.Calibration{Study: study(), NullOpsPerSec: 1.2e6, NSPerOp: 410, Lanes: 2}
+	c.Format = result.CalibrateFormat
+	for n := range 30 {
+		c.Rows = append(c.Rows, result.Pace{Waiter: long, RateOpsPerSec: 1e5 * float64(n), Lateness: result.Percentiles{P50: ptr(0), P99: ptr(80e6)}})
+	}
+	document(t, t.TempDir(), result.CalibrateFile, c)
+	for _, want := range []string{"knee", "resources", "hysteresis", "throughput", "latency", "heat", "rates", "lateness"} {
+		if !drawn[want] {
+			t.Errorf("no figure %s: nothing is tested of it", want)
+		}
+	}
 }
 
 func says(t *testing.T, text string, list ...string) {
