@@ -121,5 +121,15 @@ func TestPlotsAndTablesComeByName(t *testing.T) {
 	f(3, "target not met", "compare", dir, dir, "--gate")
 	f(0, `"format": "headroom-compare/1"`, "compare", dir, dir, "--json")
 	f(0, "| p50 |", "compare", dir, dir, "--markdown")
+	f(0, "shift.svg", "compare", dir, dir, "--plot", "shift", "-o", filepath.Join(root, "shift.svg"))
+	f(0, "p.png", "compare", dir, dir, "--plot", "percentiles", "-o", filepath.Join(root, "p.png"), "--dark", "--narrow")
+	f(0, ",difference,change,interval", "compare", dir, dir, "--table", "shift")
+	f(0, "| Response time |", "compare", dir, dir, "--table", "shift", "--markdown")
+	f(0, "t.pdf", "trend", dir, dir, "--plot", "trend-p99", "-o", filepath.Join(root, "t.pdf"))
+	f(0, "Run,folder,started", "trend", dir, dir, "--table", "runs")
+	f(2, "there are shift, ", "compare", dir, dir, "--plot", "nope", "-o", filepath.Join(root, "x.svg"))
+	f(2, "ends in .png", "compare", dir, dir, "--plot", "shift")
+	f(2, "goes with --markdown only", "compare", dir, dir, "--table", "shift", "--json")
+	f(2, "no flag --plot", "html", dir, "--plot", "latency")
 	f(3, "do not follow from the raw files", "verify", dir) // the sample's numbers are made up
 }

@@ -91,6 +91,9 @@ func readRuns(dirs []string) ([]*diff.Run, error) {
 // deliver writes a document as the options ask: a page, JSON, Markdown, else
 // text.
 func deliver(d *page.Document, o options, r *diff.Result, out io.Writer) error {
+	if o.plot != "" || o.table != "" {
+		return part(d, o, out)
+	}
 	if o.output != "" {
 		if err := writeFile(o.output, func(w io.Writer) error { return page.HTML(w, d) }); err != nil {
 			return err
@@ -107,6 +110,29 @@ func deliver(d *page.Document, o options, r *diff.Result, out io.Writer) error {
 		return page.Markdown(out, d)
 	}
 	return page.Glance(out, d)
+}
+
+// part delivers one plot or table of a document.
+func part(d *page.Document, o options, out io.Writer) error {
+	if o.table != "" {
+		format := "csv"
+		if o.markdown {
+			format = "md"
+		}
+		if o.plot != "" || o.output != "" || o.json {
+			return fmt.Errorf("%w: --table prints that table, and goes with --markdown only", errUsage)
+		}
+		return printTables(d, []string{o.table}, format, out)
+	}
+	format := strings.TrimPrefix(filepath.Ext(o.output), ".")
+	if format != "png" && format != "svg" && format != "pdf" || o.json || o.markdown {
+		return fmt.Errorf("%w: --plot %s wants --output with a file that ends in .png, .svg or .pdf", errUsage, o.plot)
+	}
+	f, err := d.Figure(o.plot)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return picture{format: format, narrow: o.narrow, dark: o.dark}.write(o.output, f, out)
 }
 
 // compared is a comparison for machines.

@@ -147,6 +147,11 @@ func tables(path string, names []string, format string, out io.Writer) error {
 		}
 		return nil
 	}
+	return printTables(d, names, format, out)
+}
+
+// printTables prints tables of a document as csv or md.
+func printTables(d *page.Document, names []string, format string, out io.Writer) error {
 	for i, n := range names {
 		t, err := d.Table(n)
 		if err != nil {

@@ -19,6 +19,7 @@ type options struct {
 	markdown, json, all  bool
 	threshold, undecided string
 	listen               string
+	plot, table          string
 }
 
 func (o *options) flags() *pflag.FlagSet {
@@ -34,6 +35,8 @@ func (o *options) flags() *pflag.FlagSet {
 	f.StringVar(&o.threshold, "threshold", "5%", "worsening that the gate allows, a `share`")
 	f.StringVar(&o.undecided, "undecided", "fail", "what the gate says when the runs cannot tell: fail or pass")
 	f.BoolVar(&o.markdown, "markdown", false, "print Markdown, for a pull request")
+	f.StringVar(&o.plot, "plot", "", "write only the plot of this `name`, to the --output that ends in .png, .svg or .pdf")
+	f.StringVar(&o.table, "table", "", "print only the table of this `name`: CSV, or with --markdown Markdown")
 	f.BoolVar(&o.json, "json", false, "print JSON, for machines")
 	f.BoolVar(&o.all, "all", false, "list every number, not only those that differ")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8321", "loopback `address` of serve; port 0 takes a free one")
@@ -60,9 +63,9 @@ var verbs = []verb{
 		run: func(w []string, o options, out io.Writer) error { return summary(w[0], o.report, out) }},
 	plotVerb("png"), plotVerb("svg"), plotVerb("pdf"),
 	{name: "compare", args: "A B [C…]", what: "each run against the first: differences with intervals", least: 2, noun: "at least two run folders",
-		flags: []string{"output", "force", "pairs", "gate", "threshold", "undecided", "markdown", "json"}, run: compare},
+		flags: []string{"output", "force", "pairs", "gate", "threshold", "undecided", "markdown", "json", "plot", "table", "narrow", "dark"}, run: compare},
 	{name: "trend", args: "DIR|RUN…", what: "runs over time, with change points", least: 1, noun: "run folders, or a folder with some below",
-		flags: []string{"output", "markdown"}, run: trend},
+		flags: []string{"output", "markdown", "plot", "table", "narrow", "dark"}, run: trend},
 	{name: "verify", args: "RUN", what: "recompute every number of run.json; exit 3 where one differs", least: 1, most: 1, noun: "one run folder", flags: []string{"all", "json"},
 		run: func(w []string, o options, out io.Writer) error { return verify(w[0], o, out) }},
 	{name: "serve", args: "DIR", what: "a page on loopback that lists the runs below DIR", least: 1, most: 1, noun: "one directory", flags: []string{"listen"},

@@ -144,10 +144,29 @@ func TestSeriesAreSwitchedOffAndValuesShown(t *testing.T) {
 	b.clean(t, page)
 }
 
+// kneeFolder writes the document of a search with made-up probes.
+func kneeFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	at := func(v float64) *float64 { return &v }
+	k := &result.Knee{Study: result.Study{Format: result.KneeFormat, ID: "knee-1"}, SLO: []result.Limit{{Percentile: "p99", P: 0.99, LatencyUS: 2000}},
+		AnswerOpsPerSec: at(2000), LowOpsPerSec: at(2000), HighOpsPerSec: at(3000)}
+	for i, outcome := range []result.Outcome{result.Holds, result.Holds, result.Fails} {
+		rate := float64(i+1) * 1000
+		k.Probes = append(k.Probes, result.Probe{N: i + 1, OfferedOpsPerSec: rate, AchievedOpsPerSec: rate, Outcome: outcome, Why: "made up",
+			Response: result.Percentiles{P50: at(rate / 10), P99: at(rate)}, Use: []result.Use{{Resource: "node-cpu", Node: "node1", Utilisation: rate / 3000}}})
+	}
+	if err := result.WriteStudy(dir, result.KneeFile, k); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func TestPagesAreWholeWithoutScriptsAndWiderThanNoScreen(t *testing.T) {
 	needsLong(t)
 	dir := sampleRun(t)
-	pages := map[string]string{"run": report(t, "html", dir), "compare": report(t, "compare", dir, dir)}
+	pages := map[string]string{"run": report(t, "html", dir), "compare": report(t, "compare", dir, dir), "trend": report(t, "trend", dir, dir, dir),
+		"knee": report(t, "html", kneeFolder(t)), "plan": report(t, "html", filepath.Join("..", "..", "reports", "capacity", "testdata", "plan.json"))}
 	for name, page := range pages {
 		for _, width := range []int{390, 1200} {
 			b := openTab(t, width)

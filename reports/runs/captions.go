@@ -159,7 +159,7 @@ func heatCaption(f *stats.Facts) string {
 			best = i
 		}
 	}
-	return fmt.Sprintf("How many operations took how long: %s of them between %s and %s. A cell is %s wide; its darkness is the logarithm of its count.",
+	return fmt.Sprintf("How many operations took how long: %s of them between %s and %s. A cell is %s wide; the stronger its colour, the more operations, on a log scale.",
 		stats.Percent(math.Round(1000*float64(sums[best])/float64(max(total, 1)))/1000), stats.Micros(h.Low(best)), stats.Micros(h.Low(best+1)), stats.Plural(int64(h.Step), "second"))
 }
 

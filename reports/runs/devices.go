@@ -1,11 +1,11 @@
 package runs
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -67,7 +67,10 @@ func deviceUses(f *stats.Facts) (out []deviceUse) {
 			out = append(out, u)
 		}
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].node+out[i].path < out[j].node+out[j].path })
+	order := nodeNames(f)
+	slices.SortFunc(out, func(a, b deviceUse) int {
+		return cmp.Or(cmp.Compare(slices.Index(order, a.node), slices.Index(order, b.node)), cmp.Compare(a.node, b.node), cmp.Compare(a.path, b.path))
+	})
 	return out
 }
 
@@ -82,9 +85,13 @@ func deviceSentence(f *stats.Facts, n int) string {
 }
 
 // deviceFigures draws each measure over time, devices side by side.
-func deviceFigures(f *stats.Facts, list []deviceUse) (out []page.Block) {
+func deviceFigures(f *stats.Facts, list []deviceUse) []page.Block {
 	var panels []chart.Panel
-	var names, idle []string
+	var names, idle, unknown, labels []string
+	var hovers []*page.Hover
+	for _, u := range list {
+		labels = append(labels, u.label)
+	}
 	for _, m := range deviceMeasures {
 		curves := map[string][]chart.Point{}
 		peak, of, at := 0.0, "", 0.0
@@ -97,29 +104,19 @@ func deviceFigures(f *stats.Facts, list []deviceUse) (out []page.Block) {
 				}
 			}
 		}
-		if of == "" {
+		if known, some := values(curves); !known {
+			unknown = append(unknown, m.what)
+			continue
+		} else if !some {
 			idle = append(idle, m.what)
 			continue
 		}
 		p := chart.Panel{Unit: m.unit, Y: m.y, To: f.End(), Bands: bands(f), NameBands: len(panels) == 0, Height: 110,
 			Alt: fmt.Sprintf("The highest %s was %s, of %s at %.0f s.", m.what, m.print(peak), of, at)}
-		if len(curves) > maxNodeLines {
-			p.Series = crowd(curves, of)
-		} else {
-			for i, u := range list {
-				p.Series = append(p.Series, chart.Series{Name: u.label, Ink: chart.Lines[i%len(chart.Lines)], Width: 1.4, Points: chart.Thin(curves[u.label], nodePoints)})
-			}
-		}
+		hovers = append(hovers, sideBySide(f, &p, labels, curves, of, m.print))
 		panels, names = append(panels, p), append(names, m.name)
 	}
-	wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
-	for i := range panels {
-		out = append(out, &page.Figure{Name: names[i], Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i]})
-	}
-	if len(idle) > 0 {
-		out = append(out, page.Absent("Zero in every sample, and not drawn: "+strings.Join(idle, ", ")+"."))
-	}
-	return out
+	return append(stacked(panels, names, hovers), undrawn(idle, unknown)...)
 }
 
 // deviceTable sums each device up over the measured phase.
@@ -181,14 +178,24 @@ func numberCell(v float64, print func(float64) string) page.Cell {
 	return page.Cell{Text: print(v), Raw: strconv.FormatFloat(v, 'f', -1, 64)}
 }
 
-// allZero reports whether a measure was nil all the time on every node.
-func allZero(curves map[string][]chart.Point) bool {
-	some := false
+// values says whether a measure has any value, and any that is not zero.
+func values(curves map[string][]chart.Point) (known, some bool) {
 	for _, c := range curves {
-		some = some || len(c) > 0
-		if slices.ContainsFunc(c, func(p chart.Point) bool { return p.Y != 0 && !math.IsNaN(p.Y) }) {
-			return false
+		for _, p := range c {
+			known = known || !math.IsNaN(p.Y)
+			some = some || !math.IsNaN(p.Y) && p.Y != 0
 		}
 	}
-	return some
+	return known, some
+}
+
+// undrawn says which measures have no figure, and why.
+func undrawn(zero, unknown []string) (out []page.Block) {
+	if len(zero) > 0 {
+		out = append(out, page.Absent("Zero in every sample, and not drawn: "+strings.Join(zero, ", ")+"."))
+	}
+	if len(unknown) > 0 {
+		out = append(out, page.Absent("Without a value in any sample, and not drawn: "+strings.Join(unknown, ", ")+"."))
+	}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"headroom/reports/chart"
 	"headroom/reports/page"
 	"headroom/reports/stats"
 )
@@ -56,4 +57,31 @@ func latencyText(us float64) string {
 		return "nothing completed"
 	}
 	return stats.Micros(us)
+}
+
+// staleAfter is how old a sample may be, in seconds, to be shown as the value of
+// a moment: nodes are sampled every second, on a busy machine less often.
+const staleAfter = 3.0
+
+// curvesHover shows the samples of curves, each as it was last before the end of
+// a bin; nil without bins. Points are in the order of time.
+func curvesHover(f *stats.Facts, names []string, curves [][]chart.Point, print func(float64) string) *page.Hover {
+	if len(f.Bins) == 0 {
+		return nil
+	}
+	next := make([]int, len(curves)) // the first point that is later
+	return hover(f, names, func(b stats.Bin) []string {
+		end := float64(b.T + f.Step)
+		out := make([]string, len(curves))
+		for i, c := range curves {
+			for next[i] < len(c) && c[next[i]].X < end {
+				next[i]++
+			}
+			out[i] = "not sampled"
+			if k := next[i] - 1; k >= 0 && c[k].X >= float64(b.T)-staleAfter && !math.IsNaN(c[k].Y) {
+				out[i] = print(c[k].Y)
+			}
+		}
+		return out
+	})
 }

@@ -42,7 +42,7 @@ var nodeMeasures = []nodeMeasure{
 }
 
 // nodeFigures draws each measure over time, nodes side by side.
-func nodeFigures(f *stats.Facts) (out []page.Block) {
+func nodeFigures(f *stats.Facts) []page.Block {
 	var panels []chart.Panel
 	var names []string
 	curves := make([]map[string][]chart.Point, 0, len(nodeMeasures))
@@ -56,25 +56,29 @@ func nodeFigures(f *stats.Facts) (out []page.Block) {
 		}
 		measures, curves = append(measures, extraMeasure(e)), append(curves, extraCurves(e))
 	}
-	var idle []string
+	var idle, unknown []string
+	var hovers []*page.Hover
 	for i, m := range measures {
-		p, ok := nodePanel(f, m, curves[i])
-		if !ok {
+		if known, some := values(curves[i]); !known {
+			unknown = append(unknown, m.what)
 			continue
-		}
-		if allZero(curves[i]) {
+		} else if !some {
 			idle = append(idle, m.what)
 			continue
 		}
+		p, peak := nodePanel(f, m, curves[i])
 		p.To, p.Bands, p.NameBands, p.Height = f.End(), bands(f), len(panels) == 0, 130
+		hovers = append(hovers, sideBySide(f, &p, nodeNames(f), curves[i], peak, m.print))
 		panels, names = append(panels, p), append(names, m.name)
 	}
+	return append(stacked(panels, names, hovers), undrawn(idle, unknown)...)
+}
+
+// stacked draws panels on one time axis, below each other.
+func stacked(panels []chart.Panel, names []string, hovers []*page.Hover) (out []page.Block) {
 	wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
 	for i := range panels {
-		out = append(out, &page.Figure{Name: names[i], Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i]})
-	}
-	if len(idle) > 0 {
-		out = append(out, page.Absent("Zero on every node in every sample, and not drawn: "+strings.Join(idle, ", ")+"."))
+		out = append(out, &page.Figure{Name: names[i], Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i], Hover: hovers[i]})
 	}
 	return out
 }
@@ -140,9 +144,11 @@ func extraCurves(e stats.Extra) map[string][]chart.Point {
 	return curves
 }
 
-func nodePanel(f *stats.Facts, m nodeMeasure, curves map[string][]chart.Point) (chart.Panel, bool) {
-	p := chart.Panel{Unit: m.unit, Y: m.y}
-	peak, peakNode, at := math.Inf(-1), "", 0.0
+// nodePanel is the panel of a measure that has a value, without its curves, and
+// the node with the peak.
+func nodePanel(f *stats.Facts, m nodeMeasure, curves map[string][]chart.Point) (p chart.Panel, peakNode string) {
+	p = chart.Panel{Unit: m.unit, Y: m.y}
+	peak, at := math.Inf(-1), 0.0
 	for _, node := range nodeNames(f) {
 		for _, q := range curves[node] {
 			if q.Y > peak {
@@ -150,19 +156,28 @@ func nodePanel(f *stats.Facts, m nodeMeasure, curves map[string][]chart.Point) (
 			}
 		}
 	}
-	if peakNode == "" || peak <= 0 {
-		return p, false // not measured, or it never happened: a line at zero tells nothing
-	}
 	p.Alt = fmt.Sprintf("The highest %s of a node was %s, of %s at %.0f s.", m.what, m.print(peak), peakNode, at)
 	if len(curves) > maxNodeLines {
-		p.Series = crowd(curves, peakNode)
 		p.Alt += fmt.Sprintf(" The range is that of all %d nodes.", len(curves))
-		return p, true
 	}
-	for i, node := range nodeNames(f) {
-		p.Series = append(p.Series, chart.Series{Name: node, Ink: chart.Lines[i%len(chart.Lines)], Width: 1.4, Points: chart.Thin(curves[node], nodePoints)})
+	return p, peakNode
+}
+
+// sideBySide draws the curves of things of one kind in their order: each if
+// they are few, else their range and the one with the peak. The hover has the
+// same curves.
+func sideBySide(f *stats.Facts, p *chart.Panel, names []string, curves map[string][]chart.Point, peak string, print func(float64) string) *page.Hover {
+	var whole [][]chart.Point
+	if len(curves) > maxNodeLines {
+		p.Series, names = crowd(curves, peak), []string{"median", peak}
+		whole = [][]chart.Point{p.Series[0].Points, curves[peak]}
+	} else {
+		for i, n := range names {
+			p.Series = append(p.Series, chart.Series{Name: n, Ink: chart.Lines[i%len(chart.Lines)], Width: 1.4, Points: chart.Thin(curves[n], nodePoints)})
+			whole = append(whole, curves[n])
+		}
 	}
-	return p, true
+	return curvesHover(f, names, whole, print)
 }
 
 // crowd sums many nodes up: their range and median in 200 stretches of time,
@@ -210,7 +225,7 @@ func balanceFigure(f *stats.Facts) *page.Figure {
 	if len(r.Rows) < 2 || len(r.Rows) > maxRows {
 		return nil
 	}
-	return &page.Figure{Name: "balance", Caption: "Masters (dark) and all copies of each node.", Wide: r.Draw(chart.Wide), Narrow: r.Draw(chart.Narrow)}
+	return &page.Figure{Name: "balance", Caption: "Masters (the stronger colour) and all copies of each node.", Wide: r.Draw(chart.Wide), Narrow: r.Draw(chart.Narrow)}
 }
 
 // maxRows bounds a figure of rows: what does not fit a page is in the table.
@@ -256,7 +271,7 @@ func percentileText(p result.Percentiles, name string) string {
 
 // generatorFigures draw what the generator says of itself, nil without its
 // samples.
-func generatorFigures(f *stats.Facts) (out []page.Block) {
+func generatorFigures(f *stats.Facts) []page.Block {
 	list := f.Run.Generator
 	if len(list) == 0 {
 		return nil
@@ -276,19 +291,24 @@ func generatorFigures(f *stats.Facts) (out []page.Block) {
 		flight.Points = append(flight.Points, chart.Point{X: s.TSec, Y: float64(s.InFlight)})
 		peak = max(peak, s.InFlight)
 	}
-	for _, s := range []*chart.Series{&own, &host, &steal, &flight} {
-		s.Points = chart.Thin(s.Points, nodePoints)
-	}
 	panels := []chart.Panel{
 		{Unit: "CPU: generator, of one core; host and steal, of all", Y: chart.Percent, Series: []chart.Series{own, host, steal}, Alt: "CPU of the generator and its host, and what the hypervisor took."},
 		{Unit: "operations in flight", Series: []chart.Series{flight}, Alt: fmt.Sprintf("At most %s were in flight at a sample.", stats.Plural(int64(peak), "operation"))},
 	}
+	whole := [][][]chart.Point{{own.Points, host.Points, steal.Points}, {flight.Points}}
+	hovers := make([]*page.Hover, len(panels))
 	for i := range panels {
-		panels[i].To, panels[i].Bands, panels[i].NameBands, panels[i].Height = f.End(), bands(f), i == 0, 110
+		p := &panels[i]
+		p.To, p.Bands, p.NameBands, p.Height = f.End(), bands(f), i == 0, 110
+		var names []string
+		for k := range p.Series {
+			names = append(names, p.Series[k].Name)
+			p.Series[k].Points = chart.Thin(p.Series[k].Points, nodePoints)
+		}
+		hovers[i] = curvesHover(f, names, whole[i], generatorPrints[i])
 	}
-	wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
-	for i, name := range []string{"generator-cpu", "in-flight"} {
-		out = append(out, &page.Figure{Name: name, Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i]})
-	}
-	return out
+	return stacked(panels, []string{"generator-cpu", "in-flight"}, hovers)
 }
+
+// generatorPrints print a value of each of the generator's panels.
+var generatorPrints = []func(float64) string{func(v float64) string { return fmt.Sprintf("%.0f %%", v) }, func(v float64) string { return stats.Count(int64(v)) }}

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -45,10 +46,75 @@ func facts(t *testing.T, change func(*result.Summary), spoil func(dir string)) *
 func html(t *testing.T, f *stats.Facts) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := page.HTML(&b, Document(f)); err != nil {
+	d := Document(f)
+	if err := page.HTML(&b, d); err != nil {
 		t.Fatal(err)
 	}
+	apart(t, d)
 	return b.String()
+}
+
+// apart fails where a text of a figure leaves it or touches another.
+func apart(t *testing.T, d *page.Document) {
+	t.Helper()
+	for _, f := range d.Figures() {
+		for _, x := range append(f.Wide.Flaws(), f.Narrow.Flaws()...) {
+			t.Errorf("figure %s: %s", f.Name, x)
+		}
+		if len(f.Wide.Boxes) < 3 || len(f.Narrow.Boxes) < 3 {
+			t.Errorf("figure %s has %d and %d texts: an axis without labels", f.Name, len(f.Wide.Boxes), len(f.Narrow.Boxes))
+		}
+	}
+}
+
+// TestEveryFigureOfARunHasLabelsApart: every kind of figure that a run can
+// have, with few nodes and with many, short names and long ones.
+func TestEveryFigureOfARunHasLabelsApart(t *testing.T) {
+	slo := []result.LimitTest{{Limit: result.Limit{P: 0.99, LatencyUS: 1000}}, {Limit: result.Limit{P: 0.999, LatencyUS: 1010}}} // labels that want one place
+	f := facts(t, func(s *result.Summary) { s.SLO = slo }, func(dir string) {
+		generator := "t_s,cpu_pct,gc_cpu_pct,gc_pause_max_us,sched_p99_us,host_cpu_pct,steal_pct,in_flight,heap_bytes,wall_step_ms\n"
+		for i := range 40 {
+			generator += fmt.Sprintf("%d,38,1,90,200,%d,0.4,%d,1000000,0\n", i, 60+i%7, i%50)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "generator.csv"), []byte(generator), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	d := Document(f)
+	apart(t, d)
+	names := map[string]bool{}
+	for _, f := range d.Figures() {
+		names[f.Name] = true
+	}
+	for _, want := range []string{"throughput", "latency", "heat", "percentiles", "stages-get-p50", "stages-get-p99", "stages-put-p50", "redundancy", "balance", "node-cpu", "node-memory",
+		"device-busy", "device-queue", "device-read-latency", "device-write-latency", "device-read-bytes", "device-write-bytes", "operations", "generator-cpu", "in-flight"} {
+		if !names[want] {
+			t.Errorf("no figure %s: nothing is tested of it", want)
+		}
+	}
+	long := strings.Repeat("very-long-", 6)
+	stress := func(n int, prefix string) {
+		f := facts(t, func(s *result.Summary) {
+			for i := range 30 {
+				s.Faults = append(s.Faults, result.Fault{AtSec: float64(i), What: "kill", Node: prefix})
+			}
+			s.Operations[prefix+"op"] = s.Operations["get"]
+			s.Stages.Operations[prefix+"op"] = s.Stages.Operations["get"]
+		}, nil)
+		nodes, devices := f.Run.Nodes["node1"], f.Run.Devices["node1"]
+		row := f.NodeRows[0]
+		f.Run.Nodes, f.Run.Devices, f.NodeRows = map[string][]result.NodeSample{}, map[string][]result.DeviceSample{}, nil
+		for i := range n {
+			row.Node = fmt.Sprint(prefix, "node", i)
+			f.NodeRows = append(f.NodeRows, row)
+			f.Run.Nodes[row.Node], f.Run.Devices[row.Node] = nodes, devices
+		}
+		apart(t, Document(f))
+	}
+	stress(1, "")
+	stress(6, "")
+	stress(6, long)
+	stress(40, long)
 }
 
 func TestTitleIsTrueOfTheRun(t *testing.T) {

@@ -272,7 +272,13 @@ func restored(f *stats.Facts) page.Value {
 	v := page.Value{Label: "Time to full redundancy"}
 	hit := disruptive(f)
 	if len(hit) == 0 {
-		v.Text, v.Note = "no fault", "every copy stayed in place"
+		v.Text, v.Note = "no fault", "no partition had a copy to make"
+		switch {
+		case len(f.Redundancy) == 0:
+			v.Note = "no node was sampled"
+		case len(f.Migrations) > 0:
+			v.Note = "copies moved all the same: see redundancy over time"
+		}
 		return v
 	}
 	var worst *result.Fault

@@ -42,8 +42,7 @@ const rest = "unaccounted"
 func waterfalls(d *page.Document, f *stats.Facts) {
 	s := f.Run.Summary.Stages
 	if s == nil || len(s.Operations) == 0 {
-		d.Add("stages", "Where the time goes", page.Absent("No operation was asked where its time went: the run was made with --waterfall off, its target "+
-			"does not tell, or it has batches and scans only."))
+		d.Add("stages", "Where the time goes", page.Absent("No operation was asked where its time went: the run was made with --waterfall off, or its target does not tell."))
 		return
 	}
 	blocks := []page.Block{page.Text("Some operations asked the node to tell how long each stage of their way took; the client and the generator add theirs. " +
@@ -59,7 +58,7 @@ func waterfalls(d *page.Document, f *stats.Facts) {
 
 // waterfall returns what the samples of one operation show.
 func waterfall(f *stats.Facts, op string, s result.StageSummary) []page.Block {
-	blocks := []page.Block{page.Heading(op), page.Text(sampledSentence(s))}
+	blocks := []page.Block{page.Heading(op), page.Text(sampledSentence(s) + manySentence(op))}
 	for _, row := range s.Rows {
 		blocks = append(blocks, cascade(op, row))
 	}
@@ -93,6 +92,17 @@ func sampledSentence(s result.StageSummary) string {
 		text += fmt.Sprintf(" An even part of them was kept: %s.", stats.Count(s.Samples))
 	}
 	return text
+}
+
+// manySentence says whose time is that of an operation made of many requests.
+func manySentence(op string) string {
+	switch op {
+	case "batch-get", "batch-put":
+		return " The requests of a batch go to all nodes at once: these are the stages of the one that was answered last, and at its node those of the record that was ready last."
+	case "scan":
+		return " The requests of a scan follow each other: their stages are added up."
+	}
+	return ""
 }
 
 // stagesShown are the stages of a row that take a thousandth of the whole or
