@@ -62,6 +62,36 @@ type Verdict struct{ Level, Rule, Text string }
 // Verdicts is a list of judgements, worst first.
 type Verdicts []Verdict
 
+// fewNotes stand with the violations; more are folded away below them.
+const fewNotes = 3
+
+// Judged shows verdicts: what violates a rule first, and a sentence when nothing
+// does. Many mere notes are folded away, so that they hide nothing else.
+func Judged(list Verdicts) []Block {
+	var bad, notes Verdicts
+	for _, v := range list {
+		if v.Level == "fail" || v.Level == "warn" {
+			bad = append(bad, v)
+			continue
+		}
+		notes = append(notes, v)
+	}
+	var out []Block
+	if len(bad) == 0 {
+		out = append(out, Text("No rule was violated."))
+	}
+	if len(notes) <= fewNotes {
+		bad, notes = append(bad, notes...), nil
+	}
+	if len(bad) > 0 {
+		out = append(out, bad)
+	}
+	if len(notes) > 0 {
+		out = append(out, Details{Summary: fmt.Sprintf("%d notes", len(notes)), Blocks: []Block{notes}})
+	}
+	return out
+}
+
 // Value is a figure at the top of a report with what is to be known about it.
 type Value struct {
 	Label, Text, Note string

@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -89,4 +90,30 @@ func TestPagesWithoutDataForAScriptHaveNone(t *testing.T) {
 	if strings.Contains(b.String(), "<script") || strings.Contains(b.String(), "script-src") {
 		t.Error("a page of text carries a script")
 	}
+}
+
+func TestViolationsStandBeforeNotes(t *testing.T) {
+	note, warn := Verdict{Level: "info", Rule: "R8", Text: "a note"}, Verdict{Level: "warn", Rule: "R10", Text: "a warning"}
+	f := func(list Verdicts, want ...string) {
+		t.Helper()
+		var got []string
+		for _, b := range Judged(list) {
+			switch x := b.(type) {
+			case Text:
+				got = append(got, string(x))
+			case Verdicts:
+				got = append(got, fmt.Sprint(len(x), " shown"))
+			case Details:
+				got = append(got, x.Summary)
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%d verdicts give %q, want %q", len(list), got, want)
+		}
+	}
+	f(nil, "No rule was violated.")
+	f(Verdicts{note, note}, "No rule was violated.", "2 shown")
+	f(Verdicts{warn, note, note}, "3 shown")
+	f(Verdicts{note, warn, note, note, note}, "1 shown", "4 notes")
+	f(Verdicts{note, note, note, note}, "No rule was violated.", "4 notes")
 }

@@ -170,7 +170,7 @@ func heatMap(f *stats.Facts) *chart.HeatMap {
 		return nil
 	}
 	const sixth = 1.0 / 6
-	h := &chart.HeatMap{Unit: "response time", From: 0, To: f.End(), Step: float64(f.Heat.Step), Row: sixth, Low: float64(f.Heat.First) * sixth,
+	h := &chart.HeatMap{Unit: "response time, log scale", From: 0, To: f.End(), Step: float64(f.Heat.Step), Row: sixth, Low: float64(f.Heat.First) * sixth,
 		Bands: bands(f), Alt: heatCaption(f)}
 	for _, c := range f.Heat.Column {
 		h.Columns = append(h.Columns, chart.HeatColumn{At: float64(c.T), Counts: c.Counts})

@@ -21,15 +21,11 @@ import (
 func Document(f *stats.Facts) *page.Document {
 	s := f.Run.Summary
 	d := &page.Document{Kind: "Headroom run report", Meta: meta(f), Title: Title(f), Stamp: stamp(f)}
-	d.Footer = "Every number can be recomputed from the run folder: headroom-reports verify RUN."
+	d.Footer = "headroom-reports verify RUN recomputes these numbers from the files of the run, and names those that no file tells."
 	if s.ID != "" {
 		d.Footer = "Run " + s.ID + ". " + d.Footer
 	}
-	if v := verdicts(f); len(v) > 0 {
-		d.Add("verdicts", "Verdicts", v)
-	} else {
-		d.Add("verdicts", "Verdicts", page.Text("No rule was violated."))
-	}
+	d.Add("verdicts", "Verdicts", page.Judged(verdicts(f))...)
 	d.Add("figures", "Headline figures", headline(f))
 	if t := sloTable(f); t != nil {
 		d.Add("slo", "The target", t)

@@ -260,8 +260,34 @@ func operationFigure(f *stats.Facts) *page.Figure {
 	if worstOp == "" {
 		return nil
 	}
-	r.Alt = fmt.Sprintf("The slowest operation is %s with a p99 of %s.", worstOp, stats.Micros(worst))
+	r.Alt = slowestCaption(f, worstOp, worst)
 	return &page.Figure{Name: "operations", Caption: r.Alt, Wide: r.Draw(chart.Wide), Narrow: r.Draw(chart.Narrow)}
+}
+
+// slowestCaption names the operation with the highest p99, and those of which
+// the intervals do not tell it apart.
+func slowestCaption(f *stats.Facts, worst string, us float64) string {
+	text := fmt.Sprintf("The highest p99 is that of %s, %s", worst, stats.Micros(us))
+	own, ok := f.Run.Summary.Operations[worst].Response.CI99["p99"]
+	if !ok || own[0] == nil {
+		return text + "."
+	}
+	var alike []string
+	for _, op := range stats.Operations(f.Run) {
+		ci, ok := f.Run.Summary.Operations[op].Response.CI99["p99"]
+		if op != worst && ok && ci[1] != nil && *ci[1] >= *own[0] {
+			alike = append(alike, op)
+		}
+	}
+	switch {
+	case len(alike) > 3:
+		text += fmt.Sprintf("; its 99 %% interval overlaps those of %d others", len(alike))
+	case len(alike) > 1:
+		text += "; its 99 % interval overlaps those of " + join(alike)
+	case len(alike) == 1:
+		text += "; its 99 % interval overlaps that of " + alike[0]
+	}
+	return text + "."
 }
 
 func percentileText(p result.Percentiles, name string) string {

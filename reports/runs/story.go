@@ -59,17 +59,26 @@ func rate(f *stats.Facts) string {
 	if !f.Steady.OK {
 		return fmt.Sprintf("completed %s ops/s on average, without a steady state to quote", stats.Rate(s.AchievedOpsPerSec))
 	}
-	v := f.Steady.Rate.Value
+	v, offered := f.Steady.Rate.Value, f.Steady.Offered.Value // of the same seconds: arrivals vary from second to second
 	switch {
 	case s.Loop == "closed":
 		return fmt.Sprintf("completed %s ops/s for %s", stats.Rate(v), stats.Plural(int64(s.Generator.InFlightMax), "closed-loop client"))
-	case v < heldShare*s.OfferedOpsPerSec:
-		return fmt.Sprintf("completed %s of %s offered ops/s", stats.Rate(v), stats.Rate(s.OfferedOpsPerSec))
-	case f.Steady.Rate.Low < evenShare*s.OfferedOpsPerSec:
-		return fmt.Sprintf("completed %s ops/s of %s offered, unevenly (%s from second to second)", stats.Rate(v), stats.Rate(s.OfferedOpsPerSec), between(f.Steady.Rate.Low, f.Steady.Rate.High, stats.Rate))
+	case v < heldShare*offered:
+		return fmt.Sprintf("completed %s of %s offered ops/s", stats.Rate(v), stats.Rate(offered))
+	case f.Steady.Rate.Low < evenShare*offered:
+		return fmt.Sprintf("completed %s ops/s of %s offered, unevenly (%s from second to second)", stats.Rate(v), stats.Rate(offered), between(f.Steady.Rate.Low, f.Steady.Rate.High, stats.Rate))
+	case unjudged(f):
+		return fmt.Sprintf("completed %s ops/s in %s %s, too few to be judged steady", stats.Rate(v), stats.Plural(int64(f.Steady.Seconds), "second"), calm(f))
 	default:
 		return fmt.Sprintf("held %s ops/s", stats.Rate(v))
 	}
+}
+
+// unjudged reports whether the run was too short, or too short without faults,
+// to be judged steady (rule R5): its rate is no headline then.
+func unjudged(f *stats.Facts) bool {
+	s := f.Run.Summary.Steady
+	return s.Rule != "" && !s.Reached
 }
 
 // disruptive returns the faults that take something away.
@@ -182,6 +191,9 @@ func steadyRate(f *stats.Facts) page.Value {
 	if !f.Steady.OK {
 		v.Text, v.Note = "no steady state", f.Steady.Why
 		return v
+	}
+	if unjudged(f) {
+		v.Label = "Rate, not judged steady"
 	}
 	r := f.Steady.Rate
 	v.Text = stats.Rate(r.Value) + " ops/s"

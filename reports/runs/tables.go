@@ -2,6 +2,7 @@ package runs
 
 import (
 	"fmt"
+	"math"
 	"sort"
 	"strconv"
 	"strings"
@@ -234,7 +235,7 @@ func generatorTable(f *stats.Facts) *page.Table {
 		add("Goodput", stats.Rate(s.GoodputOpsPerSec)+" ops/s that succeeded in time")
 	}
 	if g.CouldOverOffered != nil {
-		add("Could have offered", fmt.Sprintf("%.1f times as much, into a null target", *g.CouldOverOffered))
+		add("Could have offered", times(*g.CouldOverOffered)+" as much, into a null target")
 	}
 	if n := len(s.Merged); n > 0 {
 		add("Merged from", stats.Plural(int64(n), "shard"))
@@ -246,6 +247,14 @@ func generatorTable(f *stats.Facts) *page.Table {
 	add("Delayed by the in-flight limit", stats.Plural(g.Queued, "operation"))
 	add("Generator CPU", fmt.Sprintf("%.0f %% of one core, %s, seed %d", g.CPUPct, stats.Plural(int64(g.Lanes), "lane"), g.Seed))
 	return t
+}
+
+// times prints a factor with as many digits as it is worth.
+func times(v float64) string {
+	if v >= 10 {
+		return stats.Count(int64(math.Round(v))) + " times"
+	}
+	return fmt.Sprintf("%.1f times", v)
 }
 
 func short(sha string) string {
@@ -277,7 +286,7 @@ func Environment(e result.Environment) *page.Table {
 	add("Frequency governor", e.Governor)
 	add("Clock source", e.Clock)
 	add("Load average at start", e.LoadAvg)
-	add("Steal", fmt.Sprintf("%.2f %%", e.StealPct))
+	add("Steal at start", fmt.Sprintf("%.2f %%", e.StealPct))
 	add("Go", fmt.Sprintf("%s %s/%s, GOMAXPROCS %d", e.GoVersion, e.GOOS, e.GOARCH, e.GOMAXPROCS))
 	sha := e.GitSHA
 	if e.GitDirty {

@@ -15,8 +15,11 @@ import (
 func Lines(f *stats.Facts, report string) []string {
 	h := headline(f)
 	rate := page.Value{Label: "Steady rate and p99", Text: h[0].Text + ", p99 " + h[1].Text, Note: h[0].Note}
-	if !f.Steady.OK {
+	switch {
+	case !f.Steady.OK:
 		rate.Text = h[0].Text
+	case unjudged(f):
+		rate.Label = "Rate and p99, unsteady?"
 	}
 	if report == "" {
 		report = "none written; headroom-reports html " + f.Run.Dir + " makes one"

@@ -98,7 +98,7 @@ func sampledSentence(s result.StageSummary) string {
 func manySentence(op string) string {
 	switch op {
 	case "batch-get", "batch-put":
-		return " The requests of a batch go to all nodes at once: these are the stages of the one that was answered last, and at its node those of the record that was ready last."
+		return " The requests of a batch go to all nodes at once: these are the stages of the one that was answered last, and at its node those of the record that was ready last, its queue including the records before it."
 	case "scan":
 		return " The requests of a scan follow each other: their stages are added up."
 	}
@@ -151,7 +151,11 @@ func stageLabel(name string, w stageOf) string {
 }
 
 func stagePercent(us float64, row result.StageRow) string {
-	return stats.Percent(math.Round(1000*us/max(row.ResponseUS, 1e-3)) / 1000)
+	share := us / max(row.ResponseUS, 1e-3)
+	if share > 0 && share < 0.0005 {
+		return "<0.1 %"
+	}
+	return stats.Percent(math.Round(1000*share) / 1000)
 }
 
 // cascadeCaption names the stages that took most.

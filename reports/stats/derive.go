@@ -144,6 +144,9 @@ func (f *Facts) steadySeconds() (set map[int]bool, healthy bool) {
 		if to > f.Run.Summary.DurationSec+0.001 && f.Run.Summary.DurationSec > 0 {
 			continue // a cut second or the drain after the end
 		}
+		if x := f.Run.Summary.Steady; x.Reached && from < x.FromSec {
+			continue // warm-up by the run's own rule
+		}
 		if !f.apart(from, to) {
 			continue
 		}
@@ -176,28 +179,42 @@ func touches(spans []Span, from, to float64) bool {
 	return false
 }
 
+// unsteady is why a run is not steady by its own word, empty when it is or was
+// not judged: a generator warns of what drifted, and only notes that faults or
+// a schedule left too little to judge.
+func (f *Facts) unsteady() string {
+	s := f.Run.Summary.Steady
+	for _, v := range f.Run.Summary.Verdicts {
+		switch {
+		case v.Rule != "R5":
+		case v.Level == result.Warn && s.Rule != "" && !s.Reached && s.Why != "":
+			return "no steady state: " + s.Why
+		case v.Level == result.Fail:
+			return "no steady state: " + v.Text
+		}
+	}
+	return ""
+}
+
 // steady sums up the steady seconds.
 func (f *Facts) steady(set map[int]bool, healthy bool, calm *hlog.Counts) Steady {
 	s := Steady{Seconds: len(set), Healthy: healthy}
-	for _, v := range f.Run.Summary.Verdicts {
-		if v.Rule == "R5" && v.Level == result.Fail {
-			s.Why = "no steady state: " + v.Text
-			return s
-		}
+	if s.Why = f.unsteady(); s.Why != "" {
+		return s
 	}
 	if len(set) < minSteady {
 		s.Why = fmt.Sprintf("only %s outside fault windows, %d needed", Plural(int64(len(set)), "whole second"), minSteady)
 		return s
 	}
-	var rates []float64
+	var rates, offered []float64
 	var failed int64
 	for _, x := range f.Seconds {
 		if set[x.T] {
-			rates = append(rates, float64(x.OK))
+			rates, offered = append(rates, float64(x.OK)), append(offered, float64(x.Offered))
 			failed += x.Failed
 		}
 	}
-	s.OK, s.Rate = true, Median(rates)
+	s.OK, s.Rate, s.Offered = true, Median(rates), Median(offered)
 	s.Response = result.Summarize(calm.Histogram(), failed)
 	return s
 }

@@ -72,6 +72,7 @@ type Steady struct {
 	Healthy bool
 	Seconds int
 	Rate    Interval // completed operations per second, median over seconds
+	Offered Interval // operations due per second, in the same seconds
 	// Response covers the operations of the steady seconds.
 	Response result.Percentiles
 }

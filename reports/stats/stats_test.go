@@ -118,6 +118,25 @@ func TestSteadySecondsExcludeFaultsAndMigrations(t *testing.T) {
 	}
 }
 
+func TestTheRunsOwnWordOnSteadinessIsKept(t *testing.T) {
+	r5 := func(l result.Level) func(*result.Summary) {
+		return func(s *result.Summary) {
+			s.Steady = result.Steady{Rule: "a rule", Why: "p99 rose by 40 %"}
+			s.Verdicts = []result.Verdict{{Rule: "R5", Level: l, Text: "in words"}}
+		}
+	}
+	if f := derive(t, r5(result.Warn), nil); f.Steady.OK || f.Steady.Why != "no steady state: p99 rose by 40 %" {
+		t.Errorf("a run that warns of no steady state has %+v", f.Steady)
+	}
+	if f := derive(t, r5(result.Info), nil); !f.Steady.OK {
+		t.Errorf("a run that was not judged has %+v", f.Steady)
+	}
+	f := derive(t, func(s *result.Summary) { s.Steady = result.Steady{Rule: "a rule", Reached: true, FromSec: 5} }, nil)
+	if f.Steady.Seconds != 14 || f.Steady.Offered.Value != 3000 {
+		t.Errorf("steady from 5 s on: %+v, want 14 of 19 seconds and 3000 offered", f.Steady)
+	}
+}
+
 func TestMergedHistogramsAgreeWithTheSummary(t *testing.T) {
 	f := derive(t, nil, nil)
 	if got, want := f.Curves[0].Percentiles.Samples, f.Total.Count; got != want {

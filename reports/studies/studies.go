@@ -99,11 +99,7 @@ func begin(kind, title string, s result.Study) *page.Document {
 			d.Stamp = "Failed"
 		}
 	}
-	if len(v) == 0 {
-		d.Add("verdicts", "Verdicts", page.Text("No rule was violated."))
-		return d
-	}
-	d.Add("verdicts", "Verdicts", v)
+	d.Add("verdicts", "Verdicts", page.Judged(v)...)
 	return d
 }
 
