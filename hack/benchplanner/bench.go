@@ -117,7 +117,7 @@ func capacity(p *profile.Profile, n int) float64 {
 // measure runs n nodes: all levels, then a kill.
 func measure(ctx context.Context, o *options, p *profile.Profile, n int, l verify.Load) (*cluster, error) {
 	c := &cluster{nodes: n}
-	l.Nodes, l.Warmup = n, 5*time.Second
+	l.Nodes, l.Warmup, l.ReadBack = n, 5*time.Second, 5*time.Second
 	l.Program = filepath.Join(o.bin, "headroom-loadgen")
 	l.Set = []string{fmt.Sprintf("replication-factor=%d", copies), fmt.Sprintf("device-size=%d", deviceSize), fmt.Sprintf("write-block-size=%d", writeBlock)}
 	var rates []string

@@ -61,7 +61,10 @@ func (m *maker) candidate(c *choice) Candidate {
 		return out
 	}
 	f := c.fewer
-	out.WhyNotFewer = &Fewer{f.nodes, f.state, f.resource, finite(f.use), f.failing, f.text}
+	out.WhyNotFewer = &Fewer{Nodes: f.nodes, State: f.state, Resource: f.resource, Utilisation: finite(f.use), Failing: f.failing, Text: f.text}
+	if f.fewerAt > 0 {
+		out.WhyNotFewer.EnoughAt, out.WhyNotFewer.FewerAt = finite(f.enoughAt), finite(f.fewerAt)
+	}
 	rebuild := c.loads.rebuild[NodesLostMigrating]
 	if c.layout.FailNodes == 0 {
 		rebuild = c.loads.rebuild[RollingRestart]

@@ -88,7 +88,11 @@ type Fewer struct {
 	Utilisation *float64 `json:"utilisation"`
 	// Failing is the share of Monte-Carlo draws in which that many fail.
 	Failing float64 `json:"draws_failing"`
-	Text    string  `json:"text"`
+	// Where the medians do not fail: the utilisation that the required share of
+	// the draws does not exceed, with the answer's nodes and with fewer.
+	EnoughAt *float64 `json:"enough_at_probability,omitempty"`
+	FewerAt  *float64 `json:"at_probability,omitempty"`
+	Text     string   `json:"text"`
 }
 
 // State is one state of a candidate.

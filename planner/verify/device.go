@@ -75,7 +75,7 @@ func (m *miniature) makeDevice(l load) (*device, error) {
 	size := int64(m.cfg.NodeBytes/max(fill, leastFill)) / writeBlock * writeBlock
 	// What the miniature reads from memory the real cluster does not.
 	miss := 1 - m.cached(size)
-	real := ofType(p, t, r.Limits.IOPS.P50*miss, r.Limits.Bandwidth.P50, false)
+	real := ofType(p, t, r.Limits.IOPS.P50*miss/m.hard, r.Limits.Bandwidth.P50/m.hard, false)
 	if latencyBound(m.bind.Resource) {
 		real = ofType(p, t, 1, 1, true)
 	}
@@ -161,13 +161,24 @@ func slower(s profile.Service, by float64) profile.Service {
 	return s
 }
 
+// spec gives the emulated device as the nodes want it, and its profile: times
+// beyond what an emulator slows down by itself are slower in the profile.
+func (d *device) spec(file string) (spec string, p *profile.Profile) {
+	if d.dilation <= profile.MaxDilation {
+		return fmt.Sprintf("emulated:%s@%g", file, d.dilation), d.real
+	}
+	p = d.real.Dilate(d.dilation)
+	p.Dilation = 0
+	return fmt.Sprintf("emulated:%s@1", file), p
+}
+
 // file is where the profile is written, in the verification's folder.
 func (m *miniature) file() string { return filepath.Join(m.cfg.Dir, "device.yaml") }
 
 // warmUp is how long a node's device needs to take what was loaded, in
 // seconds of the run.
 func (m *miniature) warmUp() float64 {
-	if m.device == nil {
+	if m.device == nil || m.device.real.Bandwidth.Write == 0 {
 		return settle
 	}
 	return settle + m.cfg.NodeBytes/m.device.real.Bandwidth.Write*m.device.dilation*1.25
@@ -204,6 +215,9 @@ func (m *miniature) limits(state string) (read, write float64) {
 		if _, p99 := m.predict(m.best.Nodes, state); !math.IsNaN(p99) {
 			read = max(read, beyondPlan*p99)
 		}
+	}
+	if m.kind == stations {
+		read = max(read, stationLate/d.dilation)
 	}
 	return read * d.dilation, write * d.dilation
 }

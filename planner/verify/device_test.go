@@ -84,7 +84,7 @@ func TestAPercentileIsHeldAgainstTheDilatedTarget(t *testing.T) {
 }
 
 func TestFewerThatFailOnALateHostProveNothing(t *testing.T) {
-	m := &miniature{cfg: &Config{}, best: &flashPlan(t, "device_iops", 1.2).Candidates[0], kind: devices}
+	m := &miniature{cfg: &Config{}, best: &flashPlan(t, "device_iops", 1.2).Candidates[0], kind: devices, device: &device{}}
 	var card plan.Verification
 	m.judge(&card, &seen{Trial: plan.Trial{Nodes: 5, Holds: true}}, &seen{Trial: plan.Trial{Nodes: 4}, offSchedule: true})
 	if card.Verdict != plan.NotDistinguishable {

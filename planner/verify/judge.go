@@ -28,15 +28,31 @@ func (m *miniature) cannotRunFewer() string {
 }
 
 // void reports that the machine, not what was emulated, may have failed.
-func (s *seen) void() bool { return s.hostUse > crowded || s.offSchedule }
+// Devices say themselves whether they were on time.
+func (m *miniature) void(s *seen) bool {
+	if m.device != nil {
+		return s.offSchedule
+	}
+	return s.hostUse > crowded
+}
+
+func (s *seen) lateWord() string {
+	if s.offSchedule {
+		return " and its emulated devices were late"
+	}
+	return ""
+}
 
 // judge writes the verdict into the card. fewer is nil when it was not run.
 func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 	why := m.best.WhyNotFewer
 	switch {
-	case !enough.Holds && enough.void():
+	case !enough.Holds && m.void(enough):
 		card.Verdict = plan.NotDistinguishable
-		card.Text = fmt.Sprintf("%d nodes failed while the machine itself was %.0f %% busy: lower the load (--rate) or use a larger machine", enough.Nodes, enough.hostUse*100)
+		card.Text = fmt.Sprintf("%d nodes failed while the machine itself was %.0f %% busy%s: lower the load (--rate) or use a larger machine", enough.Nodes, enough.hostUse*100, enough.lateWord())
+	case !enough.Holds && *m.bind.Utilisation > 1-bytesError && enough.ok > nearlyAll*enough.offered:
+		card.Verdict = plan.NotDistinguishable
+		card.Text = fmt.Sprintf("%d nodes were late, but the plan has them at %.0f %% of the limit, inside the model's interval: %s", enough.Nodes, *m.bind.Utilisation*100, enough.Why)
 	case !enough.Holds:
 		card.Verdict = plan.Refuted
 		card.Text = fmt.Sprintf("%d nodes, which the plan says are enough, failed: %s", enough.Nodes, enough.Why)
@@ -46,32 +62,34 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 	case fewer == nil:
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held. Whether %d fail by %s cannot be told here: all nodes of one machine share it", enough.Nodes, why.Nodes, why.Resource)
-	case !fewer.Holds && fewer.void():
+	case !fewer.Holds && m.void(fewer):
 		card.Verdict = plan.NotDistinguishable
-		card.Text = fmt.Sprintf("%d nodes held and %d failed, but while the machine itself was %.0f %% busy: lower the load (--rate) or use a larger machine", enough.Nodes, fewer.Nodes, fewer.hostUse*100)
+		card.Text = fmt.Sprintf("%d nodes held and %d failed, but while the machine itself was %.0f %% busy%s: lower the load (--rate) or use a larger machine", enough.Nodes, fewer.Nodes, fewer.hostUse*100, fewer.lateWord())
 	case !fewer.Holds:
 		card.Verdict = plan.Confirmed
 		card.Text = fmt.Sprintf("%d nodes held and %d failed in the state that binds (%s, %s): %s", enough.Nodes, fewer.Nodes, why.State, why.Resource, fewer.Why)
-	case why.Failing < atMedian:
+	case m.byDraws():
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held, and so did %d: the plan has them fail in %.0f %% of its draws only, and the miniature runs at the medians", enough.Nodes, fewer.Nodes, why.Failing*100)
 	case m.insideInterval():
 		card.Verdict = plan.NotDistinguishable
-		card.Text = fmt.Sprintf("%d nodes held, and so did %d; the plan has them at %.0f %% of the limit, inside the model's interval", enough.Nodes, fewer.Nodes, *why.Utilisation*100)
+		card.Text = fmt.Sprintf("%d nodes held, and so did %d; the plan has them at %.0f %% of the limit, inside the model's interval", enough.Nodes, fewer.Nodes, m.over*100)
 	default:
 		card.Verdict = plan.Refuted
-		card.Text = fmt.Sprintf("%d nodes held although the plan has them at %.0f %% of the limit: %d are more than are needed", fewer.Nodes, *why.Utilisation*100, enough.Nodes)
+		card.Text = fmt.Sprintf("%d nodes held although the plan has them at %.0f %% of the limit: %d are more than are needed", fewer.Nodes, m.over*100, enough.Nodes)
 	}
 }
 
 // atMedian is the share of draws that fail where the medians themselves do.
 const atMedian = 0.5
 
+// nearlyAll of the operations succeed where nodes are late and no more.
+const nearlyAll = 0.98
+
 // insideInterval reports that the predicted excess of fewer nodes is less than
 // the model is uncertain by.
 func (m *miniature) insideInterval() bool {
-	w := m.best.WhyNotFewer
-	return w.Utilisation != nil && *w.Utilisation-1 < bytesError
+	return m.over-1 < bytesError
 }
 
 // bytesError is how far a node's pages may exceed the bytes in them, which the
@@ -86,8 +104,10 @@ func (m *miniature) compare(s *seen) []plan.Compared {
 		list = append(list, m.compareTimes(s)...)
 	}
 	if m.fail > 0 {
-		list = append(list, compared("bytes of the fullest node, re-replicated", "bytes", lost, s.usedAfter),
-			compared("partitions unavailable", "", float64(m.spread(m.best.Nodes, "nodes_lost").Unavailable), float64(s.unavailable)))
+		if !math.IsNaN(s.rebuild) {
+			list = append(list, compared("bytes of the fullest node, re-replicated", "bytes", lost, s.usedAfter))
+		}
+		list = append(list, compared("partitions unavailable", "", float64(m.spread(m.best.Nodes, "nodes_lost").Unavailable), float64(s.unavailable)))
 		if v := m.rebuild(m.best.Nodes); v > 0 && v < m.after().Seconds() { // else it is not watched to its end
 			list = append(list, compared("full redundancy after the loss", "s", v, s.rebuild))
 		}

@@ -17,6 +17,8 @@ type miniature struct {
 	cfg  *Config
 	best *plan.Candidate
 	bind plan.Binding // what fewer nodes fail by, as it is with the plan's
+	hard float64      // how many times its median that utilisation is
+	over float64      // and what it is with fewer
 	card plan.Miniature
 	kind emulation
 
@@ -65,8 +67,8 @@ func shrink(cfg *Config) (*miniature, error) {
 		return nil, err
 	}
 	r := cfg.Plan.Requirements
-	m := &miniature{cfg: cfg, best: c, bind: bindingOf(c), fail: r.Redundancy.FailNodes, shapes: plan.NewShapes(),
-		workload: filepath.Join(cfg.Dir, "workload.yaml")}
+	m := &miniature{cfg: cfg, best: c, fail: r.Redundancy.FailNodes, shapes: plan.NewShapes(), workload: filepath.Join(cfg.Dir, "workload.yaml")}
+	m.binding()
 	m.kind = emulationOf(m.bind.Resource)
 	if c.WhyNotFewer.State == "structure" || c.WhyNotFewer.Utilisation == nil || m.bind.State == "rack_lost" {
 		m.kind = arithmetic // the nodes started here have no racks
@@ -110,17 +112,29 @@ func shrink(cfg *Config) (*miniature, error) {
 	return m, nil
 }
 
-// bindingOf is what a candidate says of the resource and state that fewer nodes
-// fail by: often, not always, those with the least room.
-func bindingOf(c *plan.Candidate) plan.Binding {
-	w := c.WhyNotFewer
-	for _, s := range c.States {
+// binding finds the resource and state that fewer nodes fail by: often, not
+// always, those with the least room. Where the medians of the inputs let fewer
+// do, the miniature runs at those that the plan must hold with its probability.
+func (m *miniature) binding() {
+	w := m.best.WhyNotFewer
+	m.bind, m.hard = *m.best.Binding, 1
+	for _, s := range m.best.States {
 		if v := s.Resources[w.Resource]; s.State == w.State && v != nil {
-			return plan.Binding{State: w.State, Resource: w.Resource, Utilisation: v}
+			m.bind = plan.Binding{State: w.State, Resource: w.Resource, Utilisation: v}
 		}
 	}
-	return *c.Binding
+	if w.Utilisation != nil {
+		m.over = *w.Utilisation
+	}
+	if w.EnoughAt != nil && w.FewerAt != nil && *w.FewerAt > 1 && *m.bind.Utilisation > 0 {
+		m.hard, m.over = *w.EnoughAt / *m.bind.Utilisation, *w.FewerAt
+		m.bind.Utilisation = w.EnoughAt
+	}
 }
+
+// byDraws reports that fewer nodes fail in some draws only, and the miniature
+// cannot show it.
+func (m *miniature) byDraws() bool { return m.best.WhyNotFewer.Failing < atMedian && m.hard == 1 }
 
 // emulate makes scarce what binds.
 func (m *miniature) emulate(l load) {

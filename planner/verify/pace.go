@@ -55,6 +55,9 @@ func (m *miniature) setPace(l load) {
 	default:
 		m.pace.slower = max(m.pace.slower, leastRebuild/m.pace.real)
 	}
+	if m.kind == migration {
+		m.pace.real *= m.hard
+	}
 	m.pace.rate = math.Ceil(sends * (l.body + migrateOverhead) / (m.pace.real * m.pace.slower))
 }
 

@@ -15,6 +15,10 @@ const (
 	// mostChannels is well below the 32 reads that a node has at a device at
 	// once.
 	mostChannels = 16
+	// stationLate is a p99, in seconds of the run, that queues before a station
+	// with room to spare do not reach, and those before one that has a twentieth
+	// too much to do reach in ten seconds.
+	stationLate = 0.5
 	// stationSpread is how far service times lie around their mean, evenly: a
 	// station is held against its capacity, not against a tail.
 	stationSpread = 0.5
@@ -33,9 +37,6 @@ func (m *miniature) makeStation(l load) (*device, error) {
 	d := &device{reads: l.reads, readP99: r.ReadP99, lostP99: r.ReadP99}
 	d.size = int64(m.cfg.NodeBytes/leastFill) / writeBlock * writeBlock
 	d.dilation = math.Ceil(max((l.reads+l.writes)/m.cfg.OpsPerSec, 1))
-	if d.dilation > profile.MaxDilation {
-		return nil, tooSlow(l, d.dilation)
-	}
 	channels := min(max(math.Round(most/d.dilation*stationService), 1), mostChannels)
 	mean := channels / (most * (1 - m.cached(d.size)))
 	row := func(op profile.Op, least, greatest float64) profile.Service {

@@ -22,6 +22,8 @@ const (
 	// dying is left out after a kill: the state "lost" begins when the others
 	// serve the dead nodes' partitions.
 	dying = 1.0
+	// readBack of what lies on slow devices: some of it, as all takes minutes.
+	readBack = 10 * time.Second
 	// errorTail is how much of the load generator's last words an error shows.
 	errorTail = 600
 )
@@ -55,7 +57,8 @@ func (m *miniature) trial(ctx context.Context, n int) (*seen, error) {
 	l := Load{Dir: dir, Workload: m.workload, Nodes: n, Rate: m.card.OpsPerSec, Duration: m.duration(),
 		Warmup: time.Duration(math.Ceil(m.warmUp())) * time.Second, Set: []string{fmt.Sprintf("replication-factor=%d", m.best.Copies)}}
 	if d := m.device; d != nil {
-		l.Device = fmt.Sprintf("emulated:%s@%g", m.file(), d.dilation)
+		l.Device, _ = d.spec(m.file())
+		l.ReadBack = readBack
 		l.Set = append(l.Set, fmt.Sprintf("device-size=%d", d.size), fmt.Sprintf("write-block-size=%d", writeBlock), fmt.Sprintf("commit-to-device=%t", d.sync))
 	}
 	if m.limit > 0 {
@@ -220,6 +223,9 @@ func Loadgen(ctx context.Context, l Load) error {
 	}
 	args := []string{"run", l.Workload, "--local-nodes", fmt.Sprint(l.Nodes), "--rate", l.Shape, "--duration", l.Duration.String(),
 		"--warmup", l.Warmup.String(), "--out", l.Dir, "--json"}
+	if l.ReadBack > 0 {
+		args = append(args, "--read-back", l.ReadBack.String())
+	}
 	if l.Device != "" {
 		args = append(args, "--device", l.Device)
 	}

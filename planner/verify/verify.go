@@ -65,8 +65,9 @@ type Load struct {
 	Program  string // headroom-loadgen; empty: beside this program or on PATH
 	Duration time.Duration
 	Warmup   time.Duration
-	Device   string   // of the nodes, as --device of headroom-loadgen; empty: memory
-	Set      []string // KEY=VALUE
+	ReadBack time.Duration // how long written keys are read at the end; 0: the load generator's default
+	Device   string        // of the nodes, as --device of headroom-loadgen; empty: memory
+	Set      []string      // KEY=VALUE
 	Faults   []string
 }
 
@@ -106,7 +107,8 @@ func Run(ctx context.Context, cfg Config) (*plan.Verification, error) {
 		return nil, err
 	}
 	if m.device != nil {
-		if err := os.WriteFile(m.file(), m.device.real.YAML(), 0o644); err != nil {
+		_, p := m.device.spec(m.file())
+		if err := os.WriteFile(m.file(), p.YAML(), 0o644); err != nil {
 			return nil, err
 		}
 	}
