@@ -90,10 +90,11 @@ var layers = map[string][]string{
 	"hack/nullsink": {}, // a module of its own
 
 	"hack/figures/rig":  {"loadgen/...", "workloads", "workloads/...", "node/client"},
-	"hack/figures":      {"hack/figures/rig", "loadgen/...", "node/client", "node/record", "workloads/..."},
+	"hack/parts":        {},
+	"hack/figures":      {"hack/parts", "hack/figures/rig", "loadgen/...", "node/client", "node/record", "workloads/..."},
 	"hack/e2e":          {"hack/figures/rig", "loadgen/...", "node/client", "node/record"},
 	"hack/benchplanner": {"loadgen/result", "node/disk/profile", "planner/model", "planner/plan", "planner/verify"},
-	"hack/benchengine":  {"node/disk", "node/hlc", "node/record", "node/storage"},
+	"hack/benchengine":  {"hack/parts", "node/disk", "node/hlc", "node/record", "node/storage"},
 	"hack/batchbench":   {"node/client", "node/record", "node/wire"},
 }
 

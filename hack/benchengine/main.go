@@ -7,7 +7,7 @@
 // on this machine, with their number beside it; what is compared is
 // interleaved, so that a busy machine slows both sides.
 //
-// Start reading at parts.
+// Start reading at all.
 package main
 
 import (
@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
@@ -23,6 +22,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"headroom/hack/parts"
 )
 
 // options are the flags.
@@ -37,30 +38,15 @@ type options struct {
 	profile    string
 }
 
-// part is one group of figures.
-type part struct {
-	name, what string
-	run        func(context.Context, *options) error
+var all = parts.Set[options]{
+	{Name: "dram", What: "1 million records of 100 bytes in memory, digest given, one goroutine", Run: dram},
+	{Name: "restart", What: "2 million records of 100 bytes on a file, opened after a crash and after a proper end", Run: restart},
+	{Name: "reads", What: "random reads of 100-byte records on a file beside fio's of 4 KiB in the same file", Run: reads},
+	{Name: "writes", What: "uniform overwrites of records (--record-size) at 50 % live fill beside fio's sequential writes of 1 MiB", Run: writes},
+	{Name: "many", What: "50 million records of 64 bytes in one process: speed, memory, garbage collection (9 GB)", Run: many},
 }
 
-func parts() []part {
-	return []part{
-		{"dram", "1 million records of 100 bytes in memory, digest given, one goroutine", dram},
-		{"restart", "2 million records of 100 bytes on a file, opened after a crash and after a proper end", restart},
-		{"reads", "random reads of 100-byte records on a file beside fio's of 4 KiB in the same file", reads},
-		{"writes", "uniform overwrites of records (--record-size) at 50 % live fill beside fio's sequential writes of 1 MiB", writes},
-		{"many", "50 million records of 64 bytes in one process: speed, memory, garbage collection (9 GB)", many},
-	}
-}
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "benchengine:", err)
-		os.Exit(1)
-	}
-}
+func main() { parts.Main("benchengine", run) }
 
 func run(ctx context.Context, args []string) error {
 	var o options
@@ -74,9 +60,7 @@ func run(ctx context.Context, args []string) error {
 	f.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of all parts here, for go tool pprof")
 	f.Usage = func() {
 		fmt.Println("benchengine [flags] PART… measures the storage engine. Parts:")
-		for _, p := range parts() {
-			fmt.Printf("  %-8s %s\n", p.name, p.what)
-		}
+		all.Help(os.Stdout)
 		fmt.Print(f.FlagUsages())
 	}
 	if err := f.Parse(args); err != nil {
@@ -85,7 +69,7 @@ func run(ctx context.Context, args []string) error {
 	if o.pairs < 1 || o.each < 50*time.Millisecond || o.records < 1000 || o.recordSize < 16 || o.recordSize > 64<<10 {
 		return errors.New("want --pairs of 1 or more, --each of 50ms or more, --records of 1000 or more, --record-size from 16 to 65536")
 	}
-	chosen, err := choose(f.Args())
+	chosen, err := all.Choose(f.Args())
 	if err != nil {
 		return err
 	}
@@ -103,29 +87,7 @@ func run(ctx context.Context, args []string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // as headroom-node does
 	}
-	for _, p := range chosen {
-		fmt.Printf("\n%s: %s\n", p.name, p.what)
-		began := time.Now()
-		if err := p.run(ctx, &o); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-		fmt.Printf("  (took %v)\n", time.Since(began).Round(time.Second))
-	}
-	return nil
-}
-
-func choose(names []string) (out []part, err error) {
-	for _, name := range names {
-		i := slices.IndexFunc(parts(), func(p part) bool { return p.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("no part %q: --help lists them", name)
-		}
-		out = append(out, parts()[i])
-	}
-	if len(out) == 0 {
-		return nil, errors.New("name a part; --help lists them")
-	}
-	return out, nil
+	return chosen.Run(ctx, &o)
 }
 
 // target is what a figure has to be: at least, or, if most, at most.

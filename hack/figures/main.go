@@ -7,21 +7,20 @@
 // The invariant to know: every number printed is a median (or worst) of runs of
 // real processes on this machine, with the count beside it.
 //
-// Start reading at parts.
+// Start reading at all.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"headroom/hack/parts"
 )
 
 // options are the flags.
@@ -33,31 +32,16 @@ type options struct {
 	seed    uint64
 }
 
-// part is one group of figures.
-type part struct {
-	name, what string
-	run        func(context.Context, *options) error
+var all = parts.Set[options]{
+	{Name: "kills", What: "30 kills under 2,000 operations/s: gap, one view, lost writes", Run: kills},
+	{Name: "heavy", What: "3 kills with 3 GB of data on each node: the same figures, reported", Run: heavy},
+	{Name: "million", What: "1 million 100-byte records: redundancy after a kill and a join, foreground p99", Run: million},
+	{Name: "paused", What: "what a node that was paused gets when it is back: the difference", Run: paused},
+	{Name: "formation", What: "time until four fresh nodes agree on one View", Run: formation},
+	{Name: "memory", What: "5 million records of one 100-byte bin: resident bytes each, empty size, GC share", Run: memory},
 }
 
-func parts() []part {
-	return []part{
-		{"kills", "30 kills under 2,000 operations/s: gap, one view, lost writes", kills},
-		{"heavy", "3 kills with 3 GB of data on each node: the same figures, reported", heavy},
-		{"million", "1 million 100-byte records: redundancy after a kill and a join, foreground p99", million},
-		{"paused", "what a node that was paused gets when it is back: the difference", paused},
-		{"formation", "time until four fresh nodes agree on one View", formation},
-		{"memory", "5 million records of one 100-byte bin: resident bytes each, empty size, GC share", memory},
-	}
-}
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "figures:", err)
-		os.Exit(1)
-	}
-}
+func main() { parts.Main("figures", run) }
 
 func run(ctx context.Context, args []string) error {
 	var o options
@@ -69,49 +53,17 @@ func run(ctx context.Context, args []string) error {
 	f.Uint64Var(&o.seed, "seed", 1, "of the load and of the choice of nodes")
 	f.Usage = func() {
 		fmt.Println("figures [flags] PART… measures what the project promises. Parts, or all:")
-		for _, p := range parts() {
-			fmt.Printf("  %-10s %s\n", p.name, p.what)
-		}
+		all.Help(os.Stdout)
 		fmt.Print(f.FlagUsages())
 	}
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	chosen, err := choose(f.Args())
+	chosen, err := all.Choose(f.Args())
 	if err != nil {
 		return err
 	}
-	for _, p := range chosen {
-		fmt.Printf("\n%s: %s\n", p.name, p.what)
-		began := time.Now()
-		if err := p.run(ctx, &o); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-		fmt.Printf("  (took %v)\n", time.Since(began).Round(time.Second))
-	}
-	return nil
-}
-
-func choose(names []string) ([]part, error) {
-	if len(names) == 0 {
-		return nil, errors.New("name a part or all; --help lists them")
-	}
-	var out []part
-	for _, name := range names {
-		if name == "all" {
-			return parts(), nil
-		}
-		i := slices.IndexFunc(parts(), func(p part) bool { return p.name == name })
-		if i < 0 {
-			var known []string
-			for _, p := range parts() {
-				known = append(known, p.name)
-			}
-			return nil, fmt.Errorf("no part %q: want %s or all", name, strings.Join(known, ", "))
-		}
-		out = append(out, parts()[i])
-	}
-	return out, nil
+	return chosen.Run(ctx, &o)
 }
 
 func (o *options) node() string { return filepath.Join(o.bin, "headroom-node") }
