@@ -64,7 +64,7 @@ func (c *Core) tell(to uint16, m *wire.Migrate) {
 			c.readAnswer(to, m)
 			return
 		}
-		var b batch
+		b := newBatch(min(len(m.Digests), sliceRecords))
 		n := c.read(&b, m.Digests)
 		c.send(to, m.Partition, &wire.Migrate{Step: wire.StepRecords, Seq: m.Seq, Records: b.records, More: n < len(m.Digests)})
 	}
