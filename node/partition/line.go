@@ -183,36 +183,54 @@ func (s *Sides) Judge(ours, theirs record.Version) Verdict {
 	if s == nil || ours.SameWrite(theirs) || planted.Is(planted.DescentIgnored) {
 		return Newer
 	}
-	a, b := writtenIn(s.ours, ours), writtenIn(s.theirs, theirs)
-	first := ours.Regime < theirs.Regime // whether ours seems to come first, and whether it does
-	does := first
-	if len(a) > 0 && len(b) > 0 && a[0].key.Counter != b[0].key.Counter {
-		does = a[0].key.Counter < b[0].key.Counter
+	hi, lo := held{s.ours, writtenIn(s.ours, ours)}, held{s.theirs, writtenIn(s.theirs, theirs)}
+	if theirs.Newer(ours) {
+		hi, lo = lo, hi
 	}
+	known := len(hi.at) > 0 && len(lo.at) > 0
+	lifted := known && hi.at[0].key.Counter < lo.at[0].key.Counter
 	switch {
-	case does && !knew(s.theirs, b, s.ours, a), !does && !knew(s.ours, a, s.theirs, b):
-		return Conflict
-	case does != first:
+	case known && hi.holds(lo): // it was written in the knowledge of the other, or has won against it
+		return Newer
+	case lifted && knew(lo, hi):
 		return Later
+	case lifted || !knew(hi, lo):
+		return Conflict
 	}
 	return Newer
 }
 
-// knew reports whether the writer of a version on copy a, in one of the Views
-// at, knew an older one on copy b, from one of the Views from: either b took
-// part in the View of the newer one, and had the older one already, or a holds
-// all that was acknowledged in the View of the older one.
-func knew(a, at, b, from []pass) bool {
-	if len(at) == 0 || len(from) == 0 {
-		return common(a, b) // older than what lines remember
+// held is a version on a copy: the descent of that, and in which of its Views
+// the version was written; none: not known.
+type held struct{ line, at []pass }
+
+// knew reports whether the writer of a knew b, an older version: either b's copy
+// was in the View of a, and had b already, or a's copy holds all that was
+// acknowledged in the View of b.
+func knew(a, b held) bool {
+	if len(a.at) == 0 || len(b.at) == 0 {
+		return common(a.line, b.line) // older than what lines remember
 	}
-	asked := !slices.ContainsFunc(at, func(n pass) bool {
-		took := slices.ContainsFunc(b, func(p pass) bool { return p.key == n.key && p.part >= met })
-		return !took || slices.ContainsFunc(from, func(o pass) bool { return o.since > n.key.Counter })
+	asked := !slices.ContainsFunc(a.at, func(n pass) bool {
+		took := slices.ContainsFunc(b.line, func(p pass) bool { return p.key == n.key && p.present() })
+		return !took || slices.ContainsFunc(b.at, func(o pass) bool { return o.since > n.key.Counter })
 	})
-	return asked || !slices.ContainsFunc(from, func(o pass) bool {
-		return !slices.ContainsFunc(a, func(p pass) bool { return p.key == o.key && p.told(at) })
+	return asked || a.holds(b)
+}
+
+// holds reports whether a's copy has all that was acknowledged in the View of
+// b, and a came or was written in the knowledge of that.
+func (a held) holds(b held) bool {
+	return !slices.ContainsFunc(b.at, func(o pass) bool {
+		return !slices.ContainsFunc(a.line, func(p pass) bool { return p.key == o.key && p.told(a.at) })
 	})
+}
+
+// present reports whether a copy was in the pass's View, and not only took in
+// what had been acknowledged there from another: a write of that View that was
+// never acknowledged may be on a third.
+func (p pass) present() bool {
+	return p.part == met || p.part == both || p.part == all && p.since == p.key.Counter
 }
 
 // told reports whether a version of one of the Views at, on a copy with this

@@ -37,7 +37,9 @@ func TestVersionsConflictIfNeitherCopyWentThroughTheViewOfTheOther(t *testing.T)
 	f("one write", version(5, 10, 1), version(6, 10, 1), Newer)
 	f("both are older than the lines, which meet", version(0, 5, 1), version(0, 6, 2), Newer)
 	f("ours was lifted over a third side's, theirs is from before that", version(5, 10, 2), version(3, 9, 3), Newer)
-	f("ours of View 3 was lifted, theirs was written upon it", version(5, 8, 2), version(5, 9, 2), Later)
+	f("ours of View 3 was lifted, theirs was written upon it", version(5, 8, 2), version(5, 9, 2), Newer)
+	s = NewSides(LineOf(view(3, 3, 2, 1), view(5, 3, 1)), LineOf(view(3, 3, 2, 1), view(4, 2)))
+	f("ours of View 3 was lifted above theirs, which was written upon it", version(5, 8, 2), version(4, 9, 2), Later)
 }
 
 func TestACopyThatWasAskedIsKnownUntilThen(t *testing.T) {
@@ -60,9 +62,25 @@ func TestACopyThatWasAskedIsKnownUntilThen(t *testing.T) {
 func TestAbsorbedCopiesAreKnown(t *testing.T) {
 	theirs := LineOf(view(3, 3, 2, 1), view(6, 2))
 	ours := LineOf(view(3, 3, 2, 1), view(5, 3, 1), view(7, 3, 2, 1)).Absorb(theirs, view(7, 3).Key)
-	if got := NewSides(ours, theirs).Judge(version(5, 20, 1), version(6, 30, 2)); got != Newer {
-		t.Errorf("after the merge: %v, want newer", got)
+	for _, won := range []record.Version{version(6, 35, 1), version(7, 25, 3)} { // lifted; written later
+		if got := NewSides(ours, theirs).Judge(won, version(6, 30, 2)); got != Newer {
+			t.Errorf("%v after the merge: %v, want newer", won, got)
+		}
 	}
+}
+
+func TestAWriteThatWasNotAcknowledgedIsNotKnownToWhoAbsorbedItsView(t *testing.T) {
+	// 1 and 2 in View 6, or 7, wrote on 1 alone; then 3 absorbed 2, and meets 1.
+	f := func(counter uint64) {
+		t.Helper()
+		side := view(counter, 2, 1)
+		ours := LineOf(view(3, 3, 2, 1), view(6, 3), view(8, 3, 2)).Absorb(LineOf(view(3, 3, 2, 1), side), view(8, 3).Key)
+		if got := NewSides(ours, LineOf(view(3, 3, 2, 1), side)).Judge(version(6, 20, 3), version(uint32(counter), 30, 1)); got != Conflict {
+			t.Errorf("written in View %d: %v, want a conflict", counter, got)
+		}
+	}
+	f(6)
+	f(7)
 }
 
 func TestLinesAreBoundedAndUnique(t *testing.T) {
