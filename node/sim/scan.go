@@ -28,6 +28,7 @@ type partitionScan struct {
 	begin   cluster.Instant
 	at      cluster.NodeID
 	cursor  uint64
+	keys    []*key // of the partition
 	visited map[*key]bool
 	pauses  int
 	done    func()
@@ -37,6 +38,11 @@ type partitionScan struct {
 func (c *Client) Scan(space, slot, page int, done func()) {
 	c.running++
 	s := &partitionScan{c: c, space: space, pid: c.d.pids[slot], slot: slot, page: page, begin: c.d.W.now, visited: map[*key]bool{}, done: done}
+	for _, k := range c.d.keys {
+		if k.space == space && k.slot == slot {
+			s.keys = append(s.keys, k)
+		}
+	}
 	s.ask()
 }
 
@@ -88,7 +94,7 @@ func (s *partitionScan) answered(r *wire.Reply) {
 		s.ask()
 		return
 	}
-	for _, k := range s.keys() {
+	for _, k := range s.keys {
 		if !s.visited[k] {
 			s.saw(k, wire.StatusNotFound, &wire.Reply{})
 		}
@@ -98,12 +104,12 @@ func (s *partitionScan) answered(r *wire.Reply) {
 }
 
 func (s *partitionScan) visit(it *wire.ScanItem) {
-	i := slices.IndexFunc(s.keys(), func(k *key) bool { return k.digest == it.Digest })
+	i := slices.IndexFunc(s.keys, func(k *key) bool { return k.digest == it.Digest })
 	if i < 0 {
 		s.c.d.W.fail("a scan of partition %d finds a record that nobody wrote: %x", s.pid, it.Digest)
 		return
 	}
-	k := s.keys()[i]
+	k := s.keys[i]
 	s.visited[k] = true
 	s.saw(k, wire.StatusOK, &wire.Reply{Generation: it.Generation, Expiry: it.Expiry, Bins: record.Body(it.Body).RawBins()})
 }
@@ -113,15 +119,6 @@ func (s *partitionScan) saw(k *key, st wire.Status, r *wire.Reply) {
 	a := s.c.d.newAct(k, verbGet)
 	a.start = s.begin
 	s.c.d.acted(a, st, r)
-}
-
-func (s *partitionScan) keys() (list []*key) {
-	for _, k := range s.c.d.keys {
-		if k.space == s.space && k.slot == s.slot {
-			list = append(list, k)
-		}
-	}
-	return list
 }
 
 func (s *partitionScan) end() {

@@ -15,9 +15,7 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"time"
 
@@ -96,7 +94,7 @@ func (w *World) After(d time.Duration, fn func()) { w.at(w.now.Add(max(d, 0)), f
 
 func (w *World) at(t cluster.Instant, fn func()) {
 	w.order++
-	heap.Push(&w.queue, event{at: t, order: w.order, fn: fn})
+	w.queue.push(event{at: t, order: w.order, fn: fn})
 }
 
 // maxStill bounds the events at one instant: a burst is some hundreds.
@@ -113,7 +111,7 @@ func (w *World) Run(d time.Duration) error {
 // RunUntil runs until done says so (true) or the instant end (false).
 func (w *World) RunUntil(end cluster.Instant, done func() bool) bool {
 	for w.Err == nil && len(w.queue) > 0 && w.queue[0].at <= end {
-		e := heap.Pop(&w.queue).(event)
+		e := w.queue.pop()
 		if w.Events++; e.at > w.now {
 			w.now, w.still = e.at, 0
 		}
@@ -138,60 +136,34 @@ func (w *World) RunUntil(end cluster.Instant, done func() bool) bool {
 // Trace is a hash of everything that happened so far.
 func (w *World) Trace() uint64 { return w.trace }
 
-const fnvOffset = 14695981039346656037
-
 // record folds what happened into the trace.
 func (w *World) record(what string, args ...uint64) {
-	h := fnv.New64a()
-	var b [8]byte
-	put := func(v uint64) {
-		for i := range b {
-			b[i] = byte(v >> (8 * i))
-		}
-		h.Write(b[:])
+	h := fnvWord(fnvWord(fnvOffset, w.trace), uint64(w.now))
+	for i := range len(what) {
+		h = (h ^ uint64(what[i])) * fnvPrime
 	}
-	put(w.trace)
-	put(uint64(w.now))
-	h.Write([]byte(what))
 	for _, a := range args {
-		put(a)
+		h = fnvWord(h, a)
 	}
-	w.trace = h.Sum64()
+	w.trace = h
+}
+
+// FNV-1a, of bytes.
+const (
+	fnvOffset = 14695981039346656037
+	fnvPrime  = 1099511628211
+)
+
+func fnvWord(h, v uint64) uint64 {
+	for range 8 {
+		h = (h ^ v&0xff) * fnvPrime
+		v >>= 8
+	}
+	return h
 }
 
 func (w *World) logf(format string, args ...any) {
 	if w.cfg.Log != nil {
 		w.cfg.Log(fmt.Sprintf("%7.1fms ", float64(w.now)/1e6) + fmt.Sprintf(format, args...))
 	}
-}
-
-type event struct {
-	at    cluster.Instant
-	order uint64
-	fn    func()
-}
-
-type eventHeap []event
-
-// Len implements heap.Interface.
-func (h eventHeap) Len() int { return len(h) }
-
-// Less implements heap.Interface.
-func (h eventHeap) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
-}
-
-// Swap implements heap.Interface.
-func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *eventHeap) Push(x any) { *h = append(*h, x.(event)) }
-
-// Pop implements heap.Interface.
-func (h *eventHeap) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*h = old[:len(old)-1]
-	return e
 }
