@@ -47,15 +47,15 @@ func brokenDisks(seed uint64, log func(string)) (*Data, int, error) {
 func (d *Data) failDevice(n *Node, r *rand.Rand) {
 	w, slot := d.W, r.IntN(2)
 	n.Break(slot, []disk.OpKind{disk.OpRead, disk.OpWrite, disk.OpSync}[r.IntN(3)])
-	gone := func() bool {
+	gone := func() (spaces int) {
 		for _, s := range n.App.(*app).spaces {
-			if s.store.Devices()[slot].Err == nil {
-				return false
+			if s.store.Devices()[slot].Err != nil {
+				spaces++
 			}
 		}
-		return true
+		return spaces
 	}
-	noticed := w.RunUntil(w.now.Add(5*time.Second), gone)
+	noticed := w.RunUntil(w.now.Add(5*time.Second), func() bool { return gone() == len(d.cfg.Spaces) })
 	if noticed {
 		w.note(FaultDevice)
 	}
@@ -74,6 +74,9 @@ func (d *Data) failDevice(n *Node, r *rand.Rand) {
 		}
 	}
 	_ = w.Run(time.Duration(r.Int64N(int64(2 * time.Second))))
+	if !noticed && gone() > 0 { // late, by a namespace that keeps next to nothing there
+		w.note(FaultDevice)
+	}
 	n.Crash(false)
 	_ = w.Run(time.Duration(r.Int64N(int64(2 * time.Second))))
 	d.unplug(n)
