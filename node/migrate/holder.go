@@ -27,12 +27,7 @@ func (c *Core) question(from uint16, m *wire.Migrate) bool {
 	case wire.StepFilled:
 		return fromHub && written && c.filled(from, m)
 	case wire.StepAbsorbed:
-		if fromHub && (slices.Contains(part.Duplicates, c.self) || slices.Contains(part.Represented, c.self)) {
-			pid := int(m.Partition)
-			c.setCopy(pid, c.plan.CopyAbsorbed(pid, c.self, c.report.Copies[pid]))
-			c.done(from, m)
-			return true
-		}
+		return fromHub && c.absorbed(from, m)
 	case wire.StepHandoff:
 		return fromHub && part.Final == c.self && c.takeOver(from, m)
 	case wire.StepMastered:

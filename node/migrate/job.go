@@ -17,7 +17,7 @@ type stage uint8
 const (
 	absorbing stage = iota + 1 // take what each duplicate has and we lack
 	filling                    // make each replica Full
-	telling                    // Absorbed to duplicates and represented outside the replicas
+	telling                    // Absorbed to duplicates and represented outside the replicas, and to those in sync
 	draining                   // wait for txn to end the writes in flight: master or write set change next
 	handing                    // Handoff to the final master
 	mastering                  // as the new master: Mastered to all members
@@ -31,11 +31,13 @@ const (
 type job struct {
 	pid     uint16
 	part    *partition.Part
-	order   int // rank among the jobs of this View
+	order   int // rank among the jobs of this View; comparisons first
 	stage   stage
 	targets []uint16 // of the stage
 	at      int      // absorbing, filling: the target under way
 	leg     leg      // and its state
+	// suspects are members in sync with the hub that are absorbed, too, and first.
+	suspects []uint16
 
 	seq    uint32
 	asking *wire.Migrate // the question under way, nil for none
@@ -53,7 +55,7 @@ func (c *Core) newJob(pid int) *job {
 	if !part.Available || part.Fresh || part.Master != c.self {
 		return nil
 	}
-	j := &job{pid: uint16(pid), part: part, timer: cluster.Never}
+	j := &job{pid: uint16(pid), part: part, timer: cluster.Never, suspects: c.suspects(pid)}
 	c.skip(j)
 	if j.stage == over {
 		return nil
@@ -61,7 +63,7 @@ func (c *Core) newJob(pid int) *job {
 	size := c.store.Partition(pid)
 	j.size = size.Bytes + int64(size.Records)*recordOverhead
 	c.start(j)
-	c.setLeft(j, j.size*int64(len(part.Duplicates)+len(c.fills(part))))
+	c.setLeft(j, j.size*int64(len(part.Duplicates)+len(c.fills(j))))
 	return j
 }
 
@@ -85,8 +87,9 @@ func (c *Core) skip(j *job) {
 // absorbing the whole write set, because even those in sync lack what was
 // absorbed. These come first and duplicates last: were a duplicate Full before them, a View change now would
 // leave copies that count as equal and are not.
-func (c *Core) fills(part *partition.Part) []uint16 {
-	if len(part.Duplicates) == 0 || planted.Is(planted.AbsorbedNotFilled) {
+func (c *Core) fills(j *job) []uint16 {
+	part := j.part
+	if !j.settles() || planted.Is(planted.AbsorbedNotFilled) {
 		return part.Fill
 	}
 	all := slices.DeleteFunc(slices.Clone(part.WriteSet), func(m uint16) bool { return m == c.self })
@@ -109,12 +112,11 @@ func (c *Core) targets(j *job) []uint16 {
 	hub := part.Master == c.self
 	switch {
 	case j.stage == absorbing && hub:
-		return part.Duplicates
+		return slices.Concat(j.suspects, part.Duplicates)
 	case j.stage == filling && hub:
-		return c.fills(part)
+		return c.fills(j)
 	case j.stage == telling && hub:
-		return slices.DeleteFunc(slices.Concat(part.Duplicates, part.Represented),
-			func(m uint16) bool { return slices.Contains(part.Replicas, m) })
+		return c.tells(j)
 	case j.stage == draining && hub && (part.Final != c.self || len(part.WriteSet) > len(part.Replicas)):
 		return []uint16{part.Final}
 	case j.stage == handing && hub && part.Final != c.self:
@@ -127,6 +129,16 @@ func (c *Core) targets(j *job) []uint16 {
 		return drops(part)
 	}
 	return nil
+}
+
+// tells are the members that learn that a merge is over.
+func (c *Core) tells(j *job) []uint16 {
+	list := slices.DeleteFunc(slices.Concat(j.part.Duplicates, j.part.Represented),
+		func(m uint16) bool { return slices.Contains(j.part.Replicas, m) })
+	if j.settles() {
+		list = append(list, inSync(j.part)...)
+	}
+	return list
 }
 
 // drops are the holders outside the replicas.
@@ -148,53 +160,6 @@ func (c *Core) others() []uint16 {
 	return all
 }
 
-// enqueue orders the jobs: fewest full copies first, because the next crash
-// costs those, then those that end in a handoff, then the rest.
-func (c *Core) enqueue(jobs []*job) {
-	slices.SortFunc(jobs, func(a, b *job) int {
-		return cmp.Or(cmp.Compare(fullCopies(a.part), fullCopies(b.part)),
-			cmp.Compare(b2i(a.part.Final == c.self), b2i(b.part.Final == c.self)), cmp.Compare(a.pid, b.pid))
-	})
-	for i, j := range jobs {
-		j.order = i
-		p := &c.peers[j.targets[0]]
-		p.waiting = append(p.waiting, j)
-	}
-}
-
-func fullCopies(p *partition.Part) int { return len(p.WriteSet) - len(p.Fill) }
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// admit starts the most urgent waiting job for whose peer there is room, and
-// returns its cost, zero if there is none.
-func (c *Core) admit() int {
-	if len(c.active) >= c.cfg.MaxActive {
-		return 0
-	}
-	var best *peer
-	for i := range c.peers {
-		p := &c.peers[i]
-		if len(p.waiting) > 0 && p.active < activePerPeer && (best == nil || p.waiting[0].order < best.waiting[0].order) {
-			best = p
-		}
-	}
-	if best == nil {
-		return 0
-	}
-	j := best.waiting[0]
-	best.waiting = best.waiting[1:]
-	at, _ := slices.BinarySearchFunc(c.active, j.order, func(a *job, order int) int { return cmp.Compare(a.order, order) })
-	c.active = slices.Insert(c.active, at, j)
-	c.begin(j)
-	return jobCost
-}
-
 // next ends the stage of j and begins the one after.
 func (c *Core) next(j *job) {
 	if j.stage == absorbing {
@@ -205,6 +170,13 @@ func (c *Core) next(j *job) {
 		c.changes++
 	}
 	c.skip(j)
+	if j.stage > filling {
+		c.unsure[j.pid] = false
+	}
+	if j.stage == filling && j.compares() && j.order < c.ranks {
+		c.requeue(j)
+		return
+	}
 	c.begin(j)
 	c.busy = true
 }
@@ -236,20 +208,6 @@ func (c *Core) begin(j *job) {
 		c.ask(j, j.targets, &wire.Migrate{Step: wire.StepAllDone})
 	case over:
 		c.finish(j)
-	}
-}
-
-// retire makes room for another job: only Keep and AllDone are left of j.
-func (c *Core) retire(j *job) {
-	c.deactivate(j)
-	if !slices.Contains(c.ending, j) {
-		c.ending = append(c.ending, j)
-	}
-}
-
-func (c *Core) deactivate(j *job) {
-	if i := slices.Index(c.active, j); i >= 0 {
-		c.active = slices.Delete(c.active, i, i+1)
 	}
 }
 

@@ -16,7 +16,7 @@ type leg struct {
 	mask  uint64          // sub-buckets that differ and are not yet compared
 	queue []record.Digest // filling: to send; absorbing: to fetch
 
-	sides *partition.Sides // absorbing: which versions conflict
+	sides *partition.Sides // absorbing: which versions conflict; nil: none
 	lifts []lift           // absorbing: our records to be lifted once they are read
 
 	read    uint64 // the Read under way; zero: none
@@ -39,8 +39,8 @@ type sent struct {
 // beginLeg starts with the target j.at.
 func (c *Core) beginLeg(j *job) {
 	j.leg = leg{to: j.targets[j.at]}
-	if j.stage == absorbing {
-		j.leg.sides = c.Sides(int(j.pid), j.at)
+	if d := j.at - len(j.suspects); j.stage == absorbing && d >= 0 {
+		j.leg.sides = c.Sides(int(j.pid), d)
 	}
 	c.peers[j.leg.to].active++
 	c.ask(j, []uint16{j.leg.to}, &wire.Migrate{Step: wire.StepSummaryAsk})

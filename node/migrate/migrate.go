@@ -133,11 +133,13 @@ type Core struct {
 	plan    *partition.Plan
 	self    uint16 // index in view.Members; partition.Nobody before the first commit
 
+	unsure    [cluster.Partitions]bool   // our copy is Full, and those that count as equal may differ from it
 	master    [cluster.Partitions]uint16 // working master as this node knows it
 	got       [cluster.Partitions]uint32 // Records applied of the fill we receive
 	jobs      [cluster.Partitions]*job   // what we drive, as hub or final master
 	peers     []peer                     // by member index
 	confirmed []bool                     // by member index: has committed this View
+	ranks     int                        // how many jobs there were at the commit
 	active    []*job                     // admitted jobs, by order
 	ending    []*job                     // only Mastered or AllDone is left
 	wake      cluster.Instant            // no job's timer is earlier
@@ -224,6 +226,7 @@ func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan
 		c.readEmpty()
 	}
 	c.now = max(c.now, now)
+	c.noteLost(v)
 	c.frozen, c.view, c.plan = false, v, plan
 	c.abandon()
 	c.takeHeld()
@@ -239,6 +242,7 @@ func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan
 		if j := c.newJob(pid); j != nil {
 			jobs = append(jobs, j)
 		}
+		c.noteMerge(pid)
 	}
 	c.enqueue(jobs)
 	c.busy = true

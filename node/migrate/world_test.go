@@ -413,7 +413,7 @@ func (w *world) master(pid int, group []int) (*node, []*node) {
 }
 
 // write writes a record at the master of the group and all its write set at
-// once, after asking unabsorbed duplicates; false if nobody serves.
+// once, after asking suspects and unabsorbed duplicates; false if nobody serves.
 func (w *world) write(group []int, pid, i, size int, tombstone bool) bool {
 	n, set := w.master(pid, group)
 	if n == nil {
@@ -422,7 +422,7 @@ func (w *world) write(group []int, pid, i, size int, tombstone bool) bool {
 	c := n.core
 	d := digest(pid, i)
 	if j := c.jobs[pid]; j != nil && j.stage <= absorbing {
-		for _, m := range j.part.Duplicates {
+		for _, m := range slices.Concat(j.suspects, j.part.Duplicates) {
 			o := w.nodes[c.view.Members[m].Node-1]
 			if o.pending || o.core.view.Key != c.view.Key {
 				return false

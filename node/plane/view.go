@@ -81,6 +81,9 @@ func (p *Plane) assignments(c *Committed, index int, self uint16) []txn.Assignme
 			}
 			if part.Master == self {
 				a.Duplicates = duplicates(c.View, pid, part, p.mig.core)
+				for _, m := range p.mig.core.Suspects(pid) {
+					a.Suspects = append(a.Suspects, members[m].Node)
+				}
 			}
 		}
 		list = append(list, a)

@@ -57,6 +57,7 @@ const (
 	StoppedReplicaIgnored
 	TombstoneReapedEarly
 	DescentIgnored
+	SurvivorsNotCompared
 	End // one more than the last
 )
 
@@ -103,6 +104,7 @@ var Rules = [End]string{
 	DoubtfulWriteDropped:     "a write in doubt goes on until all replicas have it",
 	WaitingRoundGoesOn:       "a round that waits starts over with who has come",
 	DroppedBeforeKept:        "a copy is dropped when the others are known to be full after a crash, too",
+	SurvivorsNotCompared:     "copies that a lost master may have left unequal are compared",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
 	TombstoneReapedEarly:     "a tombstone outlasts every absence after which copies are merged",
 	StoppedReplicaIgnored:    "a write is refused where a replica takes none",

@@ -36,6 +36,7 @@ var directed = []struct {
 	{"read-while-merging", readWhileMerging},
 	{"lost-fill", lostFill},
 	{"crash-before-replica", crashBeforeReplica},
+	{"crash-between-replicas", crashBetweenReplicas},
 	{"crash-while-filling", crashWhileFilling},
 	{"receiver-power-cut", receiverPowerCut},
 	{"old-copy-returns", oldCopyReturns},
@@ -472,6 +473,31 @@ func crashBeforeReplica(seed uint64) error {
 	_ = d.W.Run(20 * time.Millisecond) // an error shows in W.Err
 	m.Crash(true)
 	_ = d.Await("redundancy after the crash", 20*time.Second, d.Settled)
+	return d.judged()
+}
+
+// crashBetweenReplicas crashes a master when one of its two replicas has a write
+// and the other has not, and its client does not send it again.
+func crashBetweenReplicas(seed uint64) error {
+	d := directedData(Config{Nodes: 5, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: 3}}})
+	defer d.Close()
+	k := d.keys[0]
+	m := d.master(k)
+	c := m.App.(*app).spaces[0].Committed()
+	set := c.Plan.Parts[k.pid()].WriteSet
+	without := c.View.Members[set[1+seed%2]].Node // it serves next, or the other
+	d.W.Net.Drop = func(from, to cluster.NodeID, kind wire.Kind, _ []byte) bool {
+		return from == m.ID && kind == wire.KindReplicate && to == without
+	}
+	writer := d.Clients[0]
+	writer.Do(wire.KindPut, k, nil)
+	_ = d.W.Run(5 * time.Millisecond) // errors show in W.Err
+	for _, n := range d.W.Nodes {
+		d.W.Net.Cut(writer.ID, n.ID)
+	}
+	m.Crash(true)
+	_ = d.Await("redundancy after the crash", 20*time.Second, d.Settled)
+	d.W.Net.HealAll()
 	return d.judged()
 }
 

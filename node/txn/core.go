@@ -96,7 +96,7 @@ func (c *Core) Stats() Stats { return c.stats }
 // Drain, Become, SetMaster and Resolved.
 func (c *Core) Serves(pid int) bool {
 	p := c.parts[pid]
-	return !c.frozen && p != nil && p.Master == c.cfg.Self && !p.draining && len(p.Duplicates) == 0
+	return !c.frozen && p != nil && p.Master == c.cfg.Self && !p.draining && !p.asks()
 }
 
 // Request executes one client request, or parks, queues or forwards it.
@@ -123,7 +123,7 @@ func (c *Core) Request(now Now, q *Request) {
 		c.park(q)
 	case !q.isRead() && q.View != 0 && q.View != c.tag && !planted.Is(planted.OldMapNotFenced):
 		c.fenced(q)
-	case q.isRead() && (len(p.Duplicates) == 0 || planted.Is(planted.DuplicatesNotResolved)):
+	case q.isRead() && (!p.asks() || planted.Is(planted.DuplicatesNotResolved)):
 		if !c.readLater(q) {
 			c.read(now, p, q)
 		}

@@ -40,6 +40,7 @@ type op struct {
 	readers   []*Request //   here
 	queue     []*Request // later writes of the same record
 	adopted   []*op      // later adoptions of the same record
+	merging   bool       // resolving: the suspects have been asked, the duplicates are
 	loading   bool       // resolving: the record is being read from its device
 	loads     uint8      // how often
 	loaded    *Record    // and what was read last; nil: nothing yet
@@ -75,15 +76,27 @@ func (c *Core) run(now Now, p *part, o *op) {
 	if o.began == 0 {
 		o.began = now.Mono
 	}
-	if len(p.Duplicates) == 0 {
+	o.phase, o.merging = resolving, len(p.Suspects) == 0
+	switch {
+	case !p.asks():
 		c.execute(now, p, o)
 		return
+	case o.merging:
+		c.askDuplicates(now, p, o)
+	default:
+		o.await, o.sent = append(o.await[:0], p.Suspects...), now.Mono
+		c.ask(o)
 	}
-	o.phase, o.await, o.sent = resolving, o.await[:0], now.Mono
+	c.stats.Resolves++
+}
+
+// askDuplicates asks what has to be merged: when the suspects have told what
+// this line has, or has not been asked at all.
+func (c *Core) askDuplicates(now Now, p *part, o *op) {
+	o.merging, o.await, o.sent = true, o.await[:0], now.Mono
 	for _, d := range p.Duplicates {
 		o.await = append(o.await, d.Node)
 	}
-	c.stats.Resolves++
 	c.ask(o)
 }
 
@@ -487,7 +500,9 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 		return // asked again when our own record is here
 	}
 	o.await = slices.Delete(o.await, i, i+1)
-	if len(o.await) == 0 {
+	if len(o.await) == 0 && !o.merging && len(p.Duplicates) > 0 {
+		c.askDuplicates(now, p, o)
+	} else if len(o.await) == 0 {
 		c.execute(now, p, o)
 	}
 }

@@ -171,12 +171,18 @@ type Duplicate struct {
 // Assignment is this node's part in one partition for the View being
 // committed.
 type Assignment struct {
-	Partition  int
-	Master     cluster.NodeID   // working master; zero: unavailable
-	WriteSet   []cluster.NodeID // members beside the master that get every write; used by the master
-	Replica    bool             // this node is in the write set
-	Duplicates []Duplicate      // to be resolved before answering; used by the master
+	Partition int
+	Master    cluster.NodeID   // working master; zero: unavailable
+	WriteSet  []cluster.NodeID // members beside the master that get every write; used by the master
+	Replica   bool             // this node is in the write set
+	// Suspects are members of WriteSet that may have something newer than the
+	// master by a write of one before it; they are asked before the Duplicates.
+	Suspects   []cluster.NodeID
+	Duplicates []Duplicate // to be resolved before answering; used by the master
 }
+
+// asks reports whether a record's other holders have to be asked first.
+func (a *Assignment) asks() bool { return len(a.Suspects)+len(a.Duplicates) > 0 }
 
 type part struct {
 	Assignment

@@ -380,6 +380,39 @@ func TestDuplicatesAreResolvedOnHitAndOnMiss(t *testing.T) {
 	}
 }
 
+func TestSuspectsAreAskedBeforeDuplicates(t *testing.T) {
+	w := newWorld(t, 3)
+	put := func(n cluster.NodeID, val int, v record.Version) {
+		d := digest(1)
+		if err := w.nodes[n].store.Put(&d, record.Meta{Generation: 1, Version: v}, body(val)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(3, 10, record.Version{Regime: 7, Stamp: 1, Node: 2})
+	put(2, 11, record.Version{Regime: 7, Stamp: 2, Node: 2}) // in flight when its master was lost
+	put(1, 12, record.Version{Regime: 6, Stamp: 3, Node: 1}) // the other side's
+	v := &cluster.View{Key: cluster.ViewKey{Counter: 8, Proposer: 3, Inc: 1}, Members: []cluster.Member{{Node: 3, Inc: 1}, {Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
+	var lost []hlc.Stamp
+	c := w.nodes[3].core
+	c.cfg.Lost = func(_ record.Digest, v record.Version) bool { lost = append(lost, v.Stamp); return true }
+	w.commitOn(v, 1, 3, nil)
+	w.commitOn(v, 2, 3, nil)
+	w.commitOn(v, 3, 3, []Duplicate{{Node: 1, Sides: apart(8)}})
+	d := digest(1)
+	c.parts[d.Partition()].Suspects = []cluster.NodeID{2}
+	if c.Serves(d.Partition()) {
+		t.Error("serves without asking suspects")
+	}
+	id := w.request(3, wire.KindGet, 1, nil)
+	if len(w.queue) != 1 || w.queue[0].to != 2 {
+		t.Fatalf("%d nodes are asked at first, want the suspect alone", len(w.queue))
+	}
+	w.deliver()
+	if w.status(id) != wire.StatusOK || w.stored(3, 1) != 12 || !slices.Equal(lost, []hlc.Stamp{2}) {
+		t.Errorf("%v, master holds %d, versions %v are counted as discarded; want ok, 12, that of stamp 2", w.status(id), w.stored(3, 1), lost)
+	}
+}
+
 // A paused master comes back with writes in its buffers that their clients
 // have long sent again elsewhere, and one applied and never replicated.
 func TestGhostWritesOfAPausedMasterAreNotApplied(t *testing.T) {

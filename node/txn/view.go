@@ -71,7 +71,7 @@ func (c *Core) rerun(now Now, o *op) {
 	case p.Master != c.cfg.Self:
 		o.phase, o.await, o.sent = handing, append(o.await[:0], p.Master), now.Mono
 		c.ask(o)
-	case len(p.Duplicates) > 0 && !o.adopt:
+	case p.asks() && !o.adopt:
 		c.run(now, p, o) // the other side may have newer, acknowledged ones: they win
 	default:
 		c.replicateAgain(now, p, o)
@@ -152,7 +152,7 @@ func (c *Core) Become(now Now, pid int, writeSet []cluster.NodeID) {
 	if p == nil {
 		return
 	}
-	p.Master, p.WriteSet, p.Duplicates, p.draining, p.Replica = c.cfg.Self, writeSet, nil, false, true
+	p.Master, p.WriteSet, p.Suspects, p.Duplicates, p.draining, p.Replica = c.cfg.Self, writeSet, nil, nil, false, true
 	for _, o := range slices.Clone(c.order) {
 		if o.req.Digest.Partition() != pid {
 			continue
@@ -194,7 +194,7 @@ func (c *Core) SetMaster(now Now, pid int, n cluster.NodeID) {
 	if p == nil || n == c.cfg.Self {
 		return
 	}
-	p.Master, p.Duplicates, p.draining = n, nil, false
+	p.Master, p.Suspects, p.Duplicates, p.draining = n, nil, nil, false
 	for _, o := range slices.Clone(c.order) {
 		if o.phase == handing && o.req.Digest.Partition() == pid && !c.frozen {
 			c.rerun(now, o)
@@ -207,7 +207,7 @@ func (c *Core) SetMaster(now Now, pid int, n cluster.NodeID) {
 // duplicates held; reads are answered from it again.
 func (c *Core) Resolved(pid int) {
 	if p := c.parts[pid]; p != nil {
-		p.Duplicates = nil
+		p.Suspects, p.Duplicates = nil, nil
 	}
 }
 
