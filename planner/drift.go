@@ -49,7 +49,11 @@ func runDrift(ctx context.Context, o *options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	lines, err := p.Drift(observe(first, second, time.Since(begin).Seconds()))
+	seen := observe(first, second, time.Since(begin).Seconds())
+	if seen.Nodes < seen.Members {
+		return usagef("the View has %d members, %d gave metrics: name all with --metrics, else records and rates come out too small", seen.Members, seen.Nodes)
+	}
+	lines, err := p.Drift(seen)
 	if err != nil {
 		return err
 	}

@@ -162,6 +162,7 @@ func (f *fitter) cpu() {
 		*into[i] = model.Triple{P10: max(g.mean[i]-spread, shareLeast*g.mean[i]), P50: g.mean[i], P90: g.mean[i] + spread}
 		if 2*spread > informed*(p.P90-p.P10) {
 			kept = append(kept, names[i])
+			*into[i] = p
 		}
 	}
 	if len(kept) > 0 {

@@ -63,7 +63,7 @@ func (s *synthetic) save(t *testing.T, root string) string {
 		sum.Loop = "closed"
 	}
 	if s.kill {
-		gap, back := 140.0, 4.0
+		gap, back := 140.0, 5.0
 		sum.Faults = []result.Fault{{AtSec: 8, What: "kill", Node: "node1", GapMS: &gap, RedundancyRestoredSec: &back}}
 	}
 	for sec := range seconds {
@@ -163,8 +163,8 @@ func TestOneRunKeepsPriorsAndSaysSo(t *testing.T) {
 func TestKillsGiveTheRebuildAndTheGap(t *testing.T) {
 	s := synthetic{id: "kill", nodes: 5, reads: 2000, write: 100, value: 100, kill: true}
 	m, _ := made(t, fit.Config{Runs: []string{s.save(t, t.TempDir())}})
-	if got, want := m.MigrateBytes.P50, 40e6/4/4; math.Abs(got/want-1) > 0.01 {
-		t.Errorf("%g bytes/s per survivor, want %g: 40 MB in 4 s by 4 nodes", got, want)
+	if got, want := m.MigrateBytes.P50, 40e6/5/4; math.Abs(got/want-1) > 0.01 {
+		t.Errorf("%g bytes/s per survivor, want %g: 40 MB in 5 s by 4 nodes", got, want)
 	}
 	if m.Failover.P50 != 0.14 || m.Rests("failover_s") {
 		t.Errorf("failover %v", m.Failover)
@@ -236,5 +236,16 @@ func TestRunsOnDevicesGiveNoQuietTimes(t *testing.T) {
 	m, r := made(t, fit.Config{Runs: []string{s.save(t, t.TempDir())}})
 	if m.Latency() || !m.Rests("migrate_bytes_per_s") || m.Rests("failover_s") {
 		t.Errorf("latency %v, unmeasured %v, notes %q: want the failover alone", m.Latency(), m.Unmeasured, r.Notes)
+	}
+}
+
+func TestABriefMigrationSaysNothingOfItsPace(t *testing.T) {
+	s := synthetic{id: "brief", nodes: 5, reads: 2000, write: 100, value: 100, kill: true, change: func(s *result.Summary) {
+		back := 1.3
+		s.Faults[0].RedundancyRestoredSec = &back
+	}}
+	m, r := made(t, fit.Config{Runs: []string{s.save(t, t.TempDir())}})
+	if !m.Rests("migrate_bytes_per_s") || m.MigrateBytes != model.Priors().MigrateBytes {
+		t.Errorf("%v of 1.3 s counts as measured; notes %q", m.MigrateBytes, r.Notes)
 	}
 }

@@ -15,7 +15,9 @@ import (
 // their partitions were not served.
 func (f *fitter) migration() {
 	var bytes, records, gaps []float64
+	brief := 0
 	for _, o := range f.seen {
+		brief += o.brief
 		body, err := model.Record{Value: int(math.Round(o.value))}.BodyBytes()
 		if err != nil {
 			continue
@@ -27,9 +29,13 @@ func (f *fitter) migration() {
 		}
 		gaps = append(gaps, o.gaps...)
 	}
-	if len(bytes) > 0 {
+	switch {
+	case len(bytes) > 0:
 		f.m.MigrateBytes, f.m.MigrateRecords = tripleOf(bytes), tripleOf(records)
-	} else {
+	case brief > 0:
+		f.unmeasured(fmt.Sprintf("redundancy was back in less than %.0f s, before nodes migrate as fast as they can: the rebuild rests on the prior; kill a node that holds more", moveLeast),
+			"migrate_bytes_per_s", "migrate_records_per_s")
+	default:
 		f.unmeasured("no run watched a kill until redundancy was back (--fault 'kill random @10s'): the rebuild rests on the prior",
 			"migrate_bytes_per_s", "migrate_records_per_s")
 	}

@@ -188,7 +188,7 @@ func (m *miniature) holds(r *result.Run, s *seen) (bool, string) {
 	if len(wrong) > 0 {
 		return false, "fails: " + strings.Join(wrong, "; ")
 	}
-	text := fmt.Sprintf("holds: %.3f %% of the operations succeeded", 100*s.ok/s.offered)
+	text := fmt.Sprintf("holds: %.3f %% of the operations succeeded", 100*min(s.ok/s.offered, 1))
 	if m.fail > 0 && math.IsNaN(s.rebuild) {
 		text += fmt.Sprintf(", redundancy was not back within the %v watched", m.after())
 	} else if m.fail > 0 {
