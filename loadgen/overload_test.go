@@ -48,6 +48,9 @@ func TestRecoveryIsWhenItStaysGood(t *testing.T) {
 	f("never", overloaded(1e6, 20, 0), "METASTABLE", -1)
 	f("too late to be sure", overloaded(1e6, 18, 2), "METASTABLE", -1)
 	f("no overload", overloaded(2100, 0, 20), "NO-OVERLOAD", 0)
+	spike := overloaded(2100, 0, 20)
+	spike.Seconds[15].P99US = 1e6
+	f("one slow second", spike, "NO-OVERLOAD", 0)
 	flapping := overloaded(1e6, 0, 0)
 	for i := range 20 {
 		flapping.Seconds = append(flapping.Seconds, proof.Second{Rate: 800, P99US: map[bool]float64{true: 1e6, false: 2000}[i%3 == 2]})

@@ -27,7 +27,8 @@ func Document(p *Plan) *page.Document {
 		d.Add("latency", "Latency by state", or(latencyFigure(b), noLatency(p)), latencyTable(b))
 		d.Add("redundancy", "Rebuild and redundancy", redundancyTable(b))
 		d.Add("growth", "Growth until full", growth(p)...)
-		d.Add("uncertainty", "How sure the number is", or(chanceFigure(p), "The plan holds no probability by number of nodes."), tornadoFigure(p), chanceTable(p), tornadoTable(p))
+		d.Add("uncertainty", "How sure the number is", or(chanceFigure(p), "The plan holds no probability by number of nodes."),
+			or(tornadoFigure(p), "No uncertain input alone, from its p10 to its p90, changes the number of servers."), chanceTable(p), tornadoTable(p))
 	}
 	d.Add("verification", "Predicted and measured", verification(p)...)
 	d.Add("catalog", "Catalog rows used", folded("Rows of the catalog, with source and date", catalogTable(p)))

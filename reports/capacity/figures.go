@@ -61,7 +61,7 @@ func stateFigure(b *plan.Candidate) *page.Figure {
 	for _, k := range keys {
 		m.Columns = append(m.Columns, words(k))
 	}
-	worst, where := -1.0, ""
+	worst, where, empty := -1.0, "", false
 	for _, s := range b.States {
 		m.Rows = append(m.Rows, words(s.State))
 		line := make([]float64, len(keys))
@@ -73,6 +73,7 @@ func stateFigure(b *plan.Candidate) *page.Figure {
 					worst, where = *v, words(k)+" in state "+words(s.State)
 				}
 			}
+			empty = empty || s.Resources[k] == nil
 		}
 		m.Cells = append(m.Cells, line)
 	}
@@ -80,6 +81,9 @@ func stateFigure(b *plan.Candidate) *page.Figure {
 		return nil
 	}
 	m.Alt = fmt.Sprintf("Utilisation of every resource in every state; 100 %% is the limit. The highest is %s at %s.", where, percent(worst))
+	if empty {
+		m.Alt += " An empty cell was not judged."
+	}
 	return &page.Figure{Name: "states", Caption: m.Alt, Wide: m.Draw(chart.Wide), Narrow: m.Draw(chart.Narrow)}
 }
 
@@ -137,7 +141,7 @@ func chanceFigure(p *Plan) *page.Figure {
 	if len(p.Curve) == 0 {
 		return nil
 	}
-	s := chart.Series{Ink: chart.Blue, Dots: true, Name: "P(enough)"}
+	s := chart.Series{Ink: chart.Blue, Dots: true, Step: true, Name: "P(enough)"}
 	for _, c := range p.Curve {
 		s.Points = append(s.Points, chart.Point{X: float64(c.Nodes), Y: c.PFeasible})
 	}

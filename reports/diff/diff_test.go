@@ -120,6 +120,14 @@ func TestAGateSaysWhatChangedInItsOwnDirection(t *testing.T) {
 	f("throughput", -0.2, -0.25, -0.15, Fail, "throughput changed by −20 % (−25 % to −15 %), worse")
 	f("throughput", 0.2, 0.15, 0.25, Pass, "it changed by +20 %")
 	f("p99", 0.04, -0.02, 0.1, Undecided, "too wide an interval")
+	pairs := Shift{A: "a", B: "b", Pairs: 6}
+	d := Difference{P: 0.99, A: 1, B: 1.1, Change: 0.1, ChangeLo: 0.02, ChangeHi: 0.19, Supported: true}
+	if got := more(pairs, d, 0.05); got != "about 11 pairs more would decide" {
+		t.Errorf("an interval of 0.08 around 0.1 at 0.05: %q", got)
+	}
+	if got := more(pairs, d, 0.0999); !strings.HasPrefix(got, "more than 100 pairs more") {
+		t.Errorf("a change at the threshold: %q", got)
+	}
 	nothing := &Result{Shifts: []Shift{{A: "a", B: "b", Points: []Difference{{P: 0.99}}, Rate: Difference{A: 5, B: 5, Supported: true}}}, Options: Options{Threshold: 0.05}}
 	if whole, list := nothing.Gate(); whole != Undecided || !strings.Contains(list[0].Text, "measure longer") {
 		t.Errorf("a throughput alone: %s of %+v, want undecided", whole, list)
@@ -176,6 +184,21 @@ func TestFewPairsAreUndecidedAndSayHowManyMore(t *testing.T) {
 			}
 			if whole, _ := r.Gate(); whole != Fail {
 				t.Errorf("six pairs of +20 %%: gate = %s, want fail", whole)
+			}
+			for k, x := range r.Runs {
+				x.Folder.Summary.Generator.Seed = uint64(k / 2)
+				x.Folder.Environment.Kernel = []string{"6.1", "6.2"}[k%2]
+			}
+			doc := Document(r, true)
+			apart(t, doc, "shift", "percentiles")
+			var b bytes.Buffer
+			if err := page.Markdown(&b, doc); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"# b0…b5 is slower than a0…a5", "From pair to pair, but not within one, this differs: seed.", "| Differs | a0…a5 | b0…b5 |", "| kernel | 6.1 | 6.2 |", "all runs of a side pooled"} {
+				if !strings.Contains(b.String(), want) {
+					t.Errorf("six pairs: the report does not say %q:\n%.1500s", want, b.String())
+				}
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"headroom/loadgen/result"
 	"headroom/reports/chart"
+	"headroom/reports/hlog"
 	"headroom/reports/page"
 	"headroom/reports/stats"
 )
@@ -46,8 +47,8 @@ func Document(r *Result, gate bool) *page.Document {
 		v = append(v, concerns(x)...)
 	}
 	d.Add("verdicts", "Verdicts", sorted(v))
-	t, same := environmentDiff(r.Runs)
-	d.Add("environment", "What differs around the runs", page.Text(environmentSentence(t, same)), t)
+	x := environmentDiff(r.Runs, r.Options.Pairs)
+	d.Add("environment", "What differs around the runs", page.Text(environmentSentence(x)), x.table)
 	for i, s := range r.Shifts {
 		id, head := "shift", "Difference at every percentile"
 		if len(r.Shifts) > 1 {
@@ -93,16 +94,24 @@ func concerns(r *Run) (out page.Verdicts) {
 	return out
 }
 
-func environmentSentence(t *page.Table, same int) string {
-	if t == nil {
-		return fmt.Sprintf("Nothing: all %d recorded properties are equal.", same)
+func environmentSentence(x around) string {
+	paired := ""
+	if n := len(x.paired); n > 0 {
+		paired = fmt.Sprintf(" From pair to pair, but not within one, %s: %s.", map[bool]string{true: "this differs", false: "these differ"}[n == 1], strings.Join(x.paired, ", "))
 	}
-	return fmt.Sprintf("%s; %d are equal. A difference of the runs may come from any of these.", stats.Plural(int64(len(t.Rows)), "recorded difference"), same)
+	if x.table == nil {
+		word := "all"
+		if paired != "" {
+			word = "all other"
+		}
+		return fmt.Sprintf("Nothing: %s %d recorded properties are equal.", word, x.same) + paired
+	}
+	return fmt.Sprintf("%s; %d are equal. A difference of the runs may come from any of these.", stats.Plural(int64(len(x.table.Rows)), "recorded difference"), x.same) + paired
 }
 
 func howToRead(s Shift) string {
 	if s.Pairs > 0 {
-		return fmt.Sprintf("Change from %s to %s at each percentile, the mean of %s; the intervals hold at all percentiles and for the throughput at once, with 95 %% confidence (signs of the pairs flipped).", s.A, s.B, stats.Plural(int64(s.Pairs), "pair"))
+		return fmt.Sprintf("Change from %s to %s at each percentile, the mean of %s; the intervals hold at all percentiles and for the throughput at once, with 95 %% confidence (signs of the pairs flipped). The times pool all runs of a side; the change is the geometric mean of the pairs' own changes, and not that of the pooled times where pairs differ much.", s.A, s.B, stats.Plural(int64(s.Pairs), "pair"))
 	}
 	return fmt.Sprintf("Change from %s to %s at each percentile; the intervals hold at all percentiles and for the throughput at once, with 95 %% confidence (block bootstrap over the seconds of each run).", s.A, s.B)
 }
@@ -117,7 +126,10 @@ func title(r *Result) string {
 			n++
 		}
 	}
-	return fmt.Sprintf("%d of %s differ from %s", n, stats.Plural(int64(len(r.Shifts)), "run"), r.Runs[0].Name)
+	if n == 0 {
+		return fmt.Sprintf("No difference from %s is shown in any of %s", r.Runs[0].Name, stats.Plural(int64(len(r.Shifts)), "run"))
+	}
+	return fmt.Sprintf("%d of %s are shown to differ from %s", n, stats.Plural(int64(len(r.Shifts)), "run"), r.Runs[0].Name)
 }
 
 // headline is the verdict without what a title has no room for.
@@ -250,7 +262,7 @@ func shiftFigure(r *Result, s Shift, id string) *page.Figure {
 	if len(rows.Rows) == 0 {
 		return nil
 	}
-	caption := "Right of zero is slower. " + rows.Alt
+	caption := "Right of zero is slower; of the throughput, faster. " + rows.Alt
 	if r.Forced != "" {
 		caption = "DIFFERENT WORKLOADS. " + caption
 		rows.Unit = "different workloads: " + rows.Unit
@@ -260,6 +272,9 @@ func shiftFigure(r *Result, s Shift, id string) *page.Figure {
 
 func shiftTable(s Shift, id string) *page.Table {
 	t := &page.Table{Name: id, Label: "Difference at every percentile", Head: []string{"Response time", s.A, s.B, "difference", "change", "interval"}}
+	if s.Pairs > 0 {
+		t.Head = []string{"Response time", s.A + " pooled", s.B + " pooled", "difference, pooled", "change, mean of pairs", "interval"}
+	}
 	for _, d := range s.Points {
 		if !d.Supported {
 			t.Rows = append(t.Rows, []page.Cell{{Text: stats.PercentileName(d.P)}, {Text: "not enough samples", Faint: true}, {Text: "not enough samples", Faint: true}, {Text: "unknown", Faint: true}, {Text: "unknown", Faint: true}, {Text: "unknown", Faint: true}})
@@ -318,7 +333,11 @@ func curves(r *Result) *page.Figure {
 	if r.Forced != "" {
 		n.Note = "different workloads"
 	}
-	for i, x := range r.Runs {
+	list := r.Runs
+	if r.Options.Pairs {
+		list = []*Run{pooled(r, 0), pooled(r, 1)}
+	}
+	for i, x := range list {
 		if i == maxCurves {
 			break
 		}
@@ -330,10 +349,22 @@ func curves(r *Result) *page.Figure {
 		n.Curves = append(n.Curves, cc)
 	}
 	n.Alt = "Response time of all operations, run by run. Dashed: fewer samples than bound the percentile."
-	if len(r.Runs) > maxCurves {
-		n.Alt += fmt.Sprintf(" The first %d of %d runs.", maxCurves, len(r.Runs))
+	if r.Options.Pairs {
+		n.Alt = "Response time of all operations, all runs of a side pooled. Dashed: fewer samples than bound the percentile."
+	}
+	if len(list) > maxCurves {
+		n.Alt += fmt.Sprintf(" The first %d of %d runs.", maxCurves, len(list))
 	}
 	return &page.Figure{Name: "percentiles", Caption: n.Alt, Wide: n.Draw(chart.Wide), Narrow: n.Draw(chart.Narrow)}
+}
+
+// pooled is one side of pairs as one run.
+func pooled(r *Result, side int) *Run {
+	all := hlog.NewCounts()
+	for i := side; i < len(r.Runs); i += 2 {
+		all.Merge(r.Runs[i].All)
+	}
+	return &Run{Name: sideName(r.Runs, side), All: all}
 }
 
 // operationTable shows every operation, so that what got worse is not hidden

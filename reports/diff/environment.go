@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -43,8 +44,17 @@ func commit(r *Run) string {
 	return sha
 }
 
-// environmentDiff returns a table of what differs and how many lines are equal.
-func environmentDiff(runs []*Run) (t *page.Table, same int) {
+// around is what differs around runs.
+type around struct {
+	table *page.Table // nil when nothing differs
+	same  int         // properties that are equal in all runs
+	// paired differ from pair to pair and are equal within each: interleaving
+	// takes them out of the comparison.
+	paired []string
+}
+
+// environmentDiff compares the properties of runs, or of the sides of pairs.
+func environmentDiff(runs []*Run, pairs bool) (out around) {
 	values := map[string][]string{}
 	var order []string
 	for i, r := range runs {
@@ -56,29 +66,65 @@ func environmentDiff(runs []*Run) (t *page.Table, same int) {
 			values[f.name][i] = f.value
 		}
 	}
-	t = &page.Table{Name: "environment", Label: "What differs between the runs", Head: []string{"Differs"}, Words: map[int]bool{}}
+	t := &page.Table{Name: "environment", Label: "What differs between the runs", Head: []string{"Differs"}, Words: map[int]bool{}}
 	for i, r := range runs {
-		t.Head = append(t.Head, r.Name)
+		if name := r.Name; !pairs {
+			t.Head = append(t.Head, name)
+		} else if i < 2 {
+			t.Head = append(t.Head, sideName(runs, i))
+		}
 		t.Words[i+1] = true
 	}
 	for _, name := range order {
-		equal := true
+		list := values[name]
+		switch {
+		case equal(list):
+			out.same++
+			continue
+		case pairs && equalInPairs(list):
+			out.paired = append(out.paired, name)
+			continue
+		case pairs:
+			list = []string{several(list, 0), several(list, 1)}
+		}
 		row := []page.Cell{{Text: name}}
-		for _, v := range values[name] {
-			equal = equal && v == values[name][0]
+		for _, v := range list {
 			if v == "" {
 				v = page.Missing
 			}
 			row = append(row, page.Cell{Text: v, Faint: v == page.Missing})
 		}
-		if equal {
-			same++
-			continue
-		}
 		t.Rows = append(t.Rows, row)
 	}
-	if len(t.Rows) == 0 {
-		return nil, same
+	if len(t.Rows) > 0 {
+		out.table = t
 	}
-	return t, same
+	return out
+}
+
+func equal(list []string) bool {
+	return !slices.ContainsFunc(list, func(v string) bool { return v != list[0] })
+}
+
+func equalInPairs(list []string) bool {
+	for i := 0; i+1 < len(list); i += 2 {
+		if list[i] != list[i+1] {
+			return false
+		}
+	}
+	return true
+}
+
+// several lists the different values of one side of pairs.
+func several(list []string, side int) string {
+	var out []string
+	for i := side; i < len(list); i += 2 {
+		if v := list[i]; !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	if len(out) > 4 {
+		return fmt.Sprintf("%d different values", len(out))
+	}
+	return strings.Join(out, " / ")
 }

@@ -101,6 +101,9 @@ func reason(s Shift, d Difference) string {
 	return "too few samples, or failed operations reach it in part"
 }
 
+// manyPairs are more than anybody would run to decide one figure.
+const manyPairs = 100
+
 // more says how many more pairs would narrow the interval enough. Its width
 // shrinks with the root of their number.
 func more(s Shift, d Difference, threshold float64) string {
@@ -109,8 +112,8 @@ func more(s Shift, d Difference, threshold float64) string {
 	}
 	half := (math.Log1p(d.ChangeHi) - math.Log1p(d.ChangeLo)) / 2
 	room := math.Abs(math.Log1p(threshold) - math.Log1p(d.Change))
-	if room < half/10 {
-		return "the change lies at the threshold: choose another, or look at the cause"
+	if room < half/math.Sqrt(1+manyPairs/float64(s.Pairs)) {
+		return fmt.Sprintf("more than %d pairs more would be needed: measure longer, on a quieter machine, or choose another threshold", manyPairs)
 	}
 	n := int(math.Ceil(float64(s.Pairs)*half*half/(room*room))) - s.Pairs
 	return fmt.Sprintf("about %s more would decide", stats.Plural(int64(max(n, 1)), "pair"))

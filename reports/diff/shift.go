@@ -191,6 +191,15 @@ const minPairs = 6
 // maxFlips bounds the arrangements of signs that are tried.
 const maxFlips = 4096
 
+// sideName names all runs of one side of pairs by the first and the last.
+func sideName(runs []*Run, side int) string {
+	first, last := runs[side].Name, runs[len(runs)-2+side].Name
+	if first == last {
+		return first
+	}
+	return first + "…" + last
+}
+
 // pairedShift compares runs that alternate A B A B …: what differs from run to
 // run is in the interval, what drifts over the hour is not.
 func pairedShift(runs []*Run) Shift {
@@ -219,7 +228,7 @@ func pairedShift(runs []*Run) Shift {
 			}
 		}
 	}
-	s := Shift{A: runs[0].Name, B: runs[1].Name, Points: bare(a, b), Rate: rateDifference(median(ra), median(rb)), Pairs: n}
+	s := Shift{A: sideName(runs, 0), B: sideName(runs, 1), Points: bare(a, b), Rate: rateDifference(median(ra), median(rb)), Pairs: n}
 	for j := range s.Points {
 		s.Points[j].Supported = supported[j]
 	}

@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 
@@ -17,15 +18,16 @@ import (
 // metric is one figure followed over runs.
 type metric struct {
 	name  string
-	log   bool // microseconds
+	unit  string // of its axis
+	log   bool   // microseconds
 	of    func(p result.Percentiles, r *result.Run) float64
 	print func(float64) string
 }
 
 var metrics = []metric{
-	{"p50", true, func(p result.Percentiles, _ *result.Run) float64 { return optional(p.P50) }, stats.Micros},
-	{"p99", true, func(p result.Percentiles, _ *result.Run) float64 { return optional(p.P99) }, stats.Micros},
-	{"throughput", false, func(_ result.Percentiles, r *result.Run) float64 { return r.Summary.AchievedOpsPerSec }, func(v float64) string { return stats.Rate(v) + " ops/s" }},
+	{"p50", "p50 of response times", true, func(p result.Percentiles, _ *result.Run) float64 { return optional(p.P50) }, stats.Micros},
+	{"p99", "p99 of response times", true, func(p result.Percentiles, _ *result.Run) float64 { return optional(p.P99) }, stats.Micros},
+	{"throughput", "completed operations per second", false, func(_ result.Percentiles, r *result.Run) float64 { return r.Summary.AchievedOpsPerSec }, func(v float64) string { return stats.Rate(v) + " ops/s" }},
 }
 
 func optional(v *float64) float64 {
@@ -128,6 +130,9 @@ func trendTitle(changed map[string]int, n int) string {
 			parts = append(parts, fmt.Sprintf("%s changed %s", m.name, times(c)))
 		}
 	}
+	if n < 2*leastSegment {
+		return fmt.Sprintf("%s are too few to show a change", stats.Plural(int64(n), "run"))
+	}
 	if len(parts) == 0 {
 		return fmt.Sprintf("No change is shown over %s", stats.Plural(int64(n), "run"))
 	}
@@ -170,7 +175,7 @@ func trendFigure(m metric, values []float64, at []int, points []changePoint) *pa
 	for i, v := range values {
 		dots.Points = append(dots.Points, chart.Point{X: float64(at[i] + 1), Y: v})
 	}
-	p := chart.Panel{Unit: m.name, X: chart.Wholes, XUnit: "run", From: 0.5, To: float64(at[len(at)-1]) + 1.5, Log: m.log, Height: 150, NameBands: true, Series: []chart.Series{dots}}
+	p := chart.Panel{Unit: m.unit, X: chart.Wholes, XUnit: "run", From: 0.5, To: float64(at[len(at)-1]) + 1.5, Log: m.log, Height: 150, NameBands: true, Series: []chart.Series{dots}}
 	if m.log {
 		p.Unit += ", log scale"
 	}
@@ -188,8 +193,15 @@ func trendFigure(m metric, values []float64, at []int, points []changePoint) *pa
 	if len(points) > 0 {
 		found = stats.Plural(int64(len(points)), "change")
 	}
-	p.Alt = fmt.Sprintf("The %s of %s: %s.", m.name, stats.Plural(int64(len(values)), "run"), found)
+	p.Alt = fmt.Sprintf("The %s of %s, %s: %s.", m.name, stats.Plural(int64(len(values)), "run"), stats.Between(slices.Min(values), slices.Max(values), m.print), found)
 	return &page.Figure{Name: "trend-" + m.name, Caption: p.Alt, Wide: p.Draw(chart.Wide), Narrow: p.Draw(chart.Narrow)}
+}
+
+func commitCell(r *result.Run) page.Cell {
+	if sha := r.Environment.GitSHA; sha != "" {
+		return page.Cell{Text: fmt.Sprintf("%.12s", sha)}
+	}
+	return page.Cell{Text: page.Missing, Faint: true}
 }
 
 func runTable(list []trendRun) *page.Table {
@@ -198,7 +210,7 @@ func runTable(list []trendRun) *page.Table {
 		t.Head = append(t.Head, m.name)
 	}
 	for i, x := range list {
-		row := []page.Cell{{Text: fmt.Sprint(i + 1)}, {Text: x.dir}, {Text: x.run.Summary.Started.UTC().Format("2006-01-02 15:04")}, {Text: fmt.Sprintf("%.12s", x.run.Environment.GitSHA)}}
+		row := []page.Cell{{Text: fmt.Sprint(i + 1)}, {Text: x.dir}, {Text: x.run.Summary.Started.UTC().Format("2006-01-02 15:04")}, commitCell(x.run)}
 		for k, m := range metrics {
 			if y := x.values[k]; !math.IsNaN(y) {
 				row = append(row, page.Cell{Text: m.print(y), Raw: number(y)})

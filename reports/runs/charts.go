@@ -69,6 +69,9 @@ const maxBands = 400
 func bands(f *stats.Facts) []chart.Band {
 	var out []chart.Band
 	end := f.End()
+	for _, p := range f.Phases {
+		out = append(out, chart.Band{From: p.From, To: min(p.To, end), Wash: chart.BlueWash, Label: p.Name})
+	}
 	for _, d := range f.Down {
 		out = append(out, chart.Band{From: d.From, To: min(d.To, end), Wash: chart.DownWash})
 	}

@@ -37,7 +37,7 @@ func throughputHover(f *stats.Facts) *page.Hover {
 	return hover(f, names, func(b stats.Bin) []string {
 		ok := stats.Rate(b.OK)
 		if f.Step > 1 {
-			ok += " (" + between(b.OKLow, b.OKHigh, stats.Rate) + ")"
+			ok += " (" + stats.Between(b.OKLow, b.OKHigh, stats.Rate) + ")"
 		}
 		return []string{ok, stats.Rate(b.Offered)}[:len(names)]
 	})

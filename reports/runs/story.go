@@ -66,7 +66,7 @@ func rate(f *stats.Facts) string {
 	case v < heldShare*offered:
 		return fmt.Sprintf("completed %s of %s offered ops/s", stats.Rate(v), stats.Rate(offered))
 	case f.Steady.Rate.Low < evenShare*offered:
-		return fmt.Sprintf("completed %s ops/s of %s offered, unevenly (%s from second to second)", stats.Rate(v), stats.Rate(offered), between(f.Steady.Rate.Low, f.Steady.Rate.High, stats.Rate))
+		return fmt.Sprintf("completed %s ops/s of %s offered, unevenly (%s from second to second)", stats.Rate(v), stats.Rate(offered), stats.Between(f.Steady.Rate.Low, f.Steady.Rate.High, stats.Rate))
 	case unjudged(f):
 		return fmt.Sprintf("completed %s ops/s in %s %s, too few to be judged steady", stats.Rate(v), stats.Plural(int64(f.Steady.Seconds), "second"), calm(f))
 	default:
@@ -197,22 +197,8 @@ func steadyRate(f *stats.Facts) page.Value {
 	}
 	r := f.Steady.Rate
 	v.Text = stats.Rate(r.Value) + " ops/s"
-	v.Note = fmt.Sprintf("median of %s %s, 95 %% interval %s", stats.Plural(int64(r.N), "second"), calm(f), between(r.Low, r.High, stats.Rate))
+	v.Note = fmt.Sprintf("median of %s %s, 95 %% interval %s", stats.Plural(int64(r.N), "second"), calm(f), stats.Between(r.Low, r.High, stats.Rate))
 	return v
-}
-
-// between prints an interval, or one number where both ends print alike. A
-// unit that both ends share is printed once.
-func between(lo, hi float64, f func(float64) string) string {
-	a, b := f(lo), f(hi)
-	if a == b {
-		return a
-	}
-	num, unit, _ := strings.Cut(a, " ")
-	if _, other, _ := strings.Cut(b, " "); unit == other {
-		a = num
-	}
-	return a + " to " + b
 }
 
 func calm(f *stats.Facts) string {
@@ -348,7 +334,7 @@ func interval(p result.Percentiles, name string) string {
 	if ci[1] == nil {
 		return fmt.Sprintf("(99 %% interval from %s up to failed operations)", stats.Micros(*ci[0]))
 	}
-	return fmt.Sprintf("(99 %% interval %s)", between(*ci[0], *ci[1], stats.Micros))
+	return fmt.Sprintf("(99 %% interval %s)", stats.Between(*ci[0], *ci[1], stats.Micros))
 }
 
 // Verdicts returns the run's verdicts, worst first, with those added that

@@ -2,7 +2,6 @@ package runs
 
 import (
 	"fmt"
-	"math"
 	"sort"
 	"strconv"
 	"strings"
@@ -202,7 +201,7 @@ func percentileCell(p result.Percentiles, name string) page.Cell {
 		c.Raw = strconv.FormatFloat(*v, 'f', -1, 64)
 	}
 	if ci, ok := p.CI99[name]; ok && ci[0] != nil && ci[1] != nil {
-		c.Note = between(*ci[0], *ci[1], stats.Micros)
+		c.Note = stats.Between(*ci[0], *ci[1], stats.Micros)
 		if c.Note == c.Text {
 			c.Note = ""
 		}
@@ -235,7 +234,7 @@ func generatorTable(f *stats.Facts) *page.Table {
 		add("Goodput", stats.Rate(s.GoodputOpsPerSec)+" ops/s that succeeded in time")
 	}
 	if g.CouldOverOffered != nil {
-		add("Could have offered", times(*g.CouldOverOffered)+" as much, into a null target")
+		add("Could have offered", stats.Times(*g.CouldOverOffered)+" as much, into a null target")
 	}
 	if n := len(s.Merged); n > 0 {
 		add("Merged from", stats.Plural(int64(n), "shard"))
@@ -247,14 +246,6 @@ func generatorTable(f *stats.Facts) *page.Table {
 	add("Delayed by the in-flight limit", stats.Plural(g.Queued, "operation"))
 	add("Generator CPU", fmt.Sprintf("%.0f %% of one core, %s, seed %d", g.CPUPct, stats.Plural(int64(g.Lanes), "lane"), g.Seed))
 	return t
-}
-
-// times prints a factor with as many digits as it is worth.
-func times(v float64) string {
-	if v >= 10 {
-		return stats.Count(int64(math.Round(v))) + " times"
-	}
-	return fmt.Sprintf("%.1f times", v)
 }
 
 func short(sha string) string {

@@ -188,9 +188,9 @@ var indexPage = template.Must(template.New("index").Parse(`<!doctype html>
 <body><header><p class="meta">Headroom reports</p><h1>{{.Title}}</h1></header>
 <main>{{if .List}}<form action="/compare" method="get">
 <p>Choose two or more runs and compare them; the earliest chosen is the baseline.</p>
-<div class="scroll" tabindex="0" role="region" aria-label="Run folders, the newest first"><table>
+<div class="scroll" tabindex="0" role="region" aria-label="Run folders, the newest first"><table class="many">
 <thead><tr><th scope="col" class="word">Folder</th><th scope="col" class="word">kind</th><th scope="col" class="word">workload</th><th scope="col" class="word">target</th><th scope="col" class="word">started</th><th scope="col" class="word">compare</th></tr></thead>
-<tbody>{{range .List}}<tr><th scope="row"><a href="/report?run={{.Path}}">{{.Path}}</a></th><td class="word">{{.Kind}}</td><td class="word">{{.Title}}</td><td class="word">{{.What}}</td><td class="word">{{.When}}</td><td class="word">{{if .Comparable}}<input type="checkbox" name="run" value="{{.Path}}" aria-label="compare {{.Path}}">{{end}}</td></tr>
+<tbody>{{range .List}}<tr><th scope="row"><a href="/report?run={{.Path}}">{{.Path}}</a></th><td class="word" data-label="kind">{{.Kind}}</td><td class="word" data-label="workload">{{.Title}}</td><td class="word" data-label="target">{{.What}}</td><td class="word" data-label="started">{{.When}}</td><td class="word" data-label="compare">{{if .Comparable}}<input type="checkbox" name="run" value="{{.Path}}" aria-label="compare {{.Path}}">{{end}}</td></tr>
 {{end}}</tbody></table></div>
 <p><button>Compare the chosen runs</button></p></form>{{else}}<p class="absent">No run folder here yet: headroom-loadgen run … --out DIR makes one below this directory; reload then.</p>{{end}}</main>
 </body></html>

@@ -51,7 +51,8 @@ type Facts struct {
 	Redundancy []Redundancy
 	Migrations []Span
 	Down       []Span
-	StopWrites []Span // when a node refused writes because it was full
+	StopWrites []Span  // when a node refused writes because it was full
+	Phases     []Phase // parts of a study, for whoever knows them
 	Extras     []Extra
 	NodeRows   []NodeRow
 }
@@ -106,6 +107,12 @@ type Quantile struct{ P, US float64 }
 type Span struct {
 	From, To float64
 	Node     string
+}
+
+// Phase is a named stretch of a run.
+type Phase struct {
+	Span
+	Name string
 }
 
 // Redundancy is the redundancy at one moment.

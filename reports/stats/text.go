@@ -98,7 +98,7 @@ func scaled(v, base float64, units []string) string {
 		v /= base
 		i++
 	}
-	if i == 0 {
+	if i == 0 && v < 99.95 {
 		return sign + trimZeros(strconv.FormatFloat(v, 'f', 1, 64)) + units[0]
 	}
 	return sign + digits(v) + units[i]
@@ -125,4 +125,26 @@ func trimZeros(s string) string {
 		return s
 	}
 	return strings.TrimRight(strings.TrimRight(s, "0"), ".")
+}
+
+// Between prints an interval, or one number where both ends print alike. A
+// unit that both ends share is printed once.
+func Between(lo, hi float64, f func(float64) string) string {
+	a, b := f(lo), f(hi)
+	if a == b {
+		return a
+	}
+	num, unit, _ := strings.Cut(a, " ")
+	if _, other, _ := strings.Cut(b, " "); unit == other {
+		a = num
+	}
+	return a + " to " + b
+}
+
+// Times prints a factor with as many digits as it is worth: 1.3 times, 229 times.
+func Times(v float64) string {
+	if v >= 10 {
+		return Count(int64(math.Round(v))) + " times"
+	}
+	return fmt.Sprintf("%.1f times", v)
 }

@@ -41,9 +41,40 @@ func kneeTitle(k *result.Knee) string {
 	}
 	t := fmt.Sprintf("%s holds %s%s", rateText(*k.AnswerOpsPerSec), sloText(k.SLO), duringText(k.During))
 	if k.HighOpsPerSec == nil {
-		return "At least " + t
+		t = "At least " + t
+	}
+	if !k.Confirmed {
+		t += ", not confirmed by a longer run"
 	}
 	return t
+}
+
+// near is how far two offered rates lie apart at most to be one, as a share:
+// Poisson arrivals vary.
+const near = 0.05
+
+// doubts are what the probes say against the answer.
+func doubts(k *result.Knee) string {
+	held, undecided, above := false, false, 0.0
+	for _, x := range k.Probes {
+		switch rate := x.OfferedOpsPerSec; {
+		case x.Outcome == result.Holds && rate > *k.AnswerOpsPerSec*(1+near):
+			above = max(above, rate)
+		case math.Abs(rate / *k.AnswerOpsPerSec - 1) > near:
+		case x.Outcome == result.Holds:
+			held = true
+		case x.Outcome == result.Undecided:
+			undecided = true
+		}
+	}
+	text := ""
+	if undecided && !held {
+		text = "; its probe is undecided: its samples do not tell on which side of the limit it lies"
+	}
+	if above > 0 {
+		text += "; a probe at " + rateText(above) + " held, too"
+	}
+	return text
 }
 
 func kneeValues(k *result.Knee) page.Values {
@@ -56,19 +87,22 @@ func kneeValues(k *result.Knee) page.Values {
 	default:
 		rate.Note = "not confirmed by a longer run"
 	}
+	if k.AnswerOpsPerSec != nil {
+		rate.Note += doubts(k)
+	}
 	between := page.Value{Label: "The knee lies between", Text: page.Missing}
 	switch {
 	case k.LowOpsPerSec != nil && k.HighOpsPerSec != nil:
 		between.Text = stats.Rate(*k.LowOpsPerSec) + " and " + rateText(*k.HighOpsPerSec)
-		between.Note = "the highest rate that held and the lowest that did not"
+		between.Note = "by the search: the highest rate that it takes to hold, and the lowest that did not"
 	case k.LowOpsPerSec != nil:
 		between.Text, between.Note = "above "+rateText(*k.LowOpsPerSec), "no rate failed within the limits of the search"
 	case k.HighOpsPerSec != nil:
 		between.Text, between.Note = "below "+rateText(*k.HighOpsPerSec), "every rate tried failed"
 	}
 	p99 := page.Value{Label: "p99 at the answer", Text: optionalMicros(k.Response.P99)}
-	if lo, hi, ok := bounds(k.Response, "p99"); ok && !math.IsInf(hi, 1) {
-		p99.Note = "interval " + stats.Micros(lo) + " to " + stats.Micros(hi)
+	if lo, hi, of := bounds(k.Response, "p99"); of != "" && !math.IsInf(hi, 1) {
+		p99.Note = of + " interval " + stats.Between(lo, hi, stats.Micros)
 	}
 	limit := page.Value{Label: "Limited by", Text: k.Limiting.Resource, Note: k.Limiting.Node}
 	if limit.Text == "" {
@@ -76,7 +110,7 @@ func kneeValues(k *result.Knee) page.Values {
 	}
 	out := page.Values{rate, between, p99, limit}
 	if k.CouldOverOffered != nil {
-		out = append(out, page.Value{Label: "The generator could have sent", Text: fmt.Sprintf("%.1f times as much", *k.CouldOverOffered), Bad: *k.CouldOverOffered < 1.2})
+		out = append(out, page.Value{Label: "The generator could have sent", Text: stats.Times(*k.CouldOverOffered), Note: "as much, into a null target", Bad: *k.CouldOverOffered < 1.2})
 	}
 	return out
 }
@@ -99,6 +133,7 @@ func kneeFigure(k *result.Knee) *page.Figure {
 	name, p, slo := term(k.SLO)
 	var curve []chart.Point
 	top := 0.0
+	of := "" // the confidence of the intervals
 	byOutcome := map[result.Outcome]*chart.Series{}
 	for _, x := range k.Probes {
 		v := value(x.Response, name)
@@ -115,7 +150,8 @@ func kneeFigure(k *result.Knee) *page.Figure {
 			byOutcome[x.Outcome] = s
 		}
 		s.Points = append(s.Points, chart.Point{X: x.OfferedOpsPerSec, Y: v})
-		if lo, hi, ok := bounds(x.Response, name); ok {
+		if lo, hi, confidence := bounds(x.Response, name); confidence != "" {
+			of = confidence + " "
 			s.Bars = append(s.Bars, chart.Extent{X: x.OfferedOpsPerSec, Low: lo, High: hi})
 		}
 		if x.Phase != result.PhaseDown && x.Outcome != result.GeneratorLimited {
@@ -139,7 +175,7 @@ func kneeFigure(k *result.Knee) *page.Figure {
 			Points: []chart.Point{{X: 0, Y: slo}, {X: panel.To, Y: slo}}})
 	}
 	panel.Bands = kneeBands(k)
-	panel.Alt = fmt.Sprintf("Each dot is a probe at one rate with the interval of its %s; the wash is where the knee lies. %s.", stats.PercentileName(p), kneeTitle(k))
+	panel.Alt = fmt.Sprintf("Each dot is a probe at one rate with the %sinterval of its %s; the wash is where the knee lies. %s.", of, stats.PercentileName(p), kneeTitle(k))
 	return figure("knee", panel)
 }
 
@@ -183,8 +219,8 @@ func latencyCell(p result.Percentiles, name string) page.Cell {
 		return page.Cell{Text: "not enough samples", Faint: true}
 	}
 	c := page.Cell{Text: stats.Micros(v), Raw: raw(v)}
-	if lo, hi, ok := bounds(p, name); ok && !math.IsInf(hi, 1) {
-		c.Note = stats.Micros(lo) + " to " + stats.Micros(hi)
+	if lo, hi, of := bounds(p, name); of != "" && !math.IsInf(hi, 1) {
+		c.Note = stats.Between(lo, hi, stats.Micros)
 	}
 	return c
 }

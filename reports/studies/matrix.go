@@ -60,8 +60,29 @@ func matrixTitle(m *result.Matrix) string {
 	if best < 0 {
 		return fmt.Sprintf("None of %s is done", stats.Plural(int64(len(m.Cells)), "combination"))
 	}
-	t := fmt.Sprintf("%d of %s done; the most is %s with %s", done, stats.Plural(int64(len(m.Cells)), "combination"), rateText(cellRate(m.Cells[best])), name(m, m.Cells[best], ""))
-	return t
+	t := fmt.Sprintf("%d of %s done", done, stats.Plural(int64(len(m.Cells)), "combination"))
+	rate := rateText(cellRate(m.Cells[best]))
+	switch n := alike(m, cellRate(m.Cells[best])); {
+	case n == done && done > 1:
+		return t + fmt.Sprintf("; each at %s, so that only their latencies differ", rate)
+	case n > 1:
+		return t + fmt.Sprintf("; the most is %s, of %d combinations alike", rate, n)
+	}
+	return t + fmt.Sprintf("; the most is %s with %s", rate, name(m, m.Cells[best], ""))
+}
+
+// alikeShare is how near a rate must come to the highest to be the same: one run
+// a cell tells no smaller difference.
+const alikeShare = 0.99
+
+// alike counts the cells that are done whose rate is the highest.
+func alike(m *result.Matrix, most float64) (n int) {
+	for _, c := range m.Cells {
+		if cellRate(c) >= alikeShare*most {
+			n++
+		}
+	}
+	return n
 }
 
 // name says which combination a cell is, without the axis named except.
@@ -155,7 +176,11 @@ func rateCell(c result.Cell) page.Cell {
 		v.Note = "p99 " + stats.Micros(*c.P99US)
 	}
 	if c.LimitingText != "" {
-		v.Note = strings.TrimPrefix(v.Note+"; limited by "+c.Limiting, "; ")
+		word := "; limited by "
+		if !limited(c) {
+			word = "; busiest: "
+		}
+		v.Note = strings.TrimPrefix(v.Note+word+c.Limiting, "; ")
 	}
 	if f := c.Dilated(); f > 1 {
 		v.Note += "; " + stretched(c, f)
@@ -164,6 +189,12 @@ func rateCell(c result.Cell) page.Cell {
 		v.Note = stats.Plural(c.Lost, "acknowledged write") + " lost"
 	}
 	return v
+}
+
+// limited reports whether a cell's rate is what the cell could do: the knee of
+// one, the rate of a closed loop, or less than was offered.
+func limited(c result.Cell) bool {
+	return c.KneeOpsPerSec != nil || c.OfferedOpsPerSec <= 0 || c.AchievedOpsPerSec < alikeShare*c.OfferedOpsPerSec
 }
 
 // stretched says what a cell on a time-dilated device is in the device's own
@@ -180,22 +211,42 @@ func stretched(c result.Cell, f float64) string {
 	return text + " in the device's own time"
 }
 
-// cellFigure shows all rates side by side. Dilated devices have an axis of
-// their own and are in the table only: their rates are not this machine's.
+// cellFigure shows all rates side by side, or where they are alike all
+// latencies. Dilated devices have an axis of their own and are in the table
+// only: their rates are not this machine's.
 func cellFigure(m *result.Matrix) *page.Figure {
-	r := chart.Rows{Unit: "operations per second"}
+	var list []result.Cell
+	most, timed := 0.0, 0
 	for _, c := range m.Cells {
-		v := cellRate(c)
-		if math.IsNaN(v) || c.Dilated() > 1 {
-			continue
+		if v := cellRate(c); !math.IsNaN(v) && c.Dilated() <= 1 {
+			list, most = append(list, c), max(most, v)
+			if c.P50US != nil && c.P99US != nil {
+				timed++
+			}
 		}
-		r.Rows = append(r.Rows, chart.Row{Label: name(m, c, ""), Text: rateText(v), Bars: []chart.Bar{{To: v, Ink: chart.Blue}}})
 	}
-	if len(r.Rows) < 2 || len(r.Rows) > 40 {
+	if len(list) < 2 || len(list) > 40 {
 		return nil
 	}
-	r.Alt = matrixTitle(m) + "."
+	if alike(m, most) >= len(list) && timed == len(list) {
+		return latencyRows(m, list)
+	}
+	r := chart.Rows{Unit: "operations per second", Alt: matrixTitle(m) + "."}
+	for _, c := range list {
+		v := cellRate(c)
+		r.Rows = append(r.Rows, chart.Row{Label: name(m, c, ""), Text: rateText(v), Bars: []chart.Bar{{To: v, Ink: chart.Blue}}})
+	}
 	return rows("rates", r)
+}
+
+// latencyRows shows the latencies of cells at one rate.
+func latencyRows(m *result.Matrix, list []result.Cell) *page.Figure {
+	r := chart.Rows{Unit: "response time from p50 to p99, dot at p99, log scale", Log: true, Alt: matrixTitle(m) + ". One run each: a difference wants repeats."}
+	for _, c := range list {
+		r.Rows = append(r.Rows, chart.Row{Label: name(m, c, ""), Text: stats.Micros(*c.P99US),
+			Bars: []chart.Bar{{From: *c.P50US, To: *c.P99US, Ink: chart.BlueWash}}, Dots: []chart.Dot{{At: *c.P99US, Ink: chart.Blue}}})
+	}
+	return rows("latencies", r)
 }
 
 // axisCell is a cell's value on an axis; a device's class and dilation are part
@@ -203,9 +254,11 @@ func cellFigure(m *result.Matrix) *page.Figure {
 func axisCell(c result.Cell, axis string) page.Cell {
 	v := page.Cell{Text: c.Values[axis]}
 	if axis == "device" && c.Device != nil {
-		v.Note = c.Device.Class
+		if c.Device.Class != v.Text {
+			v.Note = c.Device.Class
+		}
 		if f := c.Dilated(); f > 1 {
-			v.Note += fmt.Sprintf(", time stretched %g times", f)
+			v.Note = strings.TrimPrefix(v.Note+fmt.Sprintf(", time stretched %g times", f), ", ")
 		}
 	}
 	return v
@@ -225,7 +278,7 @@ func cellTable(m *result.Matrix) *page.Table {
 			t.Head, axes = append(t.Head, a.Name), append(axes, a.Name)
 		}
 	}
-	t.Head = append(t.Head, "rate", "p50", "p99", "failed", "lost", "limited by")
+	t.Head = append(t.Head, "rate", "p50", "p99", "failed", "lost", "busiest")
 	t.Words[len(t.Head)-1] = true
 	for _, c := range m.Cells {
 		row := []page.Cell{{Text: fmt.Sprint(c.N)}}

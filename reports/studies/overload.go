@@ -24,6 +24,7 @@ func overloadDocument(dir string, o *result.Overload) *page.Document {
 		return end(d, o.Study)
 	}
 	f := stats.Derive(run, problems)
+	f.Phases = []stats.Phase{{Span: stats.Span{From: o.BeforeSec, To: o.BeforeSec + o.OverSec}, Name: "overload"}}
 	if fig := loopFigure(f, o); fig != nil {
 		d.Add("loop", "Hysteresis", fig)
 	} else {
@@ -40,6 +41,8 @@ func overloadTitle(o *result.Overload) string {
 		return over + " did not overload the target: the test says nothing about recovery"
 	case o.RecoverSec == nil:
 		return fmt.Sprintf("After %s the latency did not come back within %s at %s", over, stats.Seconds(o.AfterSec), stats.Percent(o.UnderShare))
+	case *o.RecoverSec <= 0:
+		return fmt.Sprintf("After %s the latency was back in the first second", over)
 	default:
 		return fmt.Sprintf("After %s the latency was back within %s", over, stats.Seconds(*o.RecoverSec))
 	}
@@ -51,14 +54,20 @@ func overloadValues(o *result.Overload) page.Values {
 		recover = page.Value{Label: "Recovered after", Text: stats.Seconds(*o.RecoverSec),
 			Note: fmt.Sprintf("until p99 stayed at or below %s for %s", stats.Micros(o.ThresholdUS), stats.Seconds(o.StableSec))}
 	}
+	if o.RecoverSec != nil && *o.RecoverSec <= 0 {
+		recover.Text = "at once"
+	}
 	if !o.OverloadReached {
 		recover = page.Value{Label: "Recovered after", Text: "not tested", Note: "the overload was none"}
 	}
-	over := page.Value{Label: "p99 during the overload", Text: optionalMicros(o.OverP99US)}
+	over := page.Value{Label: "p99 during the overload", Text: optionalMicros(o.OverP99US), Note: "median of its seconds"}
+	if o.OverP99US != nil && o.ThresholdUS > 0 && *o.OverP99US <= o.ThresholdUS && o.OverloadReached {
+		over.Note += fmt.Sprintf("; mostly below the threshold of %s: a mild overload", stats.Micros(o.ThresholdUS))
+	}
 	if o.OverP99US == nil {
 		over.Text, over.Note = "∞ or too few", "failed operations, or too few samples"
 	}
-	return page.Values{recover, {Label: "p99 before", Text: optionalMicros(o.BaselineP99US), Note: "at " + stats.Percent(o.UnderShare) + " of the rate"}, over,
+	return page.Values{recover, {Label: "p99 before", Text: optionalMicros(o.BaselineP99US), Note: "median of the seconds at " + stats.Percent(o.UnderShare) + " of the rate"}, over,
 		{Label: "In flight at most", Text: stats.Count(int64(o.InFlightPeak))}}
 }
 
@@ -66,7 +75,7 @@ func overloadValues(o *result.Overload) page.Values {
 // differs from the way up where the target does not recover.
 func loopFigure(f *stats.Facts, o *result.Overload) *page.Figure {
 	phases := []chart.Series{{Name: "before", Ink: chart.Green}, {Name: "overload", Ink: chart.Red}, {Name: "after", Ink: chart.Blue}}
-	top, n := 0.0, 0
+	low, top, n := math.Inf(1), 0.0, 0
 	for _, b := range f.Bins {
 		if math.IsNaN(b.P99) {
 			continue
@@ -79,7 +88,7 @@ func loopFigure(f *stats.Facts, o *result.Overload) *page.Figure {
 			i = 1
 		}
 		phases[i].Points = append(phases[i].Points, chart.Point{X: b.Offered, Y: b.P99})
-		top = max(top, b.Offered)
+		low, top = min(low, b.Offered), max(top, b.Offered)
 		n++
 	}
 	if n == 0 || top == 0 {
@@ -97,10 +106,11 @@ func loopFigure(f *stats.Facts, o *result.Overload) *page.Figure {
 		}
 		list = append(list, s)
 	}
-	p := chart.Panel{Unit: "p99 of a second, log scale", XUnit: "offered operations per second", X: chart.Amounts, Log: true, To: top * 1.05, Height: 260, Series: list}
+	room := max((top-low)*0.05, top*0.01)
+	p := chart.Panel{Unit: "p99 of a second, log scale", XUnit: "offered operations per second, not from zero", X: chart.Amounts, Log: true, From: max(low-room, 0), To: top + room, Height: 260, Series: list}
 	if o.ThresholdUS > 0 {
 		p.Series = append(p.Series, chart.Series{Name: "threshold", Ink: chart.Grey, Dashed: true, Width: 1.2, Mute: true,
-			Points: []chart.Point{{X: 0, Y: o.ThresholdUS}, {X: p.To, Y: o.ThresholdUS}}})
+			Points: []chart.Point{{X: p.From, Y: o.ThresholdUS}, {X: p.To, Y: o.ThresholdUS}}})
 	}
 	p.Alt = "The path of rate and p99 through the test. A loop that does not close is a target that does not recover. " + overloadTitle(o) + "."
 	return figure("hysteresis", p)

@@ -160,18 +160,22 @@ func value(p result.Percentiles, name string) float64 {
 	return math.NaN()
 }
 
-// bounds returns the best interval there is of a percentile: the bootstrap's,
-// which counts correlation, else the one from order statistics.
-func bounds(p result.Percentiles, name string) (lo, hi float64, ok bool) {
-	for _, m := range []map[string][2]*float64{p.Boot95, p.CI99} {
-		if ci, has := m[name]; has && ci[0] != nil {
+// bounds returns the best interval there is of a percentile and its confidence:
+// the bootstrap's, which counts correlation, else the one from order statistics.
+// The confidence is empty when there is none.
+func bounds(p result.Percentiles, name string) (lo, hi float64, confidence string) {
+	for _, x := range []struct {
+		of string
+		m  map[string][2]*float64
+	}{{"95 %", p.Boot95}, {"99 %", p.CI99}} {
+		if ci, has := x.m[name]; has && ci[0] != nil {
 			if ci[1] == nil {
-				return *ci[0], math.Inf(1), true
+				return *ci[0], math.Inf(1), x.of
 			}
-			return *ci[0], *ci[1], true
+			return *ci[0], *ci[1], x.of
 		}
 	}
-	return 0, 0, false
+	return 0, 0, ""
 }
 
 func rateText(v float64) string { return stats.Rate(v) + " ops/s" }

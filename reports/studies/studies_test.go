@@ -123,6 +123,9 @@ func TestAKneeIsSaidWithItsIntervalAndItsLimit(t *testing.T) {
 	k.AnswerOpsPerSec, k.LowOpsPerSec, k.Probes, k.Hysteresis, k.During = nil, nil, nil, nil, "kill"
 	says(t, document(t, t.TempDir(), result.KneeFile, k), "# No rate held p99 of all operations within 2.00 ms throughout kill.", "Nothing to draw: no probe measured a latency", "below 22.0k ops/s")
 	k = knee()
+	k.Confirmed, k.Probes[1].Outcome, k.Probes[3].Outcome = false, result.Undecided, result.Holds
+	says(t, document(t, t.TempDir(), result.KneeFile, k), "within 2.00 ms, not confirmed by a longer run.", "its probe is undecided", "a probe at 60.0k ops/s held, too", "with the 95 % interval of its p99")
+	k = knee()
 	k.HighOpsPerSec = nil
 	says(t, document(t, t.TempDir(), result.KneeFile, k), "# At least 20.0k ops/s holds")
 	says(t, document(t, t.TempDir(), result.KneeFile, &result.Knee{Study: result.Study{Format: result.KneeFormat}}), "No rate held")
@@ -136,6 +139,8 @@ func TestAnOverloadSaysWhetherTheTargetRecovers(t *testing.T) {
 	o := &result.Overload{Study: study(), RateOpsPerSec: 900, OverShare: 1.2, UnderShare: 0.8, BeforeSec: 10, OverSec: 10, AfterSec: 10, ThresholdUS: 3000, StableSec: 3, RecoverSec: ptr(4), OverloadReached: true, Dir: "run"}
 	o.Format = result.OverloadFormat
 	says(t, document(t, dir, result.OverloadFile, o), "# After 10.0 s at 120 % of 900 ops/s the latency was back within 4.00 s.", "A loop that does not close", "Throughput")
+	o.RecoverSec, o.OverP99US = ptr(0), ptr(2900)
+	says(t, document(t, dir, result.OverloadFile, o), "the latency was back in the first second.", "at once", "mostly below the threshold of 3.00 ms: a mild overload")
 	o.RecoverSec = nil
 	says(t, document(t, dir, result.OverloadFile, o), "did not come back within 10.0 s at 80 %", "**never**")
 	o.OverloadReached = false
@@ -157,7 +162,7 @@ func TestAMatrixComparesDeviceTypes(t *testing.T) {
 			m.Cells = append(m.Cells, c)
 		}
 	}
-	says(t, document(t, t.TempDir(), result.MatrixFile, m), "# 4 of 6 combinations done; the most is 20.0k ops/s with file, 2 nodes.", "| device | 2 nodes | 3 nodes |", "| file | 20.0k ops/s (p99 800 µs)", "**failed** (no such device)")
+	says(t, document(t, t.TempDir(), result.MatrixFile, m), "# 4 of 6 combinations done; the most is 20.0k ops/s, of 2 combinations alike.", "| device | 2 nodes | 3 nodes |", "| file | 20.0k ops/s (p99 800 µs)", "**failed** (no such device)")
 	says(t, document(t, t.TempDir(), result.MatrixFile, &result.Matrix{Study: result.Study{Format: result.MatrixFormat}}), "None of 0 combinations is done", "The matrix has no cell")
 }
 
@@ -174,6 +179,17 @@ func TestCellsOfDifferentDilationAreNotRanked(t *testing.T) {
 		t.Error("a cell in stretched time is ranked with others")
 	}
 	m.Cells[0].Device.Dilation = 1
+	for i := range m.Cells[1:] { // each took what was offered: nothing to rank
+		m.Cells[i].AchievedOpsPerSec, m.Cells[i].OfferedOpsPerSec, m.Cells[i].P50US = 1500, 1500, ptr(900)
+	}
+	m.Cells[2].OfferedOpsPerSec, m.Cells[2].P50US = 1500, ptr(900)
+	clear(drawn)
+	same := document(t, t.TempDir(), result.MatrixFile, m)
+	says(t, same, "# 3 of 3 combinations done; each at 1.50k ops/s, so that only their latencies differ.", "busiest: device")
+	if strings.Contains(same, "limited by") || !drawn["latencies"] || drawn["rates"] {
+		t.Errorf("cells at the rate that was offered: figures %v\n%s", drawn, same)
+	}
+	m.Cells[0].AchievedOpsPerSec, m.Cells[1].AchievedOpsPerSec = 500, 1000
 	says(t, document(t, t.TempDir(), result.MatrixFile, m), "the most is 1.50k ops/s with dram")
 }
 
