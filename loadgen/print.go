@@ -147,6 +147,18 @@ func (n *knee) print(w io.Writer) error {
 	return err
 }
 
+// tried begins the sentence of a search without an answer.
+func (n *knee) tried() string {
+	if len(n.doc.Probes) == 0 {
+		return "No rate was tried that could hold "
+	}
+	low, high := math.Inf(1), 0.0
+	for _, p := range n.doc.Probes {
+		low, high = min(low, p.RateOpsPerSec), max(high, p.RateOpsPerSec)
+	}
+	return fmt.Sprintf("None of the rates tried, %v to %v, held ", units.Rate(math.Round(low)), units.Rate(math.Round(high)))
+}
+
 // sentence is the answer in words.
 func (n *knee) sentence() string {
 	d := &n.doc
@@ -159,7 +171,7 @@ func (n *knee) sentence() string {
 		what += " while nodes go through " + d.During
 	}
 	if d.AnswerOpsPerSec == nil {
-		return "No rate held " + what + "."
+		return n.tried() + what + "."
 	}
 	high := "no rate failed"
 	if d.HighOpsPerSec != nil {

@@ -19,6 +19,8 @@ const (
 	calibrateShare   = 0.25 // room for a lost node and for a migration beside the load
 	// couldFor is how long the generator proves itself before a run.
 	couldFor = 200 * time.Millisecond
+	// couldAgain is how long it does once more before a rate is refused.
+	couldAgain = 2 * time.Second
 	// beyondCould is how many times that a rate may be: on a machine that was busy
 	// for a moment the proof falls short.
 	beyondCould = 2

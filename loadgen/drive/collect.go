@@ -143,7 +143,7 @@ func (c *collector) keepAll(k int) {
 	c.block(AllOps).Add(k, c.all.hist[response], c.all.infinite())
 	c.count(AllOps, &c.all)
 	if c.w.measured+time.Duration(k+1)*time.Second <= c.w.end { // a full second
-		c.r.Seconds = append(c.r.Seconds, proof.Second{Rate: float64(c.all.ok + c.all.failed + c.all.inDoubt),
+		c.r.Seconds = append(c.r.Seconds, proof.Second{Rate: float64(c.all.ok),
 			P99US: c.all.micros(response, .99)})
 	}
 }

@@ -298,6 +298,21 @@ func TestDoubtAndFailureAreNotLoss(t *testing.T) {
 	}
 }
 
+// TestFailuresAreNoRate: a target that fails half of what it is asked is not
+// steady at the whole of it.
+func TestFailuresAreNoRate(t *testing.T) {
+	fake := target.NewFake()
+	n := 0
+	fake.Judge = func(*target.Op) target.Fate {
+		n++
+		return []target.Fate{target.Good, target.FailIt}[n%2]
+	}
+	r, _ := run(t, Config{Workload: mixOf(t, "get:100"), Target: fake, Rate: 1000, Duration: 1100 * time.Millisecond}, nil)
+	if len(r.Seconds) == 0 || r.Seconds[0].Rate < 100 || r.Seconds[0].Rate > 700 {
+		t.Errorf("seconds %v, %d operations offered, half of them failed", r.Seconds, r.Offered)
+	}
+}
+
 func TestClosedLoopKeepsItsClientsBusy(t *testing.T) {
 	r, _ := run(t, Config{Workload: mixOf(t, "get:100"), Target: target.NewFake(), Closed: 8, Duration: 200 * time.Millisecond}, nil)
 	get := r.Operations["get"]

@@ -205,7 +205,7 @@ func (v *verdicts) steady() {
 // self says what disturbed the generator's own figures.
 func (v *verdicts) self() {
 	g := &v.s.Generator
-	if l := g.LittleResidual; l != nil && len(v.s.Faults) == 0 && !v.s.Interrupted && (*l > littleMax || *l < -littleMax) {
+	if l := g.LittleResidual; l != nil && len(v.s.Faults) == 0 && !v.s.Interrupted && v.s.NothingFromSec == nil && (*l > littleMax || *l < -littleMax) {
 		v.add("LITTLE", result.Warn, "in flight %.1f on average, %+.0f %% from rate times service time: the two disagree, one is measured wrongly "+
 			"or the sampling was starved", g.InFlightMean, 100**l)
 	}

@@ -84,7 +84,7 @@ func ParseFault(s string) (Fault, error) {
 // outside the measured phase.
 func (f Fault) Check(nodes int, duration time.Duration) error {
 	if n, err := strconv.Atoi(strings.TrimPrefix(f.Node, "node")); err == nil && n > nodes {
-		return fmt.Errorf("fault %q: there are %d local nodes", f, nodes)
+		return fmt.Errorf("fault %q: there are %d local nodes: start %d, or give other faults with --fault", f, nodes, n)
 	}
 	if f.At >= duration {
 		return fmt.Errorf("fault %q: the measured phase ends after %v", f, duration)

@@ -25,7 +25,7 @@ const SteadyRule = "MSER on each second's rate and log p99: the cut is where the
 
 // Second is one second of a run, all operations together.
 type Second struct {
-	Rate  float64 // completed, per second
+	Rate  float64 // operations that succeeded
 	P99US float64 // NaN when nothing completed, +Inf when failed operations reach it
 }
 
