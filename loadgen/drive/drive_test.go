@@ -504,4 +504,12 @@ func TestATargetThatGoesAwayIsSaidToBeGone(t *testing.T) {
 	if got := level(); got != result.Warn {
 		t.Errorf("level %q after a fault of ours, want warn", got)
 	}
+	s = result.Summary{Audit: result.Audit{Enabled: true, ReadBackFailed: 7}}
+	if got := level(); got != result.Fail {
+		t.Errorf("level %q when nothing can be read back, want fail", got)
+	}
+	s.Audit.ReadBack = 1
+	if got := level(); got != "" {
+		t.Errorf("level %q when something was read back, want none", got)
+	}
 }

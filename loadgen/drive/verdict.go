@@ -205,7 +205,7 @@ func (v *verdicts) steady() {
 // self says what disturbed the generator's own figures.
 func (v *verdicts) self() {
 	g := &v.s.Generator
-	if l := g.LittleResidual; l != nil && len(v.s.Faults) == 0 && !v.s.Interrupted && v.s.NothingFromSec == nil && (*l > littleMax || *l < -littleMax) {
+	if l := g.LittleResidual; l != nil && len(v.s.Faults) == 0 && !v.s.Interrupted && !v.failing() && (*l > littleMax || *l < -littleMax) {
 		v.add("LITTLE", result.Warn, "in flight %.1f on average, %+.0f %% from rate times service time: the two disagree, one is measured wrongly "+
 			"or the sampling was starved", g.InFlightMean, 100**l)
 	}
@@ -217,6 +217,13 @@ func (v *verdicts) self() {
 		v.add("GENERATOR-LIMITED", v.level(), "this generator sends %.0f operations/s to a null target, %.2f times what was offered; "+
 			"want %.1f: lower the rate or shard the load (--shard)", g.CouldOpsPerSec, *c, CouldShare)
 	}
+}
+
+// failing reports that more than a hundredth of the operations failed: what is
+// in flight at the end of the measured phase is then not what it was before.
+func (v *verdicts) failing() bool {
+	a := &v.s.All
+	return 100*(a.Failed+a.InDoubt) > a.Count
 }
 
 // level of what the generator limited: on a host that it shares with the nodes
@@ -360,15 +367,16 @@ func (v *verdicts) failures(errors map[string]int64) {
 // gone says that the target went away. Where faults were injected that may be
 // what was wanted.
 func (v *verdicts) gone() {
-	from := v.s.NothingFromSec
-	if from == nil {
-		return
-	}
-	level := result.Fail
+	level, a := result.Fail, &v.s.Audit
 	if len(v.s.Faults) > 0 {
 		level = result.Warn
 	}
-	v.add("TARGET", level, "nothing succeeded from second %.0f to the end: the target went away, or could not be reached", *from)
+	switch from := v.s.NothingFromSec; {
+	case from != nil:
+		v.add("TARGET", level, "nothing succeeded from second %.0f to the end: the target went away, or could not be reached", *from)
+	case a.Enabled && a.ReadBack == 0 && a.ReadBackFailed > 0:
+		v.add("TARGET", level, "not one record could be read back after the measured phase: the target went away, or could not be reached")
+	}
 }
 
 func (v *verdicts) samples() {

@@ -107,8 +107,26 @@ func TestSteadyCutsWarmUpAndRefusesDrift(t *testing.T) {
 		}
 		return 1000
 	}
-	if s := Steady(seconds(60, noise(1000), broken), 60); s.FromSec > 30 {
-		t.Errorf("three bad seconds: %+v", s)
+	if s := Steady(seconds(60, noise(1000), broken), 60); s.Reached && s.FromSec < 24 || s.FromSec > 30 {
+		t.Errorf("three bad seconds: %+v, want them cut or no steady state", s)
+	}
+	gone := seconds(10, noise(500), noise(400))
+	gone[8], gone[9] = Second{350, math.Inf(1)}, Second{0, math.NaN()}
+	if s := Steady(gone, 10); s.Reached {
+		t.Errorf("a target that goes away in the ninth second: %+v", s)
+	}
+	failing := func(int) float64 { return math.Inf(1) }
+	if s := Steady(seconds(60, noise(1000), failing), 60); !s.Reached {
+		t.Errorf("a target that fails as much all the time: %+v", s)
+	}
+	rare := seconds(60, func(i int) float64 { return float64(i % 2) }, noise(300))
+	for i := range rare {
+		if rare[i].Rate == 0 {
+			rare[i].P99US = math.NaN()
+		}
+	}
+	if s := Steady(rare, 60); !s.Reached {
+		t.Errorf("an operation every other second: %+v", s)
 	}
 }
 

@@ -21,7 +21,7 @@ const (
 
 // SteadyRule says in words what Steady does.
 const SteadyRule = "MSER on each second's rate and log p99: the cut is where the error of the rest's mean is least, at most half; " +
-	"then no slope with |t| > 3 that moves the rate by 5 % or p99 by 25 % over the rest"
+	"then no slope with |t| > 3 that moves the rate by 5 % or p99 by 25 % over the rest, and no second in which 1 % of the operations failed unless all are such"
 
 // Second is one second of a run, all operations together.
 type Second struct {
@@ -48,6 +48,10 @@ func Steady(list []Second, to int) result.Steady {
 		s.Why = fmt.Sprintf("it still settled after %d of %d s", cut, len(list))
 		return s
 	}
+	if n := failing(list[cut:]); n > 0 && n < len(list)-cut {
+		s.Why = fmt.Sprintf("1 %% of the operations or more failed in %d of the last %d s", n, len(list)-cut)
+		return s
+	}
 	if d, t := drift(rate[cut:]); math.Abs(t) > driftT && math.Abs(d) > driftRate*mean(rate[cut:]) {
 		s.Why = fmt.Sprintf("the rate drifts by %+.0f %% over the last %d s", 100*d/mean(rate[cut:]), len(list)-cut)
 		return s
@@ -58,6 +62,21 @@ func Steady(list []Second, to int) result.Steady {
 	}
 	s.Reached = true
 	return s
+}
+
+// failing counts the seconds whose p99 is infinite, or in which nothing
+// succeeded although ten operations or more do in the mean.
+func failing(list []Second) (n int) {
+	all := 0.0
+	for _, x := range list {
+		all += x.Rate
+	}
+	for _, x := range list {
+		if math.IsInf(x.P99US, 1) || x.Rate == 0 && all >= 10*float64(len(list)) {
+			n++
+		}
+	}
+	return n
 }
 
 // logTail is the logarithm of each second's p99; a second with an infinite one
