@@ -241,10 +241,14 @@ func (m *matrix) run(ctx context.Context, stdout io.Writer, out *progress) error
 	if err := save(); err != nil {
 		return err
 	}
+	show := m.print
 	if m.json {
-		return printJSON(stdout, &m.doc)
+		show = func(w io.Writer) error { return printJSON(w, &m.doc) }
 	}
-	return m.print(stdout)
+	if err := show(stdout); err != nil || !m.doc.Interrupted {
+		return err
+	}
+	return errors.New("stopped before all cells were done: the same command goes on with the rest")
 }
 
 func firstLine(err error) string {
