@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // maxCSVLines bounds what the reader takes from one file: a day of seconds of
@@ -53,7 +54,7 @@ func readCSV(path string, header []string, f func(*cells)) error {
 		return fmt.Errorf("%s: header: %w", path, err)
 	}
 	if len(first) < len(header) || !slices.Equal(first[:len(header)], header) {
-		return fmt.Errorf("%s: header is %v, want %v", path, first, header)
+		return fmt.Errorf("%s: header is %.120q, want %q", path, strings.Join(first, ","), strings.Join(header, ","))
 	}
 	for n := 0; n < maxCSVLines; n++ {
 		line, err := r.Read()

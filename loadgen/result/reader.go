@@ -48,7 +48,7 @@ func Open(dir string) (*Run, error) {
 		return nil, err
 	}
 	if r.Summary.Format != Format {
-		return nil, fmt.Errorf("%s: format %q, this program reads %q", filepath.Join(dir, runFile), r.Summary.Format, Format)
+		return nil, fmt.Errorf("%s: format %.40q, this program reads %q: use the version that wrote it", filepath.Join(dir, runFile), r.Summary.Format, Format)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, workloadFile))
 	if err := optional(err); err != nil {
@@ -86,7 +86,7 @@ func readJSON(path string, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(text, v); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s is damaged, or was cut short: %w", path, err)
 	}
 	return nil
 }

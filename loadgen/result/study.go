@@ -286,7 +286,7 @@ func ReadStudy(dir, name, format string, v any) error {
 		return err
 	}
 	if head.Format != format {
-		return fmt.Errorf("%s: format %q, this program reads %q", path, head.Format, format)
+		return fmt.Errorf("%s: format %.40q, this program reads %q: use the version that wrote it", path, head.Format, format)
 	}
 	return readJSON(path, v)
 }

@@ -121,6 +121,15 @@ func (c *checker) atMost(field string, recorded, most float64, from string) {
 	c.add(field, text(recorded), "at most "+text(most), from, s)
 }
 
+// between checks a number that the raw files bound on both sides.
+func (c *checker) between(field string, recorded, least, most float64, from string) {
+	s := Differs
+	if recorded >= least*(1-1e-9)-1e-9 && recorded <= most*(1+1e-9)+1e-9 {
+		s = Within
+	}
+	c.add(field, text(recorded), text(least)+" to "+text(most), from, s)
+}
+
 func (c *checker) workload() {
 	b, err := os.ReadFile(filepath.Join(c.dir, "workload.yaml"))
 	if err != nil {

@@ -188,9 +188,9 @@ func (f *Facts) unsteady() string {
 		switch {
 		case v.Rule != "R5":
 		case v.Level == result.Warn && s.Rule != "" && !s.Reached && s.Why != "":
-			return "no steady state: " + s.Why
+			return s.Why
 		case v.Level == result.Fail:
-			return "no steady state: " + v.Text
+			return v.Text
 		}
 	}
 	return ""

@@ -125,7 +125,7 @@ func TestTheRunsOwnWordOnSteadinessIsKept(t *testing.T) {
 			s.Verdicts = []result.Verdict{{Rule: "R5", Level: l, Text: "in words"}}
 		}
 	}
-	if f := derive(t, r5(result.Warn), nil); f.Steady.OK || f.Steady.Why != "no steady state: p99 rose by 40 %" {
+	if f := derive(t, r5(result.Warn), nil); f.Steady.OK || f.Steady.Why != "p99 rose by 40 %" {
 		t.Errorf("a run that warns of no steady state has %+v", f.Steady)
 	}
 	if f := derive(t, r5(result.Info), nil); !f.Steady.OK {
