@@ -28,9 +28,9 @@ type options struct {
 }
 
 const (
-	// least and mostNodes bound the clusters: two others are needed to leave
-	// one out, and nodes of two cores are late beyond eight.
-	leastNodes, mostNodes = 2, 8
+	// least and mostNodes bound the clusters: two must be left after a kill to
+	// make copies again, and nodes of two cores are late beyond eight.
+	leastNodes, mostNodes = 3, 8
 	exitMissed            = 3
 )
 
@@ -75,6 +75,9 @@ func run(ctx context.Context, args []string) error {
 		}
 		defer os.RemoveAll(dir)
 		o.dir = dir
+	}
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return err
 	}
 	return bench(ctx, &o)
 }

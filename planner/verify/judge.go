@@ -62,7 +62,7 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 	case fewer == nil:
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held. Whether %d fail by %s cannot be told here: all nodes of one machine share it", enough.Nodes, why.Nodes, why.Resource)
-	case !fewer.Holds && m.void(fewer):
+	case !fewer.Holds && m.void(fewer) && (m.device != nil || fewer.hostUse > enough.hostUse+busier):
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held and %d failed, but while the machine itself was %.0f %% busy%s: lower the load (--rate) or use a larger machine", enough.Nodes, fewer.Nodes, fewer.hostUse*100, fewer.lateWord())
 	case !fewer.Holds:
@@ -79,6 +79,10 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 		card.Text = fmt.Sprintf("%d nodes held although the plan has them at %.0f %% of the limit: %d are more than are needed", fewer.Nodes, m.over*100, enough.Nodes)
 	}
 }
+
+// busier is how much busier a machine must have been with fewer nodes to be the
+// reason of their failure, if more held on it.
+const busier = 0.05
 
 // atMedian is the share of draws that fail where the medians themselves do.
 const atMedian = 0.5
