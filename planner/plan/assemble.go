@@ -145,11 +145,19 @@ func (m *maker) assumptions(choices []choice) []Assumption {
 	m.assumeSizes(add)
 	if len(choices) > 0 {
 		if l := choices[0].layout; l.Racks > 1 && l.Racks < l.Copies {
-			add(false, "%d copies in %d racks: some racks hold two copies of a partition, and the loss of all but one of the racks is not survived by copies alone", l.Copies, l.Racks)
+			add(false, "%d copies in %d racks: each rack holds a copy of every partition and some racks two, so the loss of a rack may leave %s", l.Copies, l.Racks, leftText(l))
 		}
 	}
 	add(false, "records lie on partitions at random; data and load of the fullest node come from the real table of nodes 1 to n")
 	return list
+}
+
+// leftText is what the loss of the rack that holds most leaves of a partition.
+func leftText(l Layout) string {
+	if left := l.Copies - (l.Copies+l.Racks-1)/l.Racks; left > 1 {
+		return fmt.Sprintf("%d copies", left)
+	}
+	return "a single copy"
 }
 
 func (m *maker) assumeRow(t *catalog.Type, add func(bool, string, ...any)) {

@@ -255,6 +255,9 @@ func (m *maker) tooSlow() error {
 // least is the smallest number of nodes that the rules allow.
 func (m *maker) least(l Layout) (n int, rule string) {
 	n, rule = l.Copies+l.FailNodes, fmt.Sprintf("the %d copies of RF %d must find a node each after the loss of %d", l.Copies, l.Copies, l.FailNodes)
+	if n == 1 {
+		rule = "RF 1 without a failure to survive"
+	}
 	if k := 2*l.FailNodes + 1; m.in.req.Redundancy.Strong && k > n {
 		n, rule = k, fmt.Sprintf("strong consistency needs a majority after the loss of %d nodes", l.FailNodes)
 	}

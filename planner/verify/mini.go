@@ -77,7 +77,7 @@ func shrink(cfg *Config) (*miniature, error) {
 	if load.reads+load.writes <= 0 || load.records < 1 {
 		return nil, fmt.Errorf("the plan has no operations or no records: nothing to run")
 	}
-	if m.kind == devices && load.flash <= 0 || m.kind == stations && load.reads < load.writes {
+	if m.kind == devices && load.flash <= 0 || m.kind == stations && load.reads < fewReads*(load.reads+load.writes) {
 		m.kind = shared // a percentile of nodes without devices is that of their CPUs; stations charge all work to reads
 	}
 	if m.kind == devices && load.inMemory {

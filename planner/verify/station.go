@@ -12,6 +12,9 @@ const (
 	// stationService is about how long a read is served by a station, in
 	// seconds of the run: ten times what timers of a busy host are late by.
 	stationService = 20e-3
+	// fewReads is the share of reads below which a load is not run through
+	// stations: too few to carry what the writes cost.
+	fewReads = 0.1
 	// mostChannels is well below the 32 reads that a node has at a device at
 	// once.
 	mostChannels = 16
