@@ -128,23 +128,6 @@ func (e *Engine) scanLogged(p int, c Cursor, max int, fn func(d *record.Digest, 
 	return next, done
 }
 
-// Durable reports whether the record as it is now survives a crash. Without
-// devices nothing does, and it says true: nobody needs to wait.
-func (e *Engine) Durable(d *record.Digest) bool {
-	if e.log == nil {
-		return true
-	}
-	sh := &e.shards[d.Partition()]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	_, en := e.find(sh, d)
-	if en == nil {
-		return true
-	}
-	slot, _, _ := splitLoc(e.device(en.loc))
-	return e.log.volumes[slot].isDurable(e.device(en.loc))
-}
-
 // Mark counts what was put on devices so far. All that was put before a call
 // of Mark survives a crash once DurableMark has reached its result.
 func (e *Engine) Mark() uint64 {

@@ -105,9 +105,10 @@ type log struct {
 
 func (l *log) nextSeq() uint64 { return l.seq.Add(1) }
 
-// kick tells that there is something to flush or to defragment.
+// kick tells that there is something to write, to sync or to defragment.
 func (l *log) kick(v *volume) {
 	signal(v.wake)
+	signal(v.due)
 	signal(v.sparse)
 }
 

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -87,7 +88,6 @@ type buffer struct {
 	records int
 	off     int // where the next record goes
 	flushed int // bytes from the start that were written
-	synced  int // and that survive a crash
 	seed    uint32
 	head    blockHead
 	closed  bool
@@ -129,12 +129,15 @@ type volume struct {
 	last     uint32 // block begun last, and its seq
 	lastSeq  uint64
 	eager    bool // every append wants a flush
-	flushing bool
+	writing  bool // by a flush, as syncing is
+	syncing  bool
+	wanted   int   // flushes of all that wait for their turn
 	full     bool  // the file system below has no room
 	failed   error // why the device was given up; nil: it is well
 	lost     bool  // and its records are out of the index
 	flushedC *sync.Cond
-	wake     chan struct{} // capacity 1: there may be something to flush
+	wake     chan struct{} // capacity 1: there may be something to write
+	due      chan struct{} // capacity 1: there may be something to sync
 	sparse   chan struct{} // capacity 1: there may be something to defragment
 	stats    VolumeStats
 }
@@ -154,7 +157,7 @@ type VolumeStats struct {
 }
 
 func newVolume(l *log, slot int, dev disk.Device, writeBlock int) *volume {
-	v := &volume{log: l, slot: uint16(slot), dev: dev, size: writeBlock, align: dev.BlockSize(), inMemory: map[uint32]*buffer{}, wake: make(chan struct{}, 1), sparse: make(chan struct{}, 1)}
+	v := &volume{log: l, slot: uint16(slot), dev: dev, size: writeBlock, align: dev.BlockSize(), inMemory: map[uint32]*buffer{}, wake: make(chan struct{}, 1), due: make(chan struct{}, 1), sparse: make(chan struct{}, 1)}
 	v.flushedC = sync.NewCond(&v.mu)
 	v.blocks = make([]block, (dev.Size()-volumeHeader)/int64(writeBlock))
 	return v
@@ -335,54 +338,82 @@ type piece struct {
 
 // flush writes the full buffers to the device; with all, also what is in the
 // buffers being filled, and then it syncs, after which all that was appended
-// before survives a crash. It reports whether it wrote or synced anything. An
-// error means that the device is given up; a full file system is none.
+// before survives a crash. While it syncs others may write. It reports whether
+// it wrote or synced anything. An error means that the device is given up; a
+// full file system is none.
 func (v *volume) flush(all bool) (did bool, err error) {
 	v.mu.Lock()
-	for v.flushing {
-		v.flushedC.Wait()
-	}
+	v.turnLocked(all)
 	if v.failed != nil {
 		v.mu.Unlock()
 		return false, v.failed
 	}
 	pieces, ticket := v.piecesLocked(all)
 	mark := v.log.appended.Load()
-	pending := ticket > v.durable || len(v.unsynced) > 0
-	v.flushing = true
+	v.writing = true
 	v.mu.Unlock()
 
 	err = v.log.saveState() // lineages before the records that bear them
 	if err == nil {
 		err = v.write(pieces)
 	}
-	synced := false
-	if err == nil && all && (pending || len(pieces) > 0) {
-		err = v.dev.Sync()
-		synced = err == nil
-	}
 	v.mu.Lock()
-	v.flushing = false
+	v.writing = false
 	v.flushedC.Broadcast()
+	sync := all && err == nil && (ticket > v.durable || len(v.unsynced) > 0 || len(pieces) > 0)
 	if err == nil {
 		v.full = false
 		v.writtenLocked(pieces)
-		if synced {
-			v.syncedLocked(pieces, ticket)
-			v.mark = mark
-		}
 	} else if errors.Is(err, syscall.ENOSPC) {
 		v.full, err = true, nil
 	}
+	v.syncing = v.syncing || sync
+	before := len(v.unsynced)
 	v.mu.Unlock()
+	if sync {
+		err = v.sync(before, ticket, mark)
+	}
 	if err != nil {
 		v.fail(err)
 		return false, err
 	}
-	if synced {
+	return sync || len(pieces) > 0, nil
+}
+
+// turnLocked waits until nobody writes or, for a flush of all, syncs either.
+// Such a one goes before those that only write, which would let it wait
+// forever.
+func (v *volume) turnLocked(all bool) {
+	if all {
+		v.wanted++
+	}
+	for v.writing || all && v.syncing || !all && v.wanted > 0 && !v.syncing {
+		v.flushedC.Wait()
+	}
+	if all {
+		v.wanted--
+	}
+}
+
+// sync makes durable what was written: the first blocks of unsynced, and all
+// that was appended up to ticket.
+func (v *volume) sync(blocks int, ticket, mark uint64) error {
+	err := v.dev.Sync()
+	v.mu.Lock()
+	v.syncing = false
+	v.flushedC.Broadcast()
+	if err == nil {
+		err = v.failed // by others, meanwhile
+	}
+	if err == nil {
+		v.syncedLocked(blocks, ticket)
+		v.mark = mark
+	}
+	v.mu.Unlock()
+	if err == nil {
 		v.log.durable(v)
 	}
-	return synced || len(pieces) > 0, nil
+	return err
 }
 
 // piecesLocked lists what is to be written. A buffer being filled goes on at
@@ -470,13 +501,10 @@ func (v *volume) evictLocked(b *buffer) {
 
 // syncedLocked notes that all up to ticket is durable, and frees the blocks
 // that waited for it.
-func (v *volume) syncedLocked(pieces []piece, ticket uint64) {
+func (v *volume) syncedLocked(blocks int, ticket uint64) {
 	v.stats.Syncs++
-	for _, p := range pieces {
-		p.b.synced = p.to
-	}
 	v.durable = ticket
-	v.unsynced = v.unsynced[:0]
+	v.unsynced = slices.Delete(v.unsynced, 0, blocks)
 	n := 0
 	for n < len(v.waiting) && v.waiting[n].ticket <= ticket {
 		b := v.waiting[n].block
@@ -508,15 +536,6 @@ func (v *volume) left() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.failed != nil && v.lost
-}
-
-// isDurable reports whether the record at loc survives a crash.
-func (v *volume) isDurable(loc uint64) bool {
-	_, n, off := splitLoc(loc)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	b := v.inMemory[n]
-	return v.failed == nil && (b == nil || off < b.synced)
 }
 
 // copyOut appends a record's body to dst if its block is in memory. seq is

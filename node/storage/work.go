@@ -11,7 +11,7 @@ import (
 )
 
 // Background work is made of steps that a simulation calls one by one and Run
-// calls from two goroutines per device.
+// calls from goroutines of each device.
 
 // flushAge is how long a record may wait in a buffer that does not fill: what
 // a crash may take from a node that does not commit to device.
@@ -47,6 +47,9 @@ func (e *Engine) runVolume(ctx context.Context, v *volume, commit bool) {
 	for range defragmenters {
 		wg.Go(func() { e.runDefrag(ctx, v) })
 	}
+	if !commit {
+		wg.Go(func() { e.runWrites(ctx, v) })
+	}
 	t := time.NewTicker(flushAge)
 	defer t.Stop()
 	for ctx.Err() == nil && !v.broken() {
@@ -54,12 +57,27 @@ func (e *Engine) runVolume(ctx context.Context, v *volume, commit bool) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-v.wake:
+		case <-v.due:
 		case <-t.C:
 			aged = true
 		}
-		_, _ = v.flush(commit || aged || v.short()) // an error gave the device up, and was told
-		signal(v.sparse)                            // the queue has room again
+		if commit || aged || v.short() {
+			_, _ = v.flush(true) // an error gave the device up, and was told
+			signal(v.sparse)     // there is room again
+		}
+	}
+}
+
+// runWrites writes full blocks, also while the device is synced.
+func (e *Engine) runWrites(ctx context.Context, v *volume) {
+	for !v.broken() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.wake:
+		}
+		_, _ = v.flush(false) // as in runVolume
+		signal(v.sparse)      // the queue has room again
 	}
 }
 
@@ -78,7 +96,7 @@ func (e *Engine) runDefrag(ctx context.Context, v *volume) {
 		for ctx.Err() == nil && !v.crowded() && e.defragment(v) {
 			signal(v.sparse) // there may be work for another
 			if v.short() {
-				signal(v.wake)
+				signal(v.due)
 			}
 		}
 	}
