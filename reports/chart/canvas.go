@@ -203,13 +203,28 @@ func (c *canvas) begin(i int) { fmt.Fprintf(&c.body, "<g data-s=\"%d\">", i) }
 
 func (c *canvas) end() { c.body.WriteString("</g>\n") }
 
-// marked runs draw between begin and end on a canvas that may be cropped.
+// marked runs draw between begin and end.
 func marked(dc draw.Canvas, i int, draw func()) {
-	if c, ok := dc.Canvas.(*canvas); ok && i >= 0 {
+	if c := beneath(dc); c != nil && i >= 0 {
 		c.begin(i)
 		defer c.end()
 	}
 	draw()
+}
+
+// beneath is the canvas under any number of crops, each of which wraps the one
+// before; nil for one of another kind.
+func beneath(c vg.Canvas) *canvas {
+	for {
+		switch x := c.(type) {
+		case *canvas:
+			return x
+		case draw.Canvas:
+			c = x.Canvas
+		default:
+			return nil
+		}
+	}
 }
 
 // data returns the path in SVG's syntax. Points that fall on the one before

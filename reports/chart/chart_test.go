@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -206,6 +207,26 @@ func TestRangesBarsAndDotsStayInTheFrame(t *testing.T) {
 	}
 	for _, m := range []Measure{Sizes, Shares, Wholes, Percent, Clock} {
 		checkLabels(t, fmt.Sprint("measure ", m), Panel{To: 12, X: m, Y: m, Series: []Series{{Name: "a", Ink: Blue, Points: wave(12, func(x float64) float64 { return x - 4 })}}}.Draw(Wide))
+	}
+}
+
+func TestALonePointIsSeen(t *testing.T) {
+	nan := math.NaN()
+	for name, points := range map[string][]Point{"single": {{0.5, 3}}, "between gaps": {{0, nan}, {1, 3}, {2, nan}}} {
+		f := Panel{To: 2, Series: []Series{{Name: "x", Ink: Blue, Points: points}}}.Draw(Wide)
+		if !regexp.MustCompile(`<g data-s="0"><path class="f-blue" d="[M0-9. ]+A`).MatchString(f.SVG) {
+			t.Errorf("%s: no mark of the point in\n%s", name, f.SVG)
+		}
+	}
+}
+
+func TestASeriesIsOneGroupWithItsLabel(t *testing.T) {
+	s := Series{Name: "p99", Ink: Blue, Wash: BlueWash, Dots: true, Points: wave(9, math.Abs), Range: []Extent{{0, 1, 2}, {1, 1, 3}}}
+	f := Panel{To: 9, Series: []Series{{Name: "max", Ink: Grey, Points: wave(9, math.Sqrt)}, s}}.Draw(Wide)
+	for _, want := range []string{`<g data-s="0"><path class="s-grey"`, `<g data-s="1"><path class="f-blue-wash"`, `<g data-s="1"><path class="s-blue"`, `<g data-s="1"><path class="f-paper"`, `<g data-s="1"><text class="f-blue b"`} {
+		if !strings.Contains(f.SVG, want) {
+			t.Errorf("no %s: a reader cannot switch it off", want)
+		}
 	}
 }
 

@@ -284,8 +284,9 @@ func addSeries(pl *plot.Plot, list []Series, y yAxis) {
 			for i, q := range run {
 				xys[i].X, xys[i].Y = q.X, max(q.Y, y.lo)
 			}
-			if len(xys) == 1 { // a lone point shows as a dot-like dash
-				xys = append(xys, plotter.XY{X: xys[0].X, Y: xys[0].Y})
+			if len(xys) == 1 { // no line has it: a single second, or one between gaps
+				pl.Add(lonePlotter{Point{xys[0].X, xys[0].Y}, s.Ink, i, max(width, 1.5)})
+				continue
 			}
 			l, err := plotter.NewLine(xys)
 			if err != nil {
@@ -365,6 +366,22 @@ func extentRuns(list []Extent) (out [][]Extent) {
 		cur = append(cur, e)
 	}
 	return out
+}
+
+// lonePlotter draws a point that has no neighbour.
+type lonePlotter struct {
+	at     Point
+	ink    Ink
+	i      int
+	radius float64
+}
+
+// Plot implements plot.Plotter.
+func (l lonePlotter) Plot(c draw.Canvas, pl *plot.Plot) {
+	trX, trY := pl.Transforms(&c)
+	marked(c, l.i, func() {
+		c.DrawGlyph(draw.GlyphStyle{Color: l.ink, Radius: vg.Length(l.radius), Shape: draw.CircleGlyph{}}, vg.Point{X: trX(l.at.X), Y: trY(l.at.Y)})
+	})
 }
 
 // dotPlotter marks a series' points.

@@ -20,7 +20,7 @@ func throughputCaption(f *stats.Facts) string {
 	if low == math.MaxInt64 {
 		return "Less than one whole second was measured."
 	}
-	text := fmt.Sprintf("The slowest second, at %d s, completed %s operations", at, stats.Count(low))
+	text := fmt.Sprintf("The slowest second, at %d s, completed %s", at, stats.Plural(low, "operation"))
 	if f.Steady.OK && f.Steady.Rate.Value > 0 {
 		text += fmt.Sprintf(": %s of the steady rate", stats.Percent(math.Round(1000*float64(low)/f.Steady.Rate.Value)/1000))
 	}
@@ -129,6 +129,8 @@ func auditSentence(f *stats.Facts) string {
 	}
 	wrong := wrongReads(a)
 	switch {
+	case unread(a) && wrong == "":
+		return fmt.Sprintf("None of the %s keys written could be read back at the end: whether a write was lost is not known.", stats.Count(a.KeysWritten))
 	case a.Lost == 0 && wrong == "" && complete(a):
 		return fmt.Sprintf("All %s acknowledged writes were found again, and no read was stale, corrupt or falsely not found.", stats.Count(a.AcknowledgedWrites))
 	case a.Lost == 0 && wrong == "":
@@ -166,6 +168,9 @@ func heatCaption(f *stats.Facts) string {
 // within says how long which shares of the operations took, as far as they
 // are known and finite.
 func within(p result.Percentiles) (out []string) {
+	if strings.HasPrefix(percentile(p, "p50"), "∞") {
+		return []string{"Half of all operations or more were not answered: failed ones count as infinitely slow"}
+	}
 	known := false
 	for _, x := range []struct{ name, share string }{{"p50", "half of all operations"}, {"p99", "99 %"}, {"p99_9", "99.9 %"}} {
 		text := percentile(p, x.name)

@@ -142,7 +142,7 @@ func latencyPanel(f *stats.Facts) (p chart.Panel, ok bool) {
 		x := middle(f, b)
 		for i, v := range []float64{b.Max, b.P99, b.P50} {
 			list[i].Points = append(list[i].Points, chart.Point{X: x, Y: v})
-			ok = ok || !math.IsNaN(v)
+			ok = ok || !math.IsNaN(v) && !math.IsInf(v, 0)
 		}
 		if f.Step > 1 {
 			list[1].Range = append(list[1].Range, chart.Extent{X: x, Low: b.P99Low, High: b.P99High})

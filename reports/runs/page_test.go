@@ -150,6 +150,17 @@ func TestTitleIsTrueOfTheRun(t *testing.T) {
 		func(s *result.Summary) { s.Faults[0].GapMS, s.Audit.Enabled = nil, false })
 	check("4 nodes held 3.00k ops/s; 2 faults cost at most 310 ms of service each (killing node3) and no acknowledged write",
 		func(s *result.Summary) { s.Faults[1].What = "stop" })
+	check("4 nodes held 3.00k ops/s; killing node3 cost 310 ms of service and an unknown number of writes", func(s *result.Summary) { s.Audit.ReadBackFailed = s.Audit.ReadBack })
+	seconds := f.Seconds
+	f.Seconds = append([]stats.Second(nil), seconds...)
+	for i := range f.Seconds[11:] {
+		f.Seconds[11+i].OK, f.Seconds[11+i].Failed = 0, 100
+	}
+	check("4 nodes held 3.00k ops/s; killing node3 cost all service from then on and no acknowledged write", func(*result.Summary) {})
+	if v := gap(f); v.Text != "to the end" || !v.Bad {
+		t.Errorf("service never came back, and the headline says %+v", v)
+	}
+	f.Seconds = seconds
 	check("4 nodes completed 3.00k ops/s for 64 closed-loop clients; no acknowledged write was lost",
 		func(s *result.Summary) { s.Faults, s.Loop, s.Generator.InFlightMax = nil, "closed", 64 })
 }

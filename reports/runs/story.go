@@ -28,10 +28,13 @@ func Title(f *stats.Facts) string {
 	case len(hit) == 0:
 		parts = append(parts, writes)
 	case len(hit) == 1:
-		parts = append(parts, fmt.Sprintf("%s cost %s and %s", doing(hit[0]), cost(hit[0]), writes))
+		parts = append(parts, fmt.Sprintf("%s cost %s and %s", doing(hit[0]), cost(f, hit[0]), writes))
 	default:
-		worst := longest(hit)
-		parts = append(parts, fmt.Sprintf("%s cost at most %s each (%s) and %s", stats.Plural(int64(len(hit)), "fault"), cost(worst), doing(worst), writes))
+		worst, most := longest(hit), "at most "
+		if last := hit[len(hit)-1]; gone(f, last) {
+			worst, most = last, ""
+		}
+		parts = append(parts, fmt.Sprintf("%s cost %s%s each (%s) and %s", stats.Plural(int64(len(hit)), "fault"), most, cost(f, worst), doing(worst), writes))
 	}
 	if w := wrongReads(f.Run.Summary.Audit); w != "" {
 		parts = append(parts, w)
@@ -103,7 +106,26 @@ func doing(x result.Fault) string {
 	return strings.TrimSpace(verb + " " + x.Node)
 }
 
-func cost(x result.Fault) string {
+// gone reports whether nothing succeeded any more after a fault: its longest
+// wait, which ends with a deadline, says nothing then.
+func gone(f *stats.Facts, x result.Fault) bool {
+	after := false
+	for _, s := range f.Seconds {
+		if float64(s.T) <= x.AtSec {
+			continue
+		}
+		if s.OK > 0 {
+			return false
+		}
+		after = after || s.Failed > 0
+	}
+	return after
+}
+
+func cost(f *stats.Facts, x result.Fault) string {
+	if gone(f, x) {
+		return "all service from then on"
+	}
 	if x.GapMS == nil {
 		return "an unmeasured stretch of service"
 	}
@@ -139,6 +161,10 @@ func lostClause(f *stats.Facts) string {
 		return stats.Plural(a.Lost, "acknowledged write") + " lost"
 	case a.Lost > 0:
 		return stats.Plural(a.Lost, "acknowledged write")
+	case unread(a) && calm:
+		return "lost writes could not be looked for"
+	case unread(a):
+		return "an unknown number of writes"
 	case complete(a) && calm:
 		return "no acknowledged write was lost"
 	case complete(a):
@@ -149,6 +175,9 @@ func lostClause(f *stats.Facts) string {
 		return fmt.Sprintf("no acknowledged write among the %s of %s keys read back", stats.Count(readable(a)), stats.Count(a.KeysWritten))
 	}
 }
+
+// unread reports whether nothing that was written could be read back.
+func unread(a result.Audit) bool { return a.KeysWritten > 0 && a.Lost == 0 && readable(a) == 0 }
 
 // readable returns how many keys the final read-back could judge.
 func readable(a result.Audit) int64 { return max(a.ReadBack-a.ReadBackFailed, 0) }
@@ -235,6 +264,10 @@ func gap(f *stats.Facts) page.Value {
 		return v
 	}
 	worst := longest(hit)
+	if last := hit[len(hit)-1]; gone(f, last) {
+		v.Text, v.Note, v.Bad = "to the end", "nothing succeeded after "+doing(last), true
+		return v
+	}
 	if worst.GapMS == nil {
 		v.Text, v.Note = stats.Missing, "after "+doing(worst)
 		return v
@@ -258,6 +291,9 @@ func lost(f *stats.Facts) page.Value {
 	v.Note = fmt.Sprintf("of %s acknowledged; all %s keys written were read back", stats.Count(a.AcknowledgedWrites), stats.Count(a.KeysWritten))
 	if !complete(a) {
 		v.Note = fmt.Sprintf("of %s acknowledged; only %s of %s keys written could be read back", stats.Count(a.AcknowledgedWrites), stats.Count(readable(a)), stats.Count(a.KeysWritten))
+	}
+	if unread(a) {
+		v.Text, v.Note = "not known", fmt.Sprintf("of %s acknowledged: none of the %s keys written could be read back", stats.Count(a.AcknowledgedWrites), stats.Count(a.KeysWritten))
 	}
 	if wrong := a.StaleReads + a.Corrupt + a.FalseNotFound; wrong > 0 {
 		v.Bad = true

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"fmt"
+	"math"
 	"sort"
 	"strconv"
 	"strings"
@@ -37,7 +38,12 @@ func rawNumber(v *float64) string {
 }
 
 // at prints a moment of the measured phase, which may lie before its start.
-func at(sec float64) string { return strconv.FormatFloat(sec, 'f', 2, 64) + " s" }
+func at(sec float64) string {
+	if math.Abs(sec) < 0.005 {
+		sec = 0 // no negative zero
+	}
+	return strconv.FormatFloat(sec, 'f', 2, 64) + " s"
+}
 
 func optional(v *float64, f func(float64) string) string {
 	if v == nil {
@@ -181,11 +187,17 @@ func kindTable(f *stats.Facts) *page.Table {
 		t.Head = append(t.Head, p.head)
 	}
 	for _, c := range f.Curves {
+		if c.Percentiles.Samples == 0 {
+			continue // its logs hold nothing: DATA says so
+		}
 		row := page.Plain(string(c.Kind))
 		for _, p := range percentileNames {
 			row = append(row, percentileCell(c.Percentiles, p.field))
 		}
 		t.Rows = append(t.Rows, row)
+	}
+	if len(t.Rows) == 0 {
+		return nil
 	}
 	return t
 }

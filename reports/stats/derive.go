@@ -49,8 +49,13 @@ func (f *Facts) end() float64 {
 // migrations and faults were still sampled after it.
 func (f *Facts) End() float64 {
 	end := f.end()
-	for _, m := range f.Redundancy {
-		end = max(end, m.T)
+	for i, m := range f.Redundancy {
+		if m.Partitions > 0 || i > 0 && f.Redundancy[i-1].Partitions > 0 {
+			end = max(end, m.T) // idle nodes are sampled on while records are read back
+		}
+	}
+	for _, x := range f.Run.Summary.Faults {
+		end = max(end, x.AtSec)
 	}
 	return max(end, 1)
 }
