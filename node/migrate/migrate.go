@@ -69,6 +69,8 @@ type Config struct {
 	// Keeps says that copy states outlive the process: the caller stores them and
 	// calls Kept. If not, they are kept as well as they can be at once.
 	Keeps bool
+	// CommitMaster says that writes are acknowledged before other copies have them.
+	CommitMaster bool
 	// Lost is told of each version that lost a conflict, perhaps again; it says
 	// whether to count it. Nil: always.
 	Lost func(d record.Digest, v record.Version) bool
@@ -226,7 +228,7 @@ func (c *Core) Commit(now cluster.Instant, v *cluster.View, plan *partition.Plan
 		c.readEmpty()
 	}
 	c.now = max(c.now, now)
-	c.noteLost(v)
+	c.noteUnequal(v, plan)
 	c.frozen, c.view, c.plan = false, v, plan
 	c.abandon()
 	c.takeHeld()

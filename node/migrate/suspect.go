@@ -9,22 +9,28 @@ import (
 	"headroom/node/wire"
 )
 
-// noteLost marks, before v is taken on, the partitions whose master is not in
-// it: a write that it had in flight may be on some of the copies that count as
-// equal and not on others. A master that stays runs its writes again by itself.
-func (c *Core) noteLost(v *cluster.View) {
-	if c.view == nil || planted.Is(planted.SurvivorsNotCompared) {
+// noteUnequal marks, before v is taken on, the partitions whose copies may differ
+// although they count as equal: their master is not in v, and a write that it had
+// in flight may be on some of them only. A master that stays runs its writes again
+// by itself; that is too late if another serves and they were acknowledged.
+func (c *Core) noteUnequal(v *cluster.View, plan *partition.Plan) {
+	if c.self == partition.Nobody || planted.Is(planted.SurvivorsNotCompared) {
 		return
 	}
-	lost := make([]bool, len(c.view.Members))
+	now := make([]int, len(c.view.Members)) // their places in v
 	for i, m := range c.view.Members {
-		lost[i] = !v.Has(m.Node, m.Inc)
+		if now[i] = v.Index(m.Node); now[i] >= 0 && !v.Has(m.Node, m.Inc) {
+			now[i] = -1
+		}
 	}
 	for pid := range c.plan.Parts {
-		part := &c.plan.Parts[pid] // Final may serve already, without our knowledge
-		if part.Available && (lost[part.Master] || lost[part.Final]) {
-			c.unsure[pid] = true
+		part := &c.plan.Parts[pid]
+		if !part.Available {
+			continue
 		}
+		lost := now[part.Master] < 0 || now[part.Final] < 0 // Final may serve already, without our knowledge
+		moved := c.cfg.CommitMaster && now[c.master[pid]] != int(plan.Parts[pid].Master)
+		c.unsure[pid] = c.unsure[pid] || lost || moved
 	}
 }
 

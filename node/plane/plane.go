@@ -149,7 +149,7 @@ func New(cfg Config) *Plane {
 	p.store = records{cfg.Store, &p.mortal}
 	p.losses.told = cfg.Discarded
 	p.mig.core = migrate.New(migrate.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: copies{p.store}, Rand: cfg.Rand,
-		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Keeps: cfg.Keeps, Lost: p.losses.of(Merge)})
+		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Keeps: cfg.Keeps, CommitMaster: cfg.CommitMaster, Lost: p.losses.of(Merge)})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
 			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.of(Access),
