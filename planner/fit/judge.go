@@ -135,6 +135,10 @@ const (
 	judgedUse = 0.8
 )
 
+// othersMost is the share of a machine that work of others may have taken for
+// percentiles to say anything of the nodes.
+const othersMost = 0.25
+
 // latency predicts a run's reads: the quiet distribution, and the wait for a
 // CPU where nodes, or nodes and generator, share them. It returns the
 // relative errors of mean and p99; nil if the run says nothing or is the one
@@ -148,6 +152,9 @@ func (f *fitter) latency(o *observation, fit *RunFit) *[2]float64 {
 	rate := o.ops / float64(o.nodes)
 	if o.shared {
 		servers, busy, rate = max(o.env.Cores, 1), o.cores+o.generator, o.ops
+		if o.host-busy/float64(servers) > othersMost {
+			return nil
+		}
 	}
 	st := model.Station{Servers: servers, Service: f.m.Read.Shape(), Mean: busy / rate * 1e6, Rate: rate * 1e-6}
 	rng := rand.New(rand.NewPCG(1, 1))

@@ -44,6 +44,7 @@ type observation struct {
 	cores float64 // of all nodes together; NaN: unknown
 	each  float64 // cores that one node may use
 	use   float64 // of the busiest resource seen, 0 to 1
+	host  float64 // of the machine that nodes and generator share, 0: unknown
 
 	service   [opKinds]*hdr.Histogram
 	response  [opKinds]*hdr.Histogram
@@ -300,6 +301,9 @@ func (o *observation) usage(r *result.Run, from, to float64) {
 	}
 	for _, u := range r.Summary.Use {
 		o.use = max(o.use, u.Utilisation)
+		if u.Resource == hostCPU {
+			o.host = min(u.Utilisation, 1)
+		}
 	}
 	o.use = min(o.use, 1)
 }
@@ -342,6 +346,9 @@ func (o *observation) faults(r *result.Run) {
 		}
 	}
 }
+
+// hostCPU names the whole machine in a run's Use.
+const hostCPU = "host-cpu"
 
 // mostLeft adds up the most that each node had to move between two instants.
 // What a node learns of only later is missing, so it errs on the low side.

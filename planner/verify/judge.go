@@ -103,13 +103,17 @@ const bytesError = 0.05
 // compare sets what was predicted for the miniature beside what was measured.
 func (m *miniature) compare(s *seen) []plan.Compared {
 	healthy, lost := m.bytes(m.best.Nodes, "healthy"), m.bytes(m.best.Nodes, "re_replicated")
+	after := "re-replicated"
+	if m.leave {
+		lost, after = m.bytes(m.best.Nodes, "rolling_restart"), "rolling restart"
+	}
 	list := []plan.Compared{compared("bytes of the fullest node, healthy", "bytes", healthy, s.used)}
 	if m.device != nil {
 		list = append(list, m.compareTimes(s)...)
 	}
 	if m.fail > 0 {
 		if !math.IsNaN(s.rebuild) {
-			list = append(list, compared("bytes of the fullest node, re-replicated", "bytes", lost, s.usedAfter))
+			list = append(list, compared("bytes of the fullest node, "+after, "bytes", lost, s.usedAfter))
 		}
 		list = append(list, compared("partitions unavailable", "", float64(m.spread(m.best.Nodes, "nodes_lost").Unavailable), float64(s.unavailable)))
 		if v := m.rebuild(m.best.Nodes); v > 0 && v < m.after().Seconds() { // else it is not watched to its end
