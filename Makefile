@@ -40,7 +40,7 @@ sim-verdicts: ## healthy nodes given up in bad weather: make sim-verdicts NODE_H
 
 bench-null: ## a target that takes no time: this generator beside vegeta and fortio (fetches them)
 	$(GO) test -run '^$$' -bench NullSink -benchtime 3s -count $(or $(COUNT),3) ./loadgen/drive
-	cd hack/nullsink && $(GO) run .
+	cd hack/nullsink && LOGGER_LEVEL=error $(GO) run . # fortio tells of each thread
 
 bench-planner: build ## the planner against real runs on emulated devices: errors and gates (9 minutes, wants a quiet machine)
 	$(GO) run ./hack/benchplanner

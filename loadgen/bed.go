@@ -215,7 +215,7 @@ func (b *bed) prove() error {
 func (b *bed) measureCould(length time.Duration) error {
 	cfg := b.driver.Config()
 	could, err := drive.Could(drive.Config{Workload: cfg.Workload, Target: cfg.Target, Lanes: cfg.Lanes, Deadline: cfg.Deadline, Seed: cfg.Seed}, length)
-	b.could = max(b.could, could)
+	b.could = max(b.could, could.Rate)
 	return err
 }
 

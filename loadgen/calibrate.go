@@ -148,16 +148,16 @@ func costs(cfg drive.Config, doc *result.Calibration) error {
 	one.Lanes = 1
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	rate, err := drive.Could(one, couldProof)
+	alone, err := drive.Could(one, couldProof)
 	if err != nil {
 		return err
 	}
 	runtime.ReadMemStats(&after)
-	doc.NSPerOp = math.Round(1e10/float64(rate)) / 10
+	doc.NSPerOp = float64(alone.PerOp)
 	// What the lane itself needs is allocated once and vanishes in the millions.
-	doc.AllocsPerOp = math.Round(1000*float64(after.Mallocs-before.Mallocs)/(float64(rate)*couldProof.Seconds())) / 1000
+	doc.AllocsPerOp = math.Round(1000*float64(after.Mallocs-before.Mallocs)/(float64(alone.Rate)*couldProof.Seconds())) / 1000
 	all, err := drive.Could(cfg, couldProof)
-	doc.NullOpsPerSec = math.Round(float64(all))
+	doc.NullOpsPerSec = math.Round(float64(all.Rate))
 	doc.Lanes = cfg.Lanes
 	if cfg.Lanes == 0 {
 		doc.Lanes = runtime.GOMAXPROCS(0)
@@ -212,7 +212,7 @@ func microsOf(v *float64) string {
 }
 
 func printCalibration(w io.Writer, doc *result.Calibration) error {
-	fmt.Fprintf(w, "\n%v scheduled operations/s into a null target, %d lanes; %.0f ns and %.3g allocations each on one lane; a clock reading takes %.0f ns\n",
+	fmt.Fprintf(w, "\n%v scheduled operations/s into a null target, %d lanes; %.0f ns of CPU and %.3g allocations each on one lane; a clock reading takes %.0f ns\n",
 		units.Rate(math.Round(doc.NullOpsPerSec)), doc.Lanes, doc.NSPerOp, doc.AllocsPerOp, doc.ClockNS)
 	t := plainTable()
 	t.AppendHeader(table.Row{"waiter", "rate", "achieved", "lateness p50", "p90", "p99", "p99.9", "max", "CPU of a core"})

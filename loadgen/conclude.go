@@ -95,6 +95,9 @@ func (n *knee) judge() {
 	a := d.Audit
 	if bad := a.Lost + a.StaleReads + a.Corrupt + a.FalseNotFound; bad > 0 {
 		add("AUDIT", result.Fail, "INVALID: %d lost writes, %d stale reads, %d corrupt values, %d false not-founds", a.Lost, a.StaleReads, a.Corrupt, a.FalseNotFound)
+	} else if a.Enabled && a.KeysWritten > 0 {
+		add("AUDIT", result.Info, "%d acknowledged writes, none lost; no stale read, no corrupt value, no false not-found (%d of %d written keys were read back)",
+			a.AcknowledgedWrites, a.ReadBack, a.KeysWritten)
 	}
 	switch {
 	case len(d.Probes) == 0:

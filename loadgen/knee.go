@@ -217,6 +217,10 @@ func (n *knee) run(ctx context.Context) error {
 			return err
 		}
 	}
+	// A target that reads more slowly than it was loaded must not cost the budget.
+	if left := max(n.tail(), n.k.budget-time.Since(n.began)); o.readBack > left {
+		o.readBack = left
+	}
 	err := n.readBack(ctx)
 	n.doc.Audit = n.driver.Audit()
 	n.conclude()

@@ -105,8 +105,8 @@ func TestAHotNodeGetsItsShare(t *testing.T) {
 func TestWhatAGeneratorCouldDoIsMeasuredForPlacedKeysToo(t *testing.T) {
 	w := mixOf(t, "get:90,batch-get:5,batch-put:5")
 	w.Keys.Distribution = "hot-node"
-	rate, err := Could(Config{Workload: w, Target: placed{target.NewFake()}, Rate: 1000}, 50*time.Millisecond)
-	if err != nil || rate < 1000 {
-		t.Errorf("Could = %v, %v", rate, err)
+	could, err := Could(Config{Workload: w, Target: placed{target.NewFake()}, Rate: 1000}, 50*time.Millisecond)
+	if err != nil || could.Rate < 1000 {
+		t.Errorf("Could = %+v, %v", could, err)
 	}
 }

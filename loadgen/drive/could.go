@@ -16,11 +16,19 @@ import (
 // each.
 const couldRecords = 1 << 20
 
+// Capacity is what a generator can do.
+type Capacity struct {
+	Rate units.Rate
+	// PerOp is the CPU time of one operation: unlike Rate it is the same on a
+	// machine that others use, too.
+	PerOp time.Duration
+}
+
 // Could measures what the generator of cfg would send to a target that takes no
 // time, each of its lanes with arrivals always due: schedule, choice, value,
 // histograms and audit table are paid, only the target's client is not. It
 // takes length and leaves cfg's target alone.
-func Could(cfg Config, length time.Duration) (units.Rate, error) {
+func Could(cfg Config, length time.Duration) (Capacity, error) {
 	w := *cfg.Workload
 	w.Records = min(w.Records, couldRecords)
 	if w.Keys.Placed() { // a null target has no places; the choice costs as much
@@ -30,7 +38,7 @@ func Could(cfg Config, length time.Duration) (units.Rate, error) {
 	cfg.Profile, cfg.Trace, cfg.Closed, cfg.Think, cfg.Rate, cfg.Precise = pace.Steady(1e9), nil, 0, 0, 0, false
 	d, err := New(cfg)
 	if err != nil {
-		return 0, err
+		return Capacity{}, err
 	}
 	d.table.assume(uint64(w.Records))
 	start := d.clock.Now()
@@ -40,11 +48,12 @@ func Could(cfg Config, length time.Duration) (units.Rate, error) {
 	for i := range d.cfg.Lanes {
 		l, err := d.newLane(i, d.cfg.Lanes, window{start: start, measured: start, end: start + length + time.Hour})
 		if err != nil {
-			return 0, fmt.Errorf("open lane %d: %w", i+1, err)
+			return Capacity{}, fmt.Errorf("open lane %d: %w", i+1, err)
 		}
 		lanes = append(lanes, l)
 	}
 	start = d.clock.Now()
+	cpu := cpuTime()
 	var wg sync.WaitGroup
 	for _, l := range lanes {
 		wg.Go(func() {
@@ -55,7 +64,8 @@ func Could(cfg Config, length time.Duration) (units.Rate, error) {
 		})
 	}
 	wg.Wait()
-	return units.Rate(float64(sent.Load()) / (d.clock.Now() - start).Seconds()), nil
+	n := max(1, sent.Load())
+	return Capacity{Rate: units.Rate(float64(n) / (d.clock.Now() - start).Seconds()), PerOp: (cpuTime() - cpu) / time.Duration(n)}, nil
 }
 
 // Assume takes the workload's records as loaded, for a target that stores

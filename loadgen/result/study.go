@@ -245,8 +245,8 @@ func (c *Cell) Dilated() float64 {
 // Calibration is calibrate.json: what this generator on this machine can do.
 type Calibration struct {
 	Study
-	ClockNS       float64 `json:"clock_ns"` // of one reading
-	NSPerOp       float64 `json:"ns_per_op"`
+	ClockNS       float64 `json:"clock_ns"`  // of one reading
+	NSPerOp       float64 `json:"ns_per_op"` // CPU time of one operation into a null target
 	AllocsPerOp   float64 `json:"allocs_per_op"`
 	NullOpsPerSec float64 `json:"null_ops_per_s"` // open loop into a null target, all arrivals kept
 	Lanes         int     `json:"lanes"`
