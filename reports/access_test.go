@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"headroom/loadgen/result"
+	"headroom/reports/diff"
 	"headroom/reports/page"
 	"headroom/reports/sample"
 )
@@ -25,8 +26,22 @@ func pages(t *testing.T) map[string]string {
 		AnswerOpsPerSec: &v, Probes: []result.Probe{{N: 1, OfferedOpsPerSec: 900, Outcome: result.Holds, Response: result.Percentiles{P99: &v, P50: &v}}}}); err != nil {
 		t.Fatal(err)
 	}
+	matrix, overload := filepath.Join(root, "matrix"), filepath.Join(root, "overload")
+	m := &result.Matrix{Study: result.Study{Format: result.MatrixFormat}, Axes: []result.Axis{{Name: "nodes", Values: []string{"1", "2"}}}}
+	for i, n := range m.Axes[0].Values {
+		m.Cells = append(m.Cells, result.Cell{N: i, Values: map[string]string{"nodes": n}, State: result.CellDone, KneeOpsPerSec: &v, P99US: &v})
+	}
+	if err := result.WriteStudy(matrix, result.MatrixFile, m); err != nil {
+		t.Fatal(err)
+	}
+	if err := result.WriteStudy(overload, result.OverloadFile, &result.Overload{Study: result.Study{Format: result.OverloadFormat, Machine: result.Environment{GOOS: "linux", Cores: 2}}, RateOpsPerSec: 3000, OverShare: 1.2, Dir: "run"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := sample.Write(filepath.Join(overload, "run")); err != nil {
+		t.Fatal(err)
+	}
 	out := map[string]string{}
-	for name, path := range map[string]string{"run": run, "knee": knee, "plan": filepath.Join("capacity", "testdata", "plan.json")} {
+	for name, path := range map[string]string{"run": run, "knee": knee, "matrix": matrix, "overload": overload, "plan": filepath.Join("capacity", "testdata", "plan.json")} {
 		d, err := document(path)
 		if err != nil {
 			t.Fatal(err)
@@ -37,15 +52,17 @@ func pages(t *testing.T) map[string]string {
 		}
 		out[name] = b.String()
 	}
-	d, err := compareDocument([]string{run, run})
-	if err != nil {
-		t.Fatal(err)
+	for name, of := range map[string]func([]string) (*page.Document, error){"compare": compareDocument, "trend": diff.Trend} {
+		d, err := of([]string{run, run})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := page.HTML(&b, d); err != nil {
+			t.Fatal(err)
+		}
+		out[name] = b.String()
 	}
-	var b bytes.Buffer
-	if err := page.HTML(&b, d); err != nil {
-		t.Fatal(err)
-	}
-	out["compare"] = b.String()
 	return out
 }
 

@@ -80,6 +80,9 @@ func stateFigure(b *plan.Candidate) *page.Figure {
 	if worst < 0 {
 		return nil
 	}
+	if x := b.Binding; x != nil && x.Utilisation != nil && percent(*x.Utilisation) == percent(worst) {
+		where = words(x.Resource) + " in state " + words(x.State) // of several alike, the one that the plan names
+	}
 	m.Alt = fmt.Sprintf("Utilisation of every resource in every state; 100 %% is the limit. The highest is %s at %s.", where, percent(worst))
 	if empty {
 		m.Alt += " An empty cell was not judged."
@@ -166,11 +169,8 @@ func tornadoFigure(p *Plan) *page.Figure {
 	if len(p.Tornado) == 0 {
 		return nil
 	}
-	base := math.Inf(1)
-	for _, s := range p.Tornado {
-		base = min(base, float64(min(s.P10, s.P90)))
-	}
-	r := chart.Rows{Unit: "servers needed with the input at its p10 and its p90", X: chart.Wholes, Zero: &base}
+	answer := float64(p.best().Nodes)
+	r := chart.Rows{Unit: "servers needed with the input at its p10 and its p90", X: chart.Wholes, Zero: &answer}
 	widest := p.Tornado[0]
 	for i, s := range p.Tornado {
 		if i == maxTypes {
@@ -183,7 +183,7 @@ func tornadoFigure(p *Plan) *page.Figure {
 			Bars: []chart.Bar{{From: float64(s.P10), To: float64(s.P90), Ink: chart.BlueWash}},
 			Dots: []chart.Dot{{At: float64(s.P10), Ink: chart.Grey}, {At: float64(s.P90), Ink: chart.Blue}}})
 	}
-	r.Alt = fmt.Sprintf("The input that moves the answer most is %s: %d servers at its p10 (grey), %d at its p90 (blue), all else at the median.", words(widest.Input), widest.P10, widest.P90)
+	r.Alt = fmt.Sprintf("The input that moves the answer most is %s: %d servers at its p10 (grey), %d at its p90 (blue), all else at the median. The line is the answer, %d.", words(widest.Input), widest.P10, widest.P90, p.best().Nodes)
 	return rows("tornado", r)
 }
 

@@ -151,6 +151,9 @@ func kneeFigure(k *result.Knee) *page.Figure {
 		}
 		s.Points = append(s.Points, chart.Point{X: x.OfferedOpsPerSec, Y: v})
 		if lo, hi, confidence := bounds(x.Response, name); confidence != "" {
+			if of != "" && of != confidence+" " {
+				confidence = "95 or 99 %"
+			}
 			of = confidence + " "
 			s.Bars = append(s.Bars, chart.Extent{X: x.OfferedOpsPerSec, Low: lo, High: hi})
 		}
