@@ -1,6 +1,9 @@
 package plan
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestSmallestIsTheEdgeOfWhatIsFeasible(t *testing.T) {
 	for _, step := range []int{1, 3} {
@@ -43,5 +46,16 @@ func TestLargeClustersFarFromTheAnswerAreLeftOnPaper(t *testing.T) {
 	}
 	if left == 0 {
 		t.Errorf("all of %d candidates were worked out", len(p.Candidates))
+	}
+}
+
+func TestADipOfTheChanceIsExplained(t *testing.T) {
+	p := &Plan{Curve: []Chance{{Nodes: 99, PFeasible: 0.9}, {Nodes: 105, PFeasible: 0.899}, {Nodes: 111, PFeasible: 0.97}}}
+	if note := p.CurveNote(); note != "" {
+		t.Errorf("a thousandth is explained: %q", note)
+	}
+	p.Curve[1].PFeasible = 0.8
+	if note := p.CurveNote(); !strings.Contains(note, "105 nodes are less likely to do than 99") {
+		t.Errorf("note %q", note)
 	}
 }

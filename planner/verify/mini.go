@@ -134,7 +134,10 @@ func (m *miniature) binding() {
 
 // byDraws reports that fewer nodes fail in some draws only, and the miniature
 // cannot show it.
-func (m *miniature) byDraws() bool { return m.best.WhyNotFewer.Failing < atMedian && m.hard == 1 }
+func (m *miniature) byDraws() bool {
+	w := m.best.WhyNotFewer
+	return (w.FewerAt != nil || w.Failing < atMedian) && m.hard == 1
+}
 
 // emulate makes scarce what binds.
 func (m *miniature) emulate(l load) {
