@@ -51,5 +51,8 @@ func off(v *float64) string {
 	if v == nil || math.IsNaN(*v) {
 		return page.Missing
 	}
+	if math.Abs(*v) < 0.0005 {
+		return "0 %"
+	}
 	return strings.Replace(fmt.Sprintf("%+.1f %%", *v*100), "-", "−", 1)
 }

@@ -3,6 +3,7 @@ package capacity
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"headroom/planner/plan"
 	"headroom/reports/chart"
@@ -94,18 +95,24 @@ func stateFigure(b *plan.Candidate) *page.Figure {
 // without any percentile.
 func latencyFigure(b *plan.Candidate) *page.Figure {
 	r := chart.Rows{Unit: "predicted latency from p50 to p99, whiskers are its interval, log scale", Log: true}
-	worst, where := -1.0, ""
+	worst, where, finite := -1.0, "", 0
+	var infinite []string
 	for _, s := range b.States {
 		for _, x := range []struct {
-			what     string
-			p50, p99 *float64
-			interval *[2]float64
-			ink      chart.Ink
-			wash     chart.Ink
-		}{{"reads", s.P50, s.P99, s.P99Range, chart.Blue, chart.BlueWash}, {"writes", s.WriteP50, s.WriteP99, nil, chart.Green, chart.GreenWash}} {
+			what, field string
+			p50, p99    *float64
+			interval    *[2]float64
+			ink         chart.Ink
+			wash        chart.Ink
+		}{{"reads", "p99_ms", s.P50, s.P99, s.P99Range, chart.Blue, chart.BlueWash}, {"writes", "write_p99_ms", s.WriteP50, s.WriteP99, nil, chart.Green, chart.GreenWash}} {
+			if x.p99 == nil && has(s.Infinite, x.field) {
+				infinite = append(infinite, x.what+" in state "+words(s.State))
+				r.Rows = append(r.Rows, chart.Row{Label: x.what + ", " + words(s.State), Text: "∞, overloaded", Ink: &chart.Red})
+			}
 			if x.p99 == nil {
 				continue
 			}
+			finite++
 			row := chart.Row{Label: x.what + ", " + words(s.State), Text: millis(x.p99), Dots: []chart.Dot{{At: *x.p99 * 1000, Ink: x.ink}}}
 			if x.p50 != nil {
 				row.Bars = []chart.Bar{{From: *x.p50 * 1000, To: *x.p99 * 1000, Ink: x.wash}}
@@ -119,11 +126,22 @@ func latencyFigure(b *plan.Candidate) *page.Figure {
 			r.Rows = append(r.Rows, row)
 		}
 	}
-	if len(r.Rows) == 0 {
-		return nil
+	if finite == 0 {
+		return nil // the table says which are infinite
 	}
 	r.Alt = fmt.Sprintf("The highest predicted p99 is that of %s: %s.", where, millis(&worst))
+	if n := len(infinite); n > 0 {
+		r.Alt = fmt.Sprintf("Overloaded, so that p99 is infinite: %s. The highest finite p99 is that of %s: %s.", strings.Join(infinite[:min(n, 3)], ", ")+more(n-3), where, millis(&worst))
+	}
 	return rows("latency", r)
+}
+
+// more counts what a sentence leaves out, or is empty.
+func more(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more", n)
 }
 
 func millis(v *float64) string {
@@ -207,9 +225,12 @@ func growthFigure(f *plan.TimeUntil) *page.Figure {
 		row.Dots = []chart.Dot{{At: *f.P50, Ink: chart.Blue}}
 		row.Text = fmt.Sprintf("%.1f months", *f.P50)
 		alt = fmt.Sprintf("By the stated growth the plan is full in %.1f months (p10 to p90 of the growth: %.1f to %.1f)", *f.P50, *lo, *hi)
+		if f.P90 == nil {
+			alt = fmt.Sprintf("By the stated growth the plan is full in %.1f months, with the fastest tenth of growth in %.1f", *f.P50, *lo)
+		}
 	}
 	if f.P90 == nil {
-		alt += "; with the slowest growth not within ten years"
+		alt += "; with the slowest tenth not within ten years, where the line ends"
 	}
 	r := chart.Rows{Unit: "months from now", Rows: []chart.Row{row}, Alt: alt + "."}
 	return rows("growth", r)
