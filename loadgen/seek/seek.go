@@ -26,9 +26,11 @@ const (
 	floor = 1.0
 	// stepsMax bounds a search whose outcomes contradict each other.
 	stepsMax = 64
-	// retreat is the next rate to confirm when one was not confirmed.
+	// retreat is the next rate to confirm when one was not confirmed, taken once
+	// more after each further failure: what took seconds to hold may be far above
+	// what holds for a minute.
 	retreat     = 0.92
-	confirmsMax = 4
+	confirmsMax = 6
 	// upShare and downShare are the overload and the return of the hysteresis
 	// check, of the lowest rate that failed and of the answer.
 	upShare   = 1.2
@@ -216,7 +218,7 @@ func (s *Search) confirmed(held bool) {
 		return
 	}
 	s.confirms++
-	s.rate *= retreat
+	s.rate *= math.Pow(retreat, float64(s.confirms))
 	if s.confirms == confirmsMax || s.rate < floor {
 		s.phase = ""
 	}
