@@ -70,7 +70,8 @@ type Search struct {
 	low      float64 // highest decided to hold
 	high     float64 // lowest decided to fail
 	held     []float64
-	longest  time.Duration
+	longest  time.Duration // so far, before the first the guess
+	took     bool          // longest was measured
 	steps    int
 	confirms int
 	ceiling  bool // the generator or Max ended the way up
@@ -127,7 +128,12 @@ func (s *Search) Next(spent time.Duration) (Step, bool) {
 }
 
 // Took tells how long the last try was.
-func (s *Search) Took(d time.Duration) { s.longest = max(s.longest, d) }
+func (s *Search) Took(d time.Duration) {
+	if !s.took {
+		s.longest, s.took = 0, true
+	}
+	s.longest = max(s.longest, d)
+}
 
 // expected is what a try of at most d takes, as far as is known.
 func (s *Search) expected(d time.Duration) time.Duration {

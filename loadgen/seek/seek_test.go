@@ -81,6 +81,25 @@ func TestABudgetIsKept(t *testing.T) {
 	}
 }
 
+// TestATooLongGuessCostsNoTries: tries that end early make room for more.
+func TestATooLongGuessCostsNoTries(t *testing.T) {
+	cfg := plain
+	cfg.Elastic, cfg.Guess, cfg.Probe, cfg.Confirm, cfg.Hysteresis, cfg.Budget = true, 24*time.Second, 40*time.Second, 40*time.Second, false, 75*time.Second
+	s, spent, tries := New(cfg), time.Duration(0), 0
+	for {
+		if _, ok := s.Next(spent); !ok {
+			break
+		}
+		tries++
+		spent += 5*time.Second + cfg.Overhead
+		s.Done(result.Holds, result.Holds)
+		s.Took(5 * time.Second)
+	}
+	if tries < 8 || spent > cfg.Budget || !s.Confirmed {
+		t.Errorf("%d tries of 7 s in a budget of %v, confirmed %v", tries, cfg.Budget, s.Confirmed)
+	}
+}
+
 func TestAGeneratorsLimitIsNoKnee(t *testing.T) {
 	y := &system{knee: 1e6, noise: 0.01, limit: 50_000, r: rand.New(rand.NewPCG(1, 1))}
 	s, _, _ := search(plain, y)
