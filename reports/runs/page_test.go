@@ -135,7 +135,7 @@ func TestTitleIsTrueOfTheRun(t *testing.T) {
 	f.Steady.Offered.Value = 4000
 	check("4 nodes completed 3.00k of 4.00k offered ops/s; no acknowledged write was lost", func(s *result.Summary) { s.Faults = nil })
 	f.Steady = steady
-	check("4 nodes completed 3.00k ops/s in 19 seconds with all nodes up and nothing migrating, too few to be judged steady; killing node3 cost 310 ms of service and no acknowledged write",
+	check("4 nodes completed 3.00k ops/s in 19 seconds with all nodes up and nothing migrating, not judged steady; killing node3 cost 310 ms of service and no acknowledged write",
 		func(s *result.Summary) { s.Steady.Rule = "a rule" })
 	check("4 nodes held 3.00k ops/s; killing node3 cost 310 ms of service and no acknowledged write", func(s *result.Summary) { s.Steady.Rule, s.Steady.Reached = "a rule", true })
 	f.Steady.Rate.Low, f.Steady.Rate.High = 1600, 3300

@@ -71,14 +71,15 @@ func rate(f *stats.Facts) string {
 	case f.Steady.Rate.Low < evenShare*offered:
 		return fmt.Sprintf("completed %s ops/s of %s offered, unevenly (%s from second to second)", stats.Rate(v), stats.Rate(offered), stats.Between(f.Steady.Rate.Low, f.Steady.Rate.High, stats.Rate))
 	case unjudged(f):
-		return fmt.Sprintf("completed %s ops/s in %s %s, too few to be judged steady", stats.Rate(v), stats.Plural(int64(f.Steady.Seconds), "second"), calm(f))
+		return fmt.Sprintf("completed %s ops/s in %s %s, not judged steady", stats.Rate(v), stats.Plural(int64(f.Steady.Seconds), "second"), calm(f))
 	default:
 		return fmt.Sprintf("held %s ops/s", stats.Rate(v))
 	}
 }
 
-// unjudged reports whether the run was too short, or too short without faults,
-// to be judged steady (rule R5): its rate is no headline then.
+// unjudged reports whether the run does not call itself steady (rule R5), for the
+// most part because there was too little of it without faults: its rate is no
+// headline then.
 func unjudged(f *stats.Facts) bool {
 	s := f.Run.Summary.Steady
 	return s.Rule != "" && !s.Reached

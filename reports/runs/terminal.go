@@ -19,7 +19,7 @@ func Lines(f *stats.Facts, report string) []string {
 	case !f.Steady.OK:
 		rate.Text = h[0].Text
 	case unjudged(f):
-		rate.Label = "Rate and p99, unsteady?"
+		rate.Label = "Rate and p99, unjudged"
 	}
 	if report == "" {
 		report = "none written; headroom-reports html " + f.Run.Dir + " makes one"
