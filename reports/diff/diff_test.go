@@ -298,6 +298,33 @@ func TestTrendFollowsRunsAndLeavesOthersOut(t *testing.T) {
 	}
 }
 
+func TestShortRunsHaveNoInterval(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "short")
+	if err := sample.Large(dir, sample.Size{Seconds: 8, Operations: 1, Nodes: 1, Samples: 800}); err != nil {
+		t.Fatal(err)
+	}
+	short, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Compare([]*Run{fresh(t, "a", 1, 1), short}, Options{Threshold: 0.05})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := page.Markdown(&b, Document(r, true)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"# Whether short differs from a is not known: an interval needs ten seconds of each run.", "without an interval", "| none |"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the report does not say %q:\n%.900s", want, b.String())
+		}
+	}
+	if whole, _ := r.Gate(); whole != Undecided {
+		t.Errorf("gate = %s, want undecided", whole)
+	}
+}
+
 func TestNothingToCompareIsAnError(t *testing.T) {
 	if _, err := Read(t.TempDir()); err == nil {
 		t.Error("an empty folder was read")

@@ -110,6 +110,9 @@ func environmentSentence(x around) string {
 }
 
 func howToRead(s Shift) string {
+	if s.Why != "" {
+		return fmt.Sprintf("Change from %s to %s at each percentile, without an interval: %s.", s.A, s.B, s.Why)
+	}
 	if s.Pairs > 0 {
 		return fmt.Sprintf("Change from %s to %s at each percentile, the mean of %s; the intervals hold at all percentiles and for the throughput at once, with 95 %% confidence (signs of the pairs flipped). The times pool all runs of a side; the change is the geometric mean of the pairs' own changes, and not that of the pooled times where pairs differ much.", s.A, s.B, stats.Plural(int64(s.Pairs), "pair"))
 	}
@@ -210,7 +213,7 @@ func sentence(s Shift) string {
 	case len(faster) > 0:
 		return fmt.Sprintf("%s is faster than %s at %s: %s.", s.B, s.A, span(faster), clause(quoted(faster)))
 	case s.Why != "":
-		return fmt.Sprintf("%s and %s cannot be told apart: %s.", s.A, s.B, s.Why)
+		return fmt.Sprintf("Whether %s differs from %s is not known: %s.", s.B, s.A, s.Why)
 	}
 	for _, d := range s.Points {
 		if d.P == 0.99 && d.Known() {

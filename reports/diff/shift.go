@@ -69,7 +69,7 @@ func blockShift(a, b *Run) Shift {
 	s := Shift{A: a.Name, B: b.Name, Points: bare(a.All, b.All)}
 	s.Rate = rateDifference(median(a.Rates), median(b.Rates))
 	if len(a.Blocks) < minBlocks || len(b.Blocks) < minBlocks {
-		s.Why = "less than ten seconds were measured: no interval can be given"
+		s.Why = "an interval needs ten seconds of each run"
 		return s
 	}
 	rnd := rand.New(rand.NewPCG(seed, 1))
