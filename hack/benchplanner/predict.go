@@ -91,7 +91,7 @@ func (f *predictor) reads(n int, rate float64) (mean, p99 float64) {
 
 // most is the greatest rate with that p99.
 func (f *predictor) most(n int) float64 {
-	low, high := 0.0, capacity(f.profile, n)
+	low, high := 0.0, 2*capacity(f.profile, n)
 	for range 20 {
 		mid := (low + high) / 2
 		if _, p99 := f.reads(n, mid); p99 <= slo {
