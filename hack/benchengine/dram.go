@@ -192,6 +192,7 @@ func underLoad(o *options, e *storage.Engine, size int) error {
 	row("collections", "", []float64{float64(to.cycles - from.cycles)}, nil)
 	row("share of CPU in garbage collection", "%", []float64{100 * (to.gc - from.gc) / (to.busy - from.busy)}, atMost(2))
 	row("p99 of pauses for garbage collection", "ms", []float64{1e3 * to.pauses.quantile(from.pauses, 0.99)}, atMost(1))
+	row("of that until all threads had stopped", "ms", []float64{1e3 * to.stopping.quantile(from.stopping, 0.99)}, nil)
 	return nil
 }
 
@@ -217,6 +218,7 @@ type collection struct {
 	gc, busy float64 // CPU seconds
 	cycles   uint64
 	pauses   pauses
+	stopping pauses // which wait for threads that others keep from a processor
 }
 
 type pauses struct{ *metrics.Float64Histogram }
@@ -238,10 +240,10 @@ func (p pauses) quantile(before pauses, q float64) float64 {
 
 func collector() collection {
 	s := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/total:cpu-seconds"}, {Name: "/cpu/classes/idle:cpu-seconds"},
-		{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/sched/pauses/total/gc:seconds"}}
+		{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/sched/pauses/total/gc:seconds"}, {Name: "/sched/pauses/stopping/gc:seconds"}}
 	metrics.Read(s)
 	return collection{gc: s[0].Value.Float64(), busy: s[1].Value.Float64() - s[2].Value.Float64(), cycles: s[3].Value.Uint64(),
-		pauses: pauses{s[4].Value.Float64Histogram()}}
+		pauses: pauses{s[4].Value.Float64Histogram()}, stopping: pauses{s[5].Value.Float64Histogram()}}
 }
 
 // resident returns the resident bytes of this process.
