@@ -137,3 +137,27 @@ func TestAScanAddsUpItsPages(t *testing.T) {
 		}
 	})
 }
+
+func TestStagesInFrontOfABatchMustBeAskedForAndWhole(t *testing.T) {
+	f := func(want *Stages, payload []byte) {
+		t.Helper()
+		c, cn, l := bare(t, 0)
+		ended := false
+		call := &Call{Kind: wire.KindBatchGet, raw: []byte{1}, Stages: want, Done: func(*Call) { ended = true }}
+		c.begin(call)
+		if err := cn.send(call, c.Now()); err != nil {
+			t.Fatal(err)
+		}
+		h, err := wire.ParseHeader(l.frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cn.frame(wire.Header{Kind: wire.KindBatchReply, Flags: wire.FlagStages, ID: h.ID}, payload)
+		if l.closed == 0 || !ended || call.Err == nil {
+			t.Errorf("asked %v, %d bytes: connection closed %d times, call ended %v with %v", want != nil, len(payload), l.closed, ended, call.Err)
+		}
+	}
+	whole := (&wire.Stages{Storage: 5}).Append(nil)
+	f(nil, whole)
+	f(&Stages{}, whole[:wire.StagesSize-1])
+}
