@@ -28,7 +28,9 @@ type collector struct {
 	slo      []SLOCount
 	cpuFrom  time.Duration
 	cpuSet   bool
-	inFlight float64 // sum of the samples
+	inFlight float64 // sum of the samples, each times the seconds since the one before
+	sampled  float64 // those seconds
+	lastLook time.Duration
 }
 
 func newCollector(d *Driver, r *Report, w window) *collector {
@@ -57,10 +59,7 @@ func (c *collector) collect(done <-chan struct{}) {
 		}
 		select {
 		case <-sample.C:
-			if now >= c.w.measured && now < c.w.end {
-				c.inFlight += float64(c.busy())
-				c.r.InFlightSamples++
-			}
+			c.look(c.d.clock.Now())
 		case <-done:
 			if c.d.clock.Now() >= c.w.measured {
 				k = max(k, 0)
@@ -69,6 +68,18 @@ func (c *collector) collect(done <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// look takes a sample of what is in flight. It counts for the time since the
+// one before: where the process is starved of CPU some phases have fewer.
+func (c *collector) look(now time.Duration) {
+	if now >= c.w.measured && now < c.w.end && c.lastLook >= c.w.measured {
+		dt := (now - c.lastLook).Seconds()
+		c.inFlight += float64(c.busy()) * dt
+		c.sampled += dt
+		c.r.InFlightSamples++
+	}
+	c.lastLook = now
 }
 
 // busy counts the operations in flight.
@@ -198,8 +209,8 @@ func (c *collector) finish() {
 	}
 	r.All = c.total.operation()
 	r.All.Response.Boot95 = c.block(AllOps).Percentiles(0, seconds+1).Boot95
-	if r.InFlightSamples > 0 {
-		r.InFlightMean = c.inFlight / float64(r.InFlightSamples)
+	if c.sampled > 0 {
+		r.InFlightMean = c.inFlight / c.sampled
 	}
 	if r.Completed = c.total.ended; r.Completed > 0 {
 		r.ServiceMean = c.total.busy / time.Duration(r.Completed)

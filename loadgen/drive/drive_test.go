@@ -178,6 +178,25 @@ func TestAStarvedLaneIsCaught(t *testing.T) {
 	t.Errorf("a generator with a starved lane was believed: %+v", Verdicts(&s, nil))
 }
 
+// TestRareSamplesCountForTheirTime: eight in flight for two of ten seconds are
+// 1.6 on average, however rarely the others are looked at.
+func TestRareSamplesCountForTheirTime(t *testing.T) {
+	l := &lane{slots: make([]slot, 8)}
+	c := &collector{r: &Report{lanes: []*lane{l}}, w: window{end: 10 * time.Second}}
+	for at := time.Duration(0); at < 10*time.Second; at += 5 * time.Millisecond {
+		quiet := at < 4*time.Second || at >= 6*time.Second
+		if l.free = nil; quiet {
+			l.free = make([]uint32, 8)
+		}
+		if !quiet || at%(40*time.Millisecond) == 0 {
+			c.look(at)
+		}
+	}
+	if mean := c.inFlight / c.sampled; math.Abs(mean-1.6) > 0.05 {
+		t.Errorf("%.2f in flight, want 1.6", mean)
+	}
+}
+
 func TestInFlightAgreesWithLittlesLaw(t *testing.T) {
 	s := result.Summary{Generator: result.Generator{InFlightMean: 10}}
 	r := &Report{InFlightMean: 10, InFlightSamples: 2000, Duration: 10 * time.Second, Completed: 1000, ServiceMean: 100 * time.Millisecond}

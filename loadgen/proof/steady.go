@@ -49,7 +49,7 @@ func Steady(list []Second, to int) result.Steady {
 		return s
 	}
 	if n := failing(list[cut:]); n > 0 && n < len(list)-cut {
-		s.Why = fmt.Sprintf("1 %% of the operations or more failed in %d of the last %d s", n, len(list)-cut)
+		s.Why = fmt.Sprintf("nothing succeeded, or 1 %% of the operations failed, in %d of the last %d s", n, len(list)-cut)
 		return s
 	}
 	if d, t := drift(rate[cut:]); math.Abs(t) > driftT && math.Abs(d) > driftRate*mean(rate[cut:]) {
