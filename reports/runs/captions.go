@@ -9,20 +9,36 @@ import (
 	"headroom/reports/stats"
 )
 
+// throughputCaption says in which second least was completed of what was due;
+// without arrivals of its own, in which least was completed.
 func throughputCaption(f *stats.Facts) string {
-	low, at := int64(math.MaxInt64), 0
+	open := f.Run.Summary.Loop != "closed"
+	worst, share := -1, math.Inf(1)
 	for i, s := range f.Seconds {
+		of := 1.0
+		if open {
+			of = float64(s.Offered)
+		}
 		last := i == len(f.Seconds)-1 && float64(s.T+1) > f.Run.Summary.DurationSec
-		if s.OK < low && !last {
-			low, at = s.OK, s.T
+		if last || of <= 0 {
+			continue // cut short, or the drain after the end
+		}
+		if v := float64(s.OK) / of; v < share {
+			worst, share = i, v
 		}
 	}
-	if low == math.MaxInt64 {
+	if worst < 0 {
 		return "Less than one whole second was measured."
 	}
-	text := fmt.Sprintf("The slowest second, at %d s, completed %s", at, stats.Plural(low, "operation"))
-	if f.Steady.OK && f.Steady.Rate.Value > 0 {
-		text += fmt.Sprintf(": %s of the steady rate", stats.Percent(math.Round(1000*float64(low)/f.Steady.Rate.Value)/1000))
+	s := f.Seconds[worst]
+	var text string
+	switch {
+	case !open:
+		text = fmt.Sprintf("The slowest second, at %d s, completed %s", s.T, stats.Plural(s.OK, "operation"))
+	case share >= 1:
+		text = "Every second completed what was due in it"
+	default:
+		text = fmt.Sprintf("At worst, in the second from %d s, %s of %s due were completed in it", s.T, stats.Count(s.OK), stats.Plural(s.Offered, "operation"))
 	}
 	if n := f.Total.Failed + f.Total.InDoubt; n > 0 {
 		text += fmt.Sprintf(". %s failed or are in doubt (seconds marked red)", stats.Plural(n, "operation"))

@@ -165,6 +165,28 @@ func TestTitleIsTrueOfTheRun(t *testing.T) {
 		func(s *result.Summary) { s.Faults, s.Loop, s.Generator.InFlightMax = nil, "closed", 64 })
 }
 
+func TestThroughputIsHeldAgainstWhatWasDue(t *testing.T) {
+	f := facts(t, nil, nil)
+	if got, want := throughputCaption(f), "At worst, in the second from 10 s, 2,569 of 3,000 operations due were completed in it. 431 operations failed or are in doubt (seconds marked red)."; got != want {
+		t.Errorf("caption\n got %s\nwant %s", got, want)
+	}
+	f.Total.Failed = 0
+	for i := range f.Seconds {
+		f.Seconds[i].OK, f.Seconds[i].Offered = int64(900+i), int64(900+i)
+	}
+	if got := throughputCaption(f); got != "Every second completed what was due in it." {
+		t.Errorf("seconds that differ by their arrivals only: %s", got)
+	}
+	f.Run.Summary.Loop = "closed"
+	if got := throughputCaption(f); got != "The slowest second, at 0 s, completed 900 operations." {
+		t.Errorf("a closed loop: %s", got)
+	}
+	f.Seconds = nil
+	if got := throughputCaption(f); got != "Less than one whole second was measured." {
+		t.Errorf("no second: %s", got)
+	}
+}
+
 func TestLinesTellTheStory(t *testing.T) {
 	f := facts(t, nil, nil)
 	want := []string{
