@@ -188,24 +188,25 @@ func mixture(a, b model.Dist, share float64) model.Dist {
 	if share <= 0 {
 		return b
 	}
-	var q, v []float64
-	sum := 0.0
+	slice := func(d *model.Dist, i int) float64 {
+		if i == n {
+			return math.Inf(1)
+		}
+		return d.Quantile((float64(i) + 0.5) / n)
+	}
+	q, v := make([]float64, 0, 2*n), make([]float64, 0, 2*n)
+	sum, x, y := 0.0, slice(&a, 0), slice(&b, 0)
 	for i, j := 0, 0; i < n || j < n; {
-		x, y := math.Inf(1), math.Inf(1)
-		if i < n {
-			x = a.Quantile((float64(i) + 0.5) / n)
-		}
-		if j < n {
-			y = b.Quantile((float64(j) + 0.5) / n)
-		}
-		weight := (1 - share) / n
+		weight, t := share/n, x
 		if x <= y {
-			weight = share / n
 			i++
+			x = slice(&a, i)
 		} else {
+			weight, t = (1-share)/n, y
 			j++
+			y = slice(&b, j)
 		}
-		q, v = append(q, sum+weight/2), append(v, min(x, y))
+		q, v = append(q, sum+weight/2), append(v, t)
 		sum += weight
 	}
 	d, err := model.NewDist(q, v)
