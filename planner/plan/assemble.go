@@ -34,9 +34,10 @@ func (m *maker) aboutAnswer(p *Plan, c *choice) {
 		s := m.shapes.Of(c.layout)
 		l := c.loads
 		c.latency = m.latency(s, c.kind, &m.base, &k, &l, answerSamples)
-		p.Candidates[0] = m.candidate(c)
 	}
 	kinds := m.in.machines(c.kind, m.draws)
+	c.fewer.level = m.decisive(c, kinds)
+	p.Candidates[0] = m.candidate(c)
 	p.Shadow = m.shadow(c, kinds)
 	p.Curve, p.LeastRegret = m.curve(c, kinds)
 	p.Tornado = m.tornado(c)
@@ -62,8 +63,8 @@ func (m *maker) candidate(c *choice) Candidate {
 	}
 	f := c.fewer
 	out.WhyNotFewer = &Fewer{Nodes: f.nodes, State: f.state, Resource: f.resource, Utilisation: finite(f.use), Failing: f.failing, Text: f.text}
-	if f.fewerAt > 0 {
-		out.WhyNotFewer.EnoughAt, out.WhyNotFewer.FewerAt = finite(f.enoughAt), finite(f.fewerAt)
+	if l := f.level; l.at > 0 {
+		out.WhyNotFewer.Level, out.WhyNotFewer.EnoughAt, out.WhyNotFewer.FewerAt = l.at, finite(l.enough), finite(l.fewer)
 	}
 	rebuild := c.loads.rebuild[NodesLostMigrating]
 	if c.layout.FailNodes == 0 {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"strings"
 	"testing"
 )
@@ -57,5 +58,21 @@ func TestADipOfTheChanceIsExplained(t *testing.T) {
 	p.Curve[1].PFeasible = 0.8
 	if note := p.CurveNote(); !strings.Contains(note, "105 nodes are less likely to do than 99") {
 		t.Errorf("note %q", note)
+	}
+}
+
+func TestTheLevelIsWhereTheClaimShowsBest(t *testing.T) {
+	p := answer(t, flashy, "a.writes=40k/s,50k/s,90k/s")
+	w := p.Best().WhyNotFewer
+	if w.Level <= 0 || w.Level > 1 || *w.EnoughAt >= 1 || *w.FewerAt <= 1 {
+		t.Fatalf("level %g: %v with enough nodes, %v with fewer", w.Level, w.EnoughAt, w.FewerAt)
+	}
+	for _, l := range []level{{0.5, 0.9, 1.2}, {0.5, 0.8, 1.1}} {
+		if math.Abs(l.room()-0.1) > 1e-9 {
+			t.Errorf("%+v has room %g, want 0.1, that of the side with less", l, l.room())
+		}
+	}
+	if r := (level{0.5, 0.9, 0.99}).room(); r != 0 {
+		t.Errorf("room %g although fewer nodes do", r)
 	}
 }

@@ -88,10 +88,12 @@ type Fewer struct {
 	Utilisation *float64 `json:"utilisation"`
 	// Failing is the share of Monte-Carlo draws in which that many fail.
 	Failing float64 `json:"draws_failing"`
-	// Where the medians do not fail: the utilisation that the required share of
-	// the draws does not exceed, with the answer's nodes and with fewer.
-	EnoughAt *float64 `json:"enough_at_probability,omitempty"`
-	FewerAt  *float64 `json:"at_probability,omitempty"`
+	// Of the answer: Level is the share of the draws at which the claim shows
+	// best, and the others what the resource is used to in that share of them,
+	// at most, with the answer's nodes and with fewer.
+	Level    float64  `json:"level,omitempty"`
+	EnoughAt *float64 `json:"enough_at_level,omitempty"`
+	FewerAt  *float64 `json:"at_level,omitempty"`
 	Text     string   `json:"text"`
 }
 

@@ -35,9 +35,7 @@ type fewer struct {
 	use             float64
 	failing         float64 // share of draws that fail; 1 for a rule
 	text            string
-	// Of draws that fail: what the required share of them does not exceed, with
-	// enough nodes and with fewer. 0: the medians fail.
-	enoughAt, fewerAt float64
+	level           level
 }
 
 // maker carries what the search shares.
@@ -298,25 +296,11 @@ func (m *maker) explainFewer(c *choice, kinds []machine, n, first int, rule stri
 		state, resource = mostOver(&over)
 		use = m.medianOver(s, kinds, state, resource)
 		f.failing = 1 - p
-		f.enoughAt, f.fewerAt = m.quantile(m.shapes.Of(c.layout), kinds, state, resource), m.quantile(s, kinds, state, resource)
 		f.text = fmt.Sprintf("%d nodes are enough at the median of every input, but fail in %.1f %% of the draws (allowed: %.1f %%), mostly because %s in state %s is over its limit, by a median of %s",
 			n, (1-p)*100, (1-m.in.req.Probability)*100, wordsOf(resourceNames[resource]), wordsOf(stateNames[state]), percent(use-1))
 	}
 	f.state, f.resource, f.use = stateNames[state], resourceNames[resource], use
 	c.fewer = f
-}
-
-// quantile is the utilisation of a resource in a state that the required share
-// of the draws does not exceed.
-func (m *maker) quantile(s *Shape, kinds []machine, state, resource int) float64 {
-	list := make([]float64, len(kinds))
-	var l loads
-	for i := range kinds {
-		judge(s, 1, &m.draws.demands[i], &kinds[i], &l)
-		list[i] = l.use[state][resource]
-	}
-	slices.Sort(list)
-	return list[min(int(m.in.req.Probability*float64(len(list))), len(list)-1)]
 }
 
 // medianOver is the median utilisation of a resource among the draws in which

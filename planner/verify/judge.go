@@ -70,7 +70,7 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 		card.Text = fmt.Sprintf("%d nodes held and %d failed in the state that binds (%s, %s): %s", enough.Nodes, fewer.Nodes, why.State, why.Resource, fewer.Why)
 	case m.byDraws():
 		card.Verdict = plan.NotDistinguishable
-		card.Text = fmt.Sprintf("%d nodes held, and so did %d: the plan has them fail in %.0f %% of its draws only, and the miniature runs at the medians", enough.Nodes, fewer.Nodes, why.Failing*100)
+		card.Text = fmt.Sprintf("%d nodes held, and so did %d: the plan has them fail in %.0f %% of its draws only, and the miniature runs at the medians of its inputs", enough.Nodes, fewer.Nodes, why.Failing*100)
 	case m.insideInterval():
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held, and so did %d; the plan has them at %.0f %% of the limit, inside the model's interval", enough.Nodes, fewer.Nodes, m.over*100)
@@ -83,9 +83,6 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 // busier is how much busier a machine must have been with fewer nodes to be the
 // reason of their failure, if more held on it.
 const busier = 0.05
-
-// atMedian is the share of draws that fail where the medians themselves do.
-const atMedian = 0.5
 
 // nearlyAll of the operations succeed where nodes are late and no more.
 const nearlyAll = 0.98

@@ -19,8 +19,10 @@ type miniature struct {
 	bind plan.Binding // what fewer nodes fail by, as it is with the plan's
 	hard float64      // how many times its median that utilisation is
 	over float64      // and what it is with fewer
-	card plan.Miniature
-	kind emulation
+	// level is the share of the plan's draws that are no harder; 0: the medians.
+	level float64
+	card  plan.Miniature
+	kind  emulation
 
 	fail     int     // nodes that go
 	leave    bool    // they stop in order instead of being killed
@@ -113,8 +115,8 @@ func shrink(cfg *Config) (*miniature, error) {
 }
 
 // binding finds the resource and state that fewer nodes fail by: often, not
-// always, those with the least room. Where the medians of the inputs let fewer
-// do, the miniature runs at those that the plan must hold with its probability.
+// always, those with the least room. The miniature runs at the level of the
+// uncertain inputs at which the plan's claim shows best.
 func (m *miniature) binding() {
 	w := m.best.WhyNotFewer
 	m.bind, m.hard = *m.best.Binding, 1
@@ -127,17 +129,14 @@ func (m *miniature) binding() {
 		m.over = *w.Utilisation
 	}
 	if w.EnoughAt != nil && w.FewerAt != nil && *w.FewerAt > 1 && *m.bind.Utilisation > 0 {
-		m.hard, m.over = *w.EnoughAt / *m.bind.Utilisation, *w.FewerAt
+		m.hard, m.over, m.level = *w.EnoughAt / *m.bind.Utilisation, *w.FewerAt, w.Level
 		m.bind.Utilisation = w.EnoughAt
 	}
 }
 
 // byDraws reports that fewer nodes fail in some draws only, and the miniature
 // cannot show it.
-func (m *miniature) byDraws() bool {
-	w := m.best.WhyNotFewer
-	return (w.FewerAt != nil || w.Failing < atMedian) && m.hard == 1
-}
+func (m *miniature) byDraws() bool { return m.best.WhyNotFewer.Failing < 1 && m.level == 0 }
 
 // emulate makes scarce what binds.
 func (m *miniature) emulate(l load) {
@@ -160,6 +159,9 @@ func (m *miniature) emulate(l load) {
 		m.card.Emulates = "nothing: what binds is a rule, or the loss of a rack"
 	case shared:
 		m.card.Emulates = "nothing: " + m.bind.Resource + " is shared by all nodes of one machine"
+	}
+	if m.level > 0 && math.Abs(m.hard-1) > 1e-3 {
+		m.card.Emulates += fmt.Sprintf("; as scarce as at inputs that %.3g %% of the plan's draws do not exceed", m.level*100)
 	}
 }
 

@@ -93,10 +93,8 @@ func TestTheVerdictFollowsWhatWasRun(t *testing.T) {
 	draws := planOf("memory", 1.2)
 	draws.Candidates[0].WhyNotFewer.Failing = 0.12
 	f("n-1 fails in some draws only", draws, map[int]bool{5: true, 4: true}, plan.NotDistinguishable, false, 2)
-	// Draws decide, and at the plan's probability the resource has room.
-	room, at := 0.9, 0.97
 	draws = planOf("memory", 1.7)
-	draws.Candidates[0].WhyNotFewer.Failing, draws.Candidates[0].WhyNotFewer.EnoughAt, draws.Candidates[0].WhyNotFewer.FewerAt = 0.51, &room, &at
+	draws.Candidates[0].WhyNotFewer.Failing = 0.51
 	f("n-1 fails in half of the draws, by several resources", draws, map[int]bool{5: true, 4: true}, plan.NotDistinguishable, false, 2)
 	racks := planOf("memory", 1.2)
 	racks.Candidates[0].WhyNotFewer.State, racks.Candidates[0].Binding.State = "rack_lost", "rack_lost"
@@ -215,18 +213,18 @@ func TestMigrationIsSlowedDownLikeTheRest(t *testing.T) {
 	}
 }
 
-func TestThePlansProbabilityDecidesWhereMediansDoNot(t *testing.T) {
+func TestTheMiniatureRunsAtThePlansLevel(t *testing.T) {
 	p := planOf("cpu", 1.4)
 	enough, fewer := 0.95, 1.15
 	w := p.Candidates[0].WhyNotFewer
-	w.Failing, w.EnoughAt, w.FewerAt = 0.12, &enough, &fewer
+	w.Failing, w.Level, w.EnoughAt, w.FewerAt = 0.12, 0.93, &enough, &fewer
 	cfg := Config{Plan: p, Dir: t.TempDir()}.withDefaults()
 	m, err := shrink(&cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if *m.bind.Utilisation != enough || m.over != fewer || m.byDraws() {
-		t.Errorf("the miniature runs at %g, fewer at %g; want the figures at the plan's probability", *m.bind.Utilisation, m.over)
+		t.Errorf("the miniature runs at %g, fewer at %g; want the figures at the plan's level", *m.bind.Utilisation, m.over)
 	}
 	card, _ := verdict(t, p, map[int]bool{5: true, 4: true})
 	if card.Verdict != plan.Refuted {
