@@ -1,18 +1,26 @@
 package drive
 
 import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"headroom/loadgen/pace"
 	"headroom/loadgen/proof"
 	"headroom/loadgen/result"
 	"headroom/workloads"
 )
 
-// inFlightEvery is how often the operations in flight are counted, for Little's
-// law: 6000 times in 30 s, at the price of one uncontended lock per lane.
-const inFlightEvery = 5 * time.Millisecond
+const (
+	// inFlightEvery is how often the operations in flight are counted, for Little's
+	// law: 6000 times in 30 s, at the price of one uncontended lock per lane.
+	inFlightEvery = 5 * time.Millisecond
+	// secondEvery is how soon the end of a second is noticed.
+	secondEvery = 5 * time.Millisecond
+)
 
 // collector takes the lanes' intervals once a second.
 type collector struct {
@@ -44,8 +52,9 @@ func newCollector(d *Driver, r *Report, w window) *collector {
 
 // collect ticks at the full seconds of the measured phase until done.
 func (c *collector) collect(done <-chan struct{}) {
-	sample := time.NewTicker(inFlightEvery)
-	defer sample.Stop()
+	defer c.sampleInFlight()()
+	soon := time.NewTicker(secondEvery)
+	defer soon.Stop()
 	k := -int(c.w.measured-c.w.start) / int(time.Second)
 	for {
 		now := c.d.clock.Now()
@@ -58,8 +67,7 @@ func (c *collector) collect(done <-chan struct{}) {
 			continue
 		}
 		select {
-		case <-sample.C:
-			c.look(c.d.clock.Now())
+		case <-soon.C:
 		case <-done:
 			if c.d.clock.Now() >= c.w.measured {
 				k = max(k, 0)
@@ -67,6 +75,32 @@ func (c *collector) collect(done <-chan struct{}) {
 			c.tick(k)
 			return
 		}
+	}
+}
+
+// sampleInFlight looks at random instants until the function that it returns is
+// called. It has a timer of its own: the runtime's timers go off when a lane's
+// does and would see the operations that it has just sent.
+func (c *collector) sampleInFlight() (stop func()) {
+	timer, err := pace.NewTimer()
+	if err != nil {
+		return func() {} // nothing is known of what is in flight
+	}
+	r := rand.New(rand.NewPCG(c.d.stream, 0x1177))
+	var ended atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !ended.Load() {
+			if timer.Arm(time.Duration((0.5+r.Float64())*float64(inFlightEvery))) != nil || timer.Wait() != nil {
+				return
+			}
+			c.look(c.d.clock.Now())
+		}
+	})
+	return func() {
+		ended.Store(true)
+		wg.Wait() // at most 1.5 inFlightEvery
+		timer.Close()
 	}
 }
 

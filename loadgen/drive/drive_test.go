@@ -218,6 +218,9 @@ func TestInFlightAgreesWithLittlesLaw(t *testing.T) {
 	if r.InFlightSamples = 10; r.little() != nil {
 		t.Error("ten samples are enough to accuse the measurement")
 	}
+	if r.InFlightSamples = 1600; r.little() != nil {
+		t.Error("1,600 samples of 2,000 are enough to accuse the measurement: a starved one looks when it has nothing to do")
+	}
 }
 
 func value(p *float64) float64 {

@@ -19,6 +19,7 @@ const (
 	nullLateness   = 1000.0 // us: of p99, into a target that takes no time; ten times it fails the run
 	littleMax      = 0.05   // of the greater (the self-check's)
 	littleSamples  = 1000
+	littleShare    = 0.9 // of the samples that a process that gets its CPU takes
 	failuresListed = 3
 )
 
@@ -56,7 +57,7 @@ func (d *Driver) Summarize(r *Report, s *result.Summary) {
 	g.InFlightMax, g.InFlightPeak, g.Queued, g.Shed = d.cfg.InFlight, r.InFlightPeak, r.Queued, r.Shed
 	g.WarmupSec, g.LoadedRecs = d.cfg.Warmup.Seconds(), d.cfg.Workload.Records
 	g.DeadlineMS, g.ThinkMS = millis(d.cfg.Deadline), millis(d.cfg.Think)
-	g.Lateness, g.InFlightMean, g.LittleResidual = r.All.Lateness, r.InFlightMean, r.little()
+	g.Lateness, g.InFlightMean, g.InFlightSamples, g.LittleResidual = r.All.Lateness, r.InFlightMean, r.InFlightSamples, r.little()
 	for _, l := range r.LaneLateness {
 		if l.P99 != nil && (g.WorstLaneLatenessUS == nil || *l.P99 > *g.WorstLaneLatenessUS) {
 			g.WorstLaneLatenessUS = l.P99
@@ -115,9 +116,11 @@ func (d *Driver) words() string {
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // little compares what was counted in flight with rate times mean service time,
-// as a share of the greater; nil where the counting is too coarse.
+// as a share of the greater; nil where the counting is too coarse, or was
+// starved and therefore not at random instants.
 func (r *Report) little() *float64 {
-	if r.InFlightMean < 1 || r.InFlightSamples < littleSamples || r.Duration <= 0 {
+	least := max(littleSamples, littleShare*r.Duration.Seconds()/inFlightEvery.Seconds())
+	if r.InFlightMean < 1 || float64(r.InFlightSamples) < least || r.Duration <= 0 {
 		return nil
 	}
 	law := float64(r.Completed) / r.Duration.Seconds() * r.ServiceMean.Seconds()

@@ -235,10 +235,11 @@ type Generator struct {
 	CouldOpsPerSec   float64  `json:"could_ops_per_s"`
 	CouldOverOffered *float64 `json:"could_over_offered"`
 	// InFlightMean is sampled; LittleResidual is its difference from rate times
-	// mean response time, as a share of the greater; nil below 20 samples or 1 in
-	// flight.
-	InFlightMean   float64  `json:"in_flight_mean"`
-	LittleResidual *float64 `json:"little_residual"`
+	// mean service time, as a share of the greater; nil with too few samples or
+	// less than 1 in flight.
+	InFlightMean    float64  `json:"in_flight_mean"`
+	InFlightSamples int64    `json:"in_flight_samples"`
+	LittleResidual  *float64 `json:"little_residual"`
 	// WorstLaneLatenessUS is the highest p99 of the lateness of any lane.
 	WorstLaneLatenessUS *float64    `json:"worst_lane_lateness_p99_us"`
 	GCCPUPct            float64     `json:"gc_cpu_pct"` // of one core
