@@ -228,10 +228,11 @@ func (c *checker) slo() {
 	}
 }
 
-// above counts the samples in buckets that lie wholly above ns.
+// above counts the samples in buckets that reach above ns: those of the bucket
+// that ns lies in count as slower, as they do for the generator.
 func above(c *hlog.Counts, ns float64) (n int64) {
 	c.Each(func(i int32, count int64) {
-		if low, _ := hlog.Value(i); float64(low) > ns {
+		if _, high := hlog.Value(i); float64(high) > ns {
 			n += count
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"headroom/loadgen/result"
+	"headroom/reports/hlog"
 	"headroom/reports/sample"
 )
 
@@ -135,4 +136,30 @@ func TestCopiesMadeBeforeTheViewOnlyBoundTheRestoration(t *testing.T) {
 	f(0.98, &ms, Differs)
 	f(0.98, nil, Same)
 	f(1.163, nil, Differs)
+}
+
+// TestALimitWithinABucketCountsItAsSlower: 600 us lies within a bucket, whose
+// operations the generator counts as beyond the limit.
+func TestALimitWithinABucketCountsItAsSlower(t *testing.T) {
+	const limit = 600_000
+	i := hlog.Index(limit)
+	low, high := hlog.Value(i)
+	if low > limit || high <= limit {
+		t.Fatalf("bucket %d to %d does not reach beyond %d: nothing is tested", low, high, limit)
+	}
+	c := hlog.NewCounts()
+	c.Add([]hlog.Bin{{Index: i - 1, Count: 5}, {Index: i, Count: 7}, {Index: i + 1, Count: 11}})
+	if n := above(c, limit); n != 18 {
+		t.Errorf("%d operations above, want 7 and 11", n)
+	}
+	h := c.Histogram()
+	sum := int64(0)
+	for _, x := range h.Distribution() { // how loadgen/proof counts
+		if x.Count > 0 && float64(x.To) > limit {
+			sum += x.Count
+		}
+	}
+	if sum != 18 {
+		t.Errorf("the library has %d above", sum)
+	}
 }

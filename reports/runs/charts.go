@@ -118,6 +118,9 @@ func throughputPanel(f *stats.Facts) chart.Panel {
 	ok := chart.Series{Name: "completed", Ink: chart.Blue, Wash: chart.BlueWash}
 	offered := chart.Series{Name: "offered", Ink: chart.Grey, Dashed: true, Width: 1.2}
 	for _, b := range f.Bins {
+		if float64(b.T) >= f.Run.Summary.DurationSec && len(ok.Points) > 0 {
+			break // what was still under way at the end: no second of its own
+		}
 		x := middle(f, b)
 		ok.Points = append(ok.Points, chart.Point{X: x, Y: b.OK})
 		offered.Points = append(offered.Points, chart.Point{X: x, Y: b.Offered})
