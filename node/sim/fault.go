@@ -51,7 +51,7 @@ const (
 // faultKinds are all of them.
 var faultKinds = []string{FaultCrash, FaultRestart, FaultStorm, FaultPause, FaultSlow, FaultJump, FaultLeave, FaultOneWay, FaultBridge,
 	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog, FaultWiped, FaultStale, FaultPowerCut, FaultLateRead,
-	FaultDevice, FaultDamage, FaultWipedDir, FaultSwizzle, FaultLoss, FaultDuplicate, FaultLate, FaultDrift}
+	FaultDevice, FaultDamage, FaultFull, FaultWipedDir, FaultSwizzle, FaultLoss, FaultDuplicate, FaultLate, FaultDrift}
 
 // maxDrift of a clock, in parts per million: twice what a bad quartz does.
 const maxDrift = 200

@@ -79,10 +79,10 @@ func scenarioOf(seed uint64) scenario {
 // six, then others, so that a seed keeps its meaning when one is added to
 // those.
 var rounds = slices.Concat(scenarios[:6], scenarios[:6], scenarios[:6], []scenario{
-	{"operations", onData(operations)},
+	{"full", onData(fullNodes)},
 	{"operations", onData(operations)},
 	{"broken-disks", onData(brokenDisks)},
-	{"operations", onData(operations)},
+	{"commit-master", onData(commitMaster)},
 	{"operations", onData(operations)},
 	{"broken-disks", onData(brokenDisks)},
 })
