@@ -70,3 +70,31 @@ func TestACompareThatAViewInterruptsIsDoneInTheNext(t *testing.T) {
 	w.demandEqual(pids, w.nodes[0], w.nodes[1])
 	w.demandEqual(pids, w.nodes[0], w.nodes[3])
 }
+
+func TestCopiesAreComparedBeforeAnyIsFilled(t *testing.T) {
+	w := newWorld(t, 33, 4)
+	w.rf = 3
+	w.commit(1, 2, 3)
+	w.load([]int{1, 2, 3}, 16, 20, 100)
+	for _, n := range w.nodes {
+		n.core.SetRate(Rate{RecordsPerSecond: 100})
+	}
+	w.commit(1, 2, 4)
+	w.run(time.Second)
+	compared, left := 0, 0
+	for _, n := range w.nodes[:2] {
+		for _, j := range n.core.jobs {
+			switch {
+			case j == nil:
+			case j.stage <= absorbing:
+				t.Fatalf("partition %d waits to be compared while others are filled", j.pid)
+			case j.compares():
+				compared++
+			}
+		}
+		left += n.core.progress.Partitions
+	}
+	if compared == 0 || left < 100 {
+		t.Errorf("%d partitions left, %d of them compared: tests nothing", left, compared)
+	}
+}
