@@ -155,7 +155,8 @@ func Widen(m *model.Model, c *plan.Verification) {
 		case "ms":
 			if strings.HasPrefix(row.Name, meanRead) {
 				m.Errors.Mean = max(m.Errors.Mean, e)
-			} else {
+			}
+			if strings.HasPrefix(row.Name, tailRead) {
 				m.Errors.P99 = max(m.Errors.P99, e)
 			}
 		}

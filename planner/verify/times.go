@@ -83,7 +83,7 @@ func (m *miniature) late(s *seen) []string {
 	var list []string
 	check := func(what, state string, got, limit float64) {
 		if limit > 0 && got > limit {
-			list = append(list, fmt.Sprintf("p99 of %s %s %s, limit %s", what, state, m.device.both(got), m.device.both(limit)))
+			list = append(list, fmt.Sprintf("p99 of %s %s %s, limit %s", what, state, m.both(got), m.both(limit)))
 		}
 	}
 	read, write := m.limits("healthy")
@@ -106,12 +106,19 @@ func (m *miniature) lostState() string {
 }
 
 // both says a time of the run as it was and as the real device would have it.
-func (d *device) both(seconds float64) string {
+func (m *miniature) both(seconds float64) string {
+	d := m.device
+	if m.kind == stations {
+		return fmt.Sprintf("%.0f ms", seconds*1e3)
+	}
 	return fmt.Sprintf("%.3g ms (%.3g ms dilated x%.0f)", seconds/d.dilation*1e3, seconds*1e3, d.dilation)
 }
 
-// meanRead begins the names of mean times of reads.
-const meanRead = "mean read, "
+// meanRead and tailRead begin the names of times of reads.
+const (
+	meanRead = "mean read, "
+	tailRead = "p99 of reads, "
+)
 
 // compareTimes sets throughput and times of reads beside the simulation of
 // the emulated device, in each phase. Times are of the run, dilated, and
@@ -122,11 +129,15 @@ func (m *miniature) compareTimes(s *seen) []plan.Compared {
 		mean, p99 := m.predict(m.best.Nodes, state)
 		k := m.device.dilation
 		mark := fmt.Sprintf(", dilated x%.0f", k)
-		list = append(list, compared("operations served, "+name+mark, "/s", m.card.OpsPerSec, t.served/t.seconds),
-			compared(meanRead+name+mark, "ms", mean*k*1e3, t.readMean*1e3),
+		list = append(list, compared("operations served, "+name+mark, "/s", m.card.OpsPerSec, t.served/t.seconds))
+		if m.kind == stations { // its times stand for nothing real
+			list = append(list, compared("station: "+meanRead+name, "ms", mean*k*1e3, t.readMean*1e3), compared("station: "+tailRead+name, "ms", p99*k*1e3, t.readP99*1e3))
+			return
+		}
+		list = append(list, compared(meanRead+name+mark, "ms", mean*k*1e3, t.readMean*1e3),
 			compared(meanRead+name+", real", "ms", mean*1e3, t.readMean/k*1e3),
-			compared("p99 of reads, "+name+mark, "ms", p99*k*1e3, t.readP99*1e3),
-			compared("p99 of reads, "+name+", real", "ms", p99*1e3, t.readP99/k*1e3))
+			compared(tailRead+name+mark, "ms", p99*k*1e3, t.readP99*1e3),
+			compared(tailRead+name+", real", "ms", p99*1e3, t.readP99/k*1e3))
 	}
 	add("healthy", "healthy", s.healthy)
 	if m.fail > 0 {
