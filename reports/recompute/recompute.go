@@ -145,9 +145,9 @@ func (c *checker) workload() {
 	c.add("workload.sha256", c.run.Summary.Workload.SHA256, got, "workload.yaml", s)
 }
 
-// rows sums series.csv over the measured phase; op "" is all operations.
+// rows sums series.csv over the measured phase; op "" is all operations. The
+// seconds count up to the last with an arrival.
 func (c *checker) rows(op string) (sum result.SeriesRow, seconds int) {
-	seen := map[int]bool{}
 	for _, r := range c.run.Series {
 		if r.TSec < 0 || op != "" && r.Op != op {
 			continue
@@ -158,10 +158,10 @@ func (c *checker) rows(op string) (sum result.SeriesRow, seconds int) {
 		sum.InDoubt += r.InDoubt
 		sum.NotFound += r.NotFound
 		if r.Offered > 0 {
-			seen[r.TSec] = true
+			seconds = max(seconds, r.TSec+1)
 		}
 	}
-	return sum, len(seen)
+	return sum, seconds
 }
 
 func (c *checker) totals() {
@@ -171,11 +171,14 @@ func (c *checker) totals() {
 		c.add("achieved_ops_per_s", text(s.AchievedOpsPerSec), "", "series.csv", Unknown)
 		return
 	}
-	state := Differs
-	if math.Abs(s.DurationSec-float64(seconds)) <= 1 {
+	state, quiet := Differs, 1.0
+	if rate := float64(sum.Offered) / max(s.DurationSec, 1); rate > 0 {
+		quiet += 14 / rate // a longer pause between Poisson arrivals has a chance of one in a million
+	}
+	if diff := s.DurationSec - float64(seconds); diff >= -1 && diff <= quiet {
 		state = Within
 	}
-	c.add("duration_s", text(s.DurationSec), fmt.Sprintf("within 1 of %d seconds with arrivals", seconds), "series.csv", state)
+	c.add("duration_s", text(s.DurationSec), fmt.Sprintf("within %.3g of %d seconds up to the last arrival", quiet, seconds), "series.csv", state)
 	if s.DurationSec > 0 {
 		c.number("offered_ops_per_s", s.OfferedOpsPerSec, float64(sum.Offered)/s.DurationSec, "series.csv")
 		c.number("achieved_ops_per_s", s.AchievedOpsPerSec, float64(sum.OK)/s.DurationSec, "series.csv")
@@ -285,13 +288,31 @@ func (c *checker) words(field string, want, got []string, from string) {
 	c.add(field, strings.Join(a, ","), strings.Join(b, ","), from, s)
 }
 
+// bootFar is how far from its percentile an end of an interval may lie that does
+// not hold it: the draws of whole seconds are skewed where a few were slow.
+const bootFar = 1.5
+
 // bootstrap checks that an interval, whose draws are not kept, holds the
-// percentile it is about.
+// percentile it is about. One that misses it by little is not known to be
+// wrong, nor is one of the part of a run before its percentile went infinite.
 func (c *checker) bootstrap(field string, want [2]*float64, got result.Percentiles, name string) {
 	p := map[string]*float64{"p50": got.P50, "p90": got.P90, "p99": got.P99, "p99_9": got.P999}[name]
-	s := Within
-	if p == nil || want[0] == nil || *want[0] > *p || want[1] != nil && *want[1] < *p {
-		s = Differs
+	lo, hi := 0.0, math.Inf(1)
+	if want[0] != nil {
+		lo = *want[0]
+	}
+	if want[1] != nil {
+		hi = *want[1]
+	}
+	s := Differs
+	switch {
+	case lo > hi:
+	case p == nil:
+		s = Unknown
+	case lo <= *p && *p <= hi:
+		s = Within
+	case lo <= *p*bootFar && *p <= hi*bootFar:
+		s = Unknown
 	}
 	c.add(field, orNull(want[0])+" to "+orNull(want[1]), "an interval that holds "+orNull(p), "interval logs", s)
 }
@@ -323,15 +344,21 @@ func (c *checker) rest() {
 	c.add("generator.in_flight_peak", strconv.Itoa(g.InFlightPeak), "", "counted while running", Unknown)
 	c.add("generator.queued", strconv.FormatInt(g.Queued, 10), "", "counted while running", Unknown)
 	if n := len(c.run.Generator); n > 0 {
-		sum := 0.0
+		sum, n := 0.0, 0
 		for _, x := range c.run.Generator {
-			sum += max(x.CPUPct, 0)
+			if x.TSec > 0 && x.TSec < s.DurationSec+0.5 { // not of the read-back
+				sum += max(x.CPUPct, 0)
+				n++
+			}
 		}
 		state := Differs // sampled once a second: the mean of samples is near
-		if mean := sum / float64(n); math.Abs(mean-g.CPUPct) <= 0.25*max(mean, g.CPUPct)+5 {
+		if n < 5 {
+			state = Unknown
+		}
+		if mean := sum / max(float64(n), 1); math.Abs(mean-g.CPUPct) <= 0.25*max(mean, g.CPUPct)+5 {
 			state = Within
 		}
-		c.add("generator.cpu_pct", text(g.CPUPct), "about "+text(math.Round(sum/float64(n)*10)/10), "generator.csv", state)
+		c.add("generator.cpu_pct", text(g.CPUPct), "about "+text(math.Round(sum/max(float64(n), 1)*10)/10), "generator.csv", state)
 		return
 	}
 	c.add("generator.cpu_pct", text(g.CPUPct), "", "counted while running", Unknown)

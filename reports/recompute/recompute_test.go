@@ -1,6 +1,7 @@
 package recompute
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +76,12 @@ func TestEveryChangedNumberIsFound(t *testing.T) {
 		"faults[0].failed":  func(s *result.Summary) { s.Faults = []result.Fault{{AtSec: 3, Failed: 9}} },
 		"faults[0].gap_ms":  func(s *result.Summary) { v := 9e3; s.Faults = []result.Fault{{AtSec: 3, GapMS: &v}} },
 		"faults[0].gap_ms ": func(s *result.Summary) { v := 0.3; s.Faults = []result.Fault{{AtSec: 3, GapMS: &v}} }, // responses took up to a millisecond
+		"operations.op01.response_us.boot95.p50": func(s *result.Summary) {
+			lo, hi := 1.0, 2.0
+			o := s.Operations["op01"]
+			o.Response.Boot95 = map[string][2]*float64{"p50": {&lo, &hi}}
+			s.Operations["op01"] = o
+		},
 		"slo[0].beyond": func(s *result.Summary) {
 			s.SLO = []result.LimitTest{{Limit: result.Limit{P: 0.99, LatencyUS: 1e9}, Samples: 28_000, Beyond: 1}}
 		},
@@ -161,5 +168,42 @@ func TestALimitWithinABucketCountsItAsSlower(t *testing.T) {
 	}
 	if sum != 18 {
 		t.Errorf("the library has %d above", sum)
+	}
+}
+
+// TestWhatHonestRunsLookLikeIsNotCalledFalse: each of these was, on real runs.
+func TestWhatHonestRunsLookLikeIsNotCalledFalse(t *testing.T) {
+	dir := folder(t)
+	events := "t_s,kind,node,what\n3.000,fault,node1,term\n3.040,view,node1,view 2: node1\n9.000,fault,node1,start\n9.100,migration,node1,\"began: 3 partitions, 1 bytes\"\n9.900,migration,node1,ended\n"
+	generator := "t_s,cpu_pct,gc_cpu_pct,gc_pause_max_us,sched_p99_us,host_cpu_pct,steal_pct,in_flight,heap_bytes,wall_step_ms,net_busy_pct,net_dropped\n"
+	for i := range 20 {
+		generator += fmt.Sprintf("%d.000,10,0,0,0,50,0,0,0,0,,0\n", i+1)
+	}
+	generator += "21.000,300,0,0,0,50,0,0,0,0,,0\n22.000,300,0,0,0,50,0,0,0,0,,0\n" // the read-back
+	for name, text := range map[string]string{"events.csv": events, "generator.csv": generator} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sample.Alter(dir, func(s *result.Summary) {
+		view, quick, slow, hi := 50.0, 0.3, 0.9, 0.0
+		s.Generator.CPUPct = 10
+		s.Faults = []result.Fault{{AtSec: 3, What: "term", Node: "node1", RedundancyRestoredSec: &quick, OneViewMS: &view}, {AtSec: 9, What: "start", Node: "node1", RedundancyRestoredSec: &slow}}
+		o := s.Operations["op01"]
+		hi = *o.Response.P99 * 0.95 // its draws were skewed
+		lo := *o.Response.P50
+		o.Response.Boot95 = map[string][2]*float64{"p99": {&lo, &hi}}
+		s.Operations["op01"] = o
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := differing(t, dir); len(got) > 0 {
+		t.Errorf("called false: %v", got)
+	}
+	if err := sample.Alter(dir, func(s *result.Summary) { early := 0.4; s.Faults[1].RedundancyRestoredSec = &early }); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(differing(t, dir), " "); got != "faults[1].redundancy_restored_s" {
+		t.Errorf("redundancy half a second early: %q differ", got)
 	}
 }
