@@ -25,9 +25,12 @@ type Line string
 type part uint8
 
 const (
+	// few: versions of it may have come while another copy was absorbed that went
+	// through the View, and nothing else is known.
+	few part = iota
 	// some: it is being filled from a copy that holds the View, so that what it has
 	// of other Views was written, or has won, in the knowledge of that one.
-	some part = iota
+	some
 	// met: its master asked this copy about each record before it wrote, and so
 	// knew what the copy held until then.
 	met
@@ -71,7 +74,7 @@ func (l Line) passes() []pass {
 
 func readPass(in *wire.Reader) pass {
 	x := in.Uvarint()
-	p := pass{key: cluster.ViewKey{Counter: x >> 2, Proposer: cluster.NodeID(in.Uvarint()), Inc: cluster.Incarnation(in.Uvarint())}, part: part(x & 3)}
+	p := pass{key: cluster.ViewKey{Counter: x >> 3, Proposer: cluster.NodeID(in.Uvarint()), Inc: cluster.Incarnation(in.Uvarint())}, part: part(x & 7)}
 	p.members = in.Uvarint()
 	p.since = p.key.Counter + in.Uvarint()
 	return p
@@ -91,11 +94,13 @@ func lineOf(list []pass) Line {
 			out = append(out, p)
 		case out[n].part == met && p.part == some: // sorted, the greater part first
 			out[n].part, out[n].since = both, max(out[n].since, p.since)
+		case out[n].part == few: // p's, too
+			out[n].since = max(out[n].since, p.since)
 		}
 	}
 	var b []byte
 	for _, p := range out[max(len(out)-MaxLine, 0):] {
-		b = wire.AppendUvarint(b, p.key.Counter<<2|uint64(p.part))
+		b = wire.AppendUvarint(b, p.key.Counter<<3|uint64(p.part))
 		b = wire.AppendUvarint(b, uint64(p.key.Proposer))
 		b = wire.AppendUvarint(b, uint64(p.key.Inc))
 		b = wire.AppendUvarint(b, p.members)
@@ -133,6 +138,16 @@ func (l Line) taken(now cluster.ViewKey, p part) []pass {
 	return list
 }
 
+// glimpsed are the Views of which versions may be on a copy that has begun to
+// absorb this one, or several one after the other, in the View now.
+func (l Line) glimpsed(now cluster.ViewKey) []pass {
+	list := l.passes()
+	for i := range list {
+		list[i].part, list[i].since = few, max(list[i].key.Counter, now.Counter)
+	}
+	return list
+}
+
 func appendLine(b []byte, l Line) []byte { return wire.AppendString(b, string(l)) }
 
 // maxLineBytes is what MaxLine passes take at most.
@@ -152,7 +167,11 @@ func (l Line) Valid() bool {
 	in := wire.NewReader([]byte(l))
 	var list []pass
 	for in.Len() > 0 && in.Err() == nil && len(list) <= MaxLine {
-		list = append(list, readPass(&in))
+		p := readPass(&in)
+		if p.part > all {
+			return false
+		}
+		list = append(list, p)
 	}
 	return in.Err() == nil && len(list) <= MaxLine && lineOf(list) == l
 }
@@ -238,27 +257,39 @@ func (p pass) present() bool {
 // pass's View: a copy that is being filled may still have versions of its own.
 func (p pass) told(at []pass) bool {
 	own := func(n pass) bool { return n.part != some && n.key.Counter < p.since }
-	return p.part == all || p.part != met && !slices.ContainsFunc(at, own)
+	switch p.part {
+	case all:
+		return true
+	case some, both:
+		return !slices.ContainsFunc(at, own)
+	}
+	return false
 }
 
-// writtenIn returns the Views in which a version can have been written: of those
-// with its regime for a counter the one in which its writer was. If that was in
-// none of them, a merge has given it the regime of what it won against: then it
-// is the last one before that the writer was in.
+// writtenIn returns the Views in which a version can have been written, the
+// last first: of those with its regime for a counter the one in which its writer
+// was. If that was in none of them, a merge has given it the regime of what it
+// won against: then it is the last one before that the writer was in, or one of
+// which the copy may have a few.
 func writtenIn(list []pass, v record.Version) []pass {
-	var at []pass
+	var own, at []pass // the writer was in; was in none of these of its regime
 	for i := len(list) - 1; i >= 0; i-- {
 		p := list[i]
 		was := p.members&memberBit(v.Node) != 0
 		switch {
 		case p.key.Counter > uint64(v.Regime):
-		case p.key.Counter < uint64(v.Regime) && len(at) == 0:
+		case p.key.Counter < uint64(v.Regime) && len(own)+len(at) == 0:
 			return nil // the line does not have it
+		case was && p.part != few:
+			return append(own, p)
 		case was:
-			return list[i : i+1]
+			own = append(own, p)
 		case p.key.Counter == uint64(v.Regime):
 			at = append(at, p)
 		}
+	}
+	if len(own) > 0 {
+		return own
 	}
 	return at
 }

@@ -83,6 +83,25 @@ func TestAWriteThatWasNotAcknowledgedIsNotKnownToWhoAbsorbedItsView(t *testing.T
 	f(7)
 }
 
+func TestWhatAHubTookInOfAMergeThatDidNotEndIsTheOtherSides(t *testing.T) {
+	// 3 began to absorb 2 in View 6, then meets 4, which was alone in View 5.
+	merge, past := view(6, 3, 2), LineOf(view(3, 4, 3, 2), view(4, 4, 3))
+	p := &Plan{Key: merge.Key, members: merge.Members}
+	p.Parts[0] = Part{Available: true, Duplicates: []uint16{1}, Lines: []Line{past, LineOf(view(3, 4, 3, 2), view(4, 2))}}
+	ours := p.LineAfter(0, past, Copy{State: Full, Key: view(4, 4, 3).Key}, Copy{State: Full, Key: merge.Key})
+	s := NewSides(ours, LineOf(view(3, 4, 3, 2), view(4, 4, 3), view(5, 4)))
+	if got := s.Judge(version(4, 10, 2), version(5, 20, 4)); got != Conflict {
+		t.Errorf("taken from 2, and written by 4: %v, want a conflict", got)
+	}
+	if got := s.Judge(version(4, 10, 3), version(5, 20, 4)); got != Newer {
+		t.Errorf("written by 3 and 4 together, and by 4: %v, want newer", got)
+	}
+	// A version of 2 that a merge lifted may be of either of its Views.
+	if got := NewSides(ours, LineOf(view(3, 4, 3, 2), view(4, 2))).Judge(version(6, 10, 2), version(4, 20, 2)); got != Conflict {
+		t.Errorf("lifted, and written by 2 alone: %v, want a conflict", got)
+	}
+}
+
 func TestLinesAreBoundedAndUnique(t *testing.T) {
 	var l Line
 	for c := range uint64(3 * MaxLine) {

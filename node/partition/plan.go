@@ -25,6 +25,7 @@ type Plan struct {
 // copies have the same few: working each out anew took 15 ms of a commit.
 type descent struct {
 	line, filledFrom Line
+	absorbs          Line // of all duplicates, one after the other
 	has              part
 }
 
@@ -433,7 +434,13 @@ func (p *Plan) LineAfter(pid int, line Line, before, after Copy) Line {
 	switch {
 	case after.Key != p.Key:
 		d.has = met // a duplicate that gets no writes
-	case after.State != Full:
+	default:
+		for i := range part.Duplicates {
+			d.absorbs += part.Lines[1+i]
+		}
+		if after.State == Full {
+			break
+		}
 		if before.State == None || before.State == Spare {
 			d.line = ""
 		}
@@ -443,7 +450,7 @@ func (p *Plan) LineAfter(pid int, line Line, before, after Copy) Line {
 	}
 	l, ok := p.descents[d]
 	if !ok {
-		l = lineOf(slices.Concat(d.line.passes(), d.filledFrom.taken(p.Key, some), []pass{p.pass(d.has)}))
+		l = lineOf(slices.Concat(d.line.passes(), d.filledFrom.taken(p.Key, some), d.absorbs.glimpsed(p.Key), []pass{p.pass(d.has)}))
 		if p.descents == nil {
 			p.descents = make(map[descent]Line)
 		}

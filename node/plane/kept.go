@@ -14,13 +14,13 @@ import (
 // The copies file NAME.copies keeps what this node's copies are:
 //
 //	0          8        12      16
-//	| HDRMCOPY | crc32c | clean | member report of the one namespace (node/partition)
+//	| HDRMCOP2 | crc32c | clean | member report of the one namespace (node/partition)
 //	| 8        | u32    | u32   |
 //
 // Clean is 1 if the node stopped properly and everything it had acknowledged
 // is on its devices.
 const (
-	copiesMagic = "HDRMCOPY"
+	copiesMagic = "HDRMCOP2"
 	// CopiesMost bounds a copies file, in bytes.
 	CopiesMost = 4 << 20
 )
@@ -82,7 +82,7 @@ func (p *Plane) keepBases(r *partition.Report) {
 // the copies file b as far as the devices, which rec tells of, can bear it out.
 func (p *Plane) LoadCopies(k Kept, b []byte, rec storage.Recovery) error {
 	if len(b) < 16 || string(b[:8]) != copiesMagic || crc32.Checksum(b[12:], castagnoli) != binary.LittleEndian.Uint32(b[8:]) {
-		return fmt.Errorf("%s is damaged: put the right file back, or remove it and the namespace's devices to be filled by the other nodes", k.CopiesName())
+		return fmt.Errorf("%s is damaged or of an earlier version: put the right file back, or remove it and the namespace's devices to be filled by the other nodes", k.CopiesName())
 	}
 	m, err := partition.ParseMemberReport(b[16:])
 	if err == nil && len(m.Namespaces) != 1 {
