@@ -106,9 +106,10 @@ func (d *Driver) Run(ctx context.Context, sink Sink, progress func(Progress)) (*
 	defer r.closeLanes()
 	d.waterfall = d.newWaterfall(w.measured, d.cfg.Duration)
 	if d.cfg.Awake {
-		awake, err := pace.KeepAwake() // without, the lateness is what it is, and measured
-		defer awake.Close()
-		r.CoresAwake = err == nil
+		if awake, err := pace.KeepAwake(); err == nil { // without, the lateness is what it is, and measured
+			defer awake.Close()
+			r.CoresAwake = true
+		}
 	}
 	for i := range d.cfg.Lanes {
 		l, err := d.newLane(i, d.cfg.Lanes, w)
