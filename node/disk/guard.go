@@ -112,38 +112,30 @@ func (g *Guard) Err() error {
 }
 
 // ReadAt implements Device.
-func (g *Guard) ReadAt(p []byte, off int64) (err error) {
-	began := time.Now()
-	if g.ring != nil {
-		err = g.judged(g.Device.ReadAt(p, off))
-	} else {
-		err = g.do(func() error { return g.Device.ReadAt(p, off) })
-	}
-	g.load[guardRead].add(len(p), began)
-	return err
+func (g *Guard) ReadAt(p []byte, off int64) error {
+	return g.count(guardRead, len(p), func() error { return g.Device.ReadAt(p, off) })
 }
 
 // WriteAt implements Device.
-func (g *Guard) WriteAt(p []byte, off int64) (err error) {
-	began := time.Now()
-	if g.ring != nil {
-		err = g.judged(g.Device.WriteAt(p, off))
-	} else {
-		err = g.do(func() error { return g.Device.WriteAt(p, off) })
-	}
-	g.load[guardWrite].add(len(p), began)
-	return err
+func (g *Guard) WriteAt(p []byte, off int64) error {
+	return g.count(guardWrite, len(p), func() error { return g.Device.WriteAt(p, off) })
 }
 
 // Sync implements Device.
-func (g *Guard) Sync() (err error) {
+func (g *Guard) Sync() error { return g.count(guardSync, 0, g.Device.Sync) }
+
+// count makes a request and notes it and how long it took.
+func (g *Guard) count(op, bytes int, f func() error) (err error) {
 	began := time.Now()
 	if g.ring != nil {
-		err = g.judged(g.Device.Sync())
+		err = g.judged(f())
 	} else {
-		err = g.do(g.Device.Sync)
+		err = g.do(f)
 	}
-	g.load[guardSync].add(0, began)
+	l := &g.load[op]
+	l.count.Add(1)
+	l.bytes.Add(uint64(bytes))
+	l.nanos.Add(uint64(time.Since(began)))
 	return err
 }
 
@@ -170,12 +162,6 @@ func (g *Guard) Load() Load {
 	l.Writes, l.WriteBytes, l.WriteTime = at(guardWrite)
 	l.Syncs, _, l.Sync = at(guardSync)
 	return l
-}
-
-func (l *opLoad) add(bytes int, began time.Time) {
-	l.count.Add(1)
-	l.bytes.Add(uint64(bytes))
-	l.nanos.Add(uint64(time.Since(began)))
 }
 
 // do has a worker run f and waits for it or for the verdict.
