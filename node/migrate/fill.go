@@ -39,8 +39,8 @@ type batch struct {
 	bytes   int
 }
 
-// newBatch returns a batch with room for some records. Arrays that grew to it
-// cost a sender 440 bytes of garbage a record instead of 200, and a node of one
+// newBatch returns a batch with room for some records. Arrays that grow to it
+// cost 260 bytes of garbage a record more (BenchmarkFill), and a node of one
 // processor answers late while it collects them.
 func newBatch(records int) batch {
 	return batch{records: make([]wire.MigrateRecord, 0, records), bodies: make([]byte, 0, min(records*usualBody, wire.MaxRecordBytes))}
