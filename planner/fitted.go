@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -18,18 +15,11 @@ import (
 
 // runFit makes a model of run folders and device profiles.
 func runFit(_ context.Context, o *options, out io.Writer) error {
-	if len(o.args)+len(o.devices) == 0 {
-		return usagef("nothing to fit: give run folders, or device profiles with --device")
-	}
-	for _, dir := range o.args {
-		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-			return usagef("there is no run folder %s: headroom-loadgen run … --out %s makes one", dir, dir)
-		}
-	}
-	m, r, err := fit.Make(fit.Config{Runs: o.args, Devices: o.devices, Type: o.kind, Name: o.name, Now: time.Now()})
-	if errors.Is(err, fs.ErrNotExist) {
+	cfg := fit.Config{Runs: o.args, Devices: o.devices, Type: o.kind, Name: o.name, Now: time.Now()}
+	if err := cfg.Check(); err != nil {
 		return usageError{err}
 	}
+	m, r, err := fit.Make(cfg)
 	if err != nil {
 		return err
 	}

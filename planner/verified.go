@@ -78,6 +78,9 @@ func (o *options) verification(p *plan.Plan) (verify.Config, error) {
 		}
 		cfg.OpsPerSec = float64(r)
 	}
+	if err := verify.Check(cfg); err != nil {
+		return cfg, usageError{err}
+	}
 	return cfg, nil
 }
 

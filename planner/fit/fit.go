@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"time"
 
@@ -36,6 +37,24 @@ type Config struct {
 	Type string
 	Name string // of the model; default "fitted"
 	Now  time.Time
+}
+
+// Check reports a Config that names nothing to fit, or what is not there.
+func (c Config) Check() error {
+	if len(c.Runs) == 0 && len(c.Devices) == 0 {
+		return errors.New("nothing to fit: give run folders, or device profiles with --device")
+	}
+	for _, dir := range c.Runs {
+		if _, err := os.Stat(dir); err != nil {
+			return fmt.Errorf("there is no run folder %s: headroom-loadgen run … --out %s makes one", dir, dir)
+		}
+	}
+	for _, ref := range c.Devices {
+		if _, err := profile.Load(ref); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Report is how the model came about.
@@ -70,8 +89,8 @@ type RunFit struct {
 // Make fits a model. Runs that cannot be used are listed in the report; it is
 // an error if none can.
 func Make(cfg Config) (*model.Model, *Report, error) {
-	if len(cfg.Runs) == 0 && len(cfg.Devices) == 0 {
-		return nil, nil, errors.New("nothing to fit: give run folders, or device profiles with --device")
+	if err := cfg.Check(); err != nil {
+		return nil, nil, err
 	}
 	m := model.Priors()
 	m.Name, m.Created, m.Prior = cfg.Name, cfg.Now.UTC().Format(time.RFC3339), false

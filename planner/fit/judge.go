@@ -23,9 +23,8 @@ func (f *fitter) migration() {
 			continue
 		}
 		for _, m := range o.moves {
-			perNode := m.bytes / m.seconds / float64(m.senders)
-			bytes = append(bytes, perNode)
-			records = append(records, perNode/float64(body+migrateOverhead))
+			bytes = append(bytes, m.bytes/m.seconds)
+			records = append(records, m.bytes/m.seconds/float64(body+model.MigratedBytes))
 		}
 		gaps = append(gaps, o.gaps...)
 	}
@@ -45,10 +44,6 @@ func (f *fitter) migration() {
 		f.unmeasured("no run has a kill: the time without service after one rests on the prior", "failover_s")
 	}
 }
-
-// migrateOverhead is what a migrated record takes beside its body: digest 20,
-// metadata 27, length 4 (package migrate).
-const migrateOverhead = 51
 
 // fewSpread widens what fewer than three observations say: their own spread
 // is not known.

@@ -60,11 +60,9 @@ type observation struct {
 // (node/server, throttle.go).
 const moveLeast = 5.0
 
-// move is a migration that a run watched from fault to full redundancy.
-type move struct {
-	bytes, seconds float64
-	senders        int
-}
+// move is a migration that a run watched from fault to full redundancy: what
+// the node that sent most sent, and how long that took.
+type move struct{ bytes, seconds float64 }
 
 const (
 	// distLeast operations give a distribution whose p99 ten samples exceed.
@@ -341,8 +339,8 @@ func (o *observation) faults(r *result.Run) {
 			o.brief++
 			continue
 		}
-		if left := mostLeft(r, f.AtSec, f.AtSec+*f.RedundancyRestoredSec); left > 0 && o.nodes > 1 {
-			o.moves = append(o.moves, move{bytes: left, seconds: moving, senders: o.nodes - 1})
+		if left := mostLeft(r, f.AtSec, f.AtSec+*f.RedundancyRestoredSec); left > 0 {
+			o.moves = append(o.moves, move{bytes: left, seconds: moving})
 		}
 	}
 }
@@ -350,20 +348,18 @@ func (o *observation) faults(r *result.Run) {
 // hostCPU names the whole machine in a run's Use.
 const hostCPU = "host-cpu"
 
-// mostLeft adds up the most that each node had to move between two instants.
-// What a node learns of only later is missing, so it errs on the low side.
+// mostLeft is the most that any node had to send between two instants. What it
+// sent before the first sample is missing, so it errs on the low side.
 func mostLeft(r *result.Run, from, to float64) float64 {
-	sum := 0.0
+	most := 0.0
 	for _, samples := range r.Nodes {
-		most := 0.0
 		for _, n := range samples {
 			if n.Up && n.TSec >= from && n.TSec <= to+1 {
 				most = max(most, float64(n.BytesLeft))
 			}
 		}
-		sum += most
 	}
-	return sum
+	return most
 }
 
 func joined(list []string) string { return strings.Join(list, "\n  ") }

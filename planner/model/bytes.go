@@ -138,6 +138,10 @@ const (
 // FlashBytes is what a body of n bytes takes in a write block.
 func FlashBytes(n int) int { return (flashHeader + n + flashUnit - 1) / flashUnit * flashUnit }
 
+// MigratedBytes is what a migrated record takes beside its body, and what its
+// rate counts: digest 20, metadata 27, length 4 (node/migrate).
+const MigratedBytes = 51
+
 // PageBytes is the unit in which devices are read; a record begins at any
 // multiple of flashUnit.
 const PageBytes = 4096

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -120,4 +121,31 @@ func TestReplicaSetsAreDistinct(t *testing.T) {
 			t.Errorf("set %v is not sorted", s)
 		}
 	}
+}
+
+// TestARebuildLastsUntilTheBusiestSenderIsDone: with eight nodes the one that
+// receives most receives a sixth more than any sends, which costs no time
+// unless it is short of something.
+func TestARebuildLastsUntilTheBusiestSenderIsDone(t *testing.T) {
+	sp := pool.Of(Layout{Nodes: 8, Copies: 2, Racks: 1, FailNodes: 1}).States[NodesLostMigrating]
+	if sp.Fill < 1.1*sp.Send {
+		t.Fatalf("%+v: nobody receives more than is sent; the test says nothing", sp)
+	}
+	d := demand{records: 1e6, body: 1e9, targets: &Requirements{}}
+	k := machine{migrateBytes: 1e6, migrateHz: 1e9, failover: 2}
+	plenty := spare{network: math.Inf(1), device: math.Inf(1)}
+	f := func(what string, left spare, target, wantTime, wantUse, wantRate float64) {
+		t.Helper()
+		d.targets.Targets.Rebuild = target
+		var time, use float64
+		rate := migrate(&sp, &d, &k, left, &time, &use)
+		if math.Abs(time-wantTime) > 1e-6 || math.Abs(use-wantUse) > 1e-9 || math.Abs(rate-wantRate) > 1e-3 {
+			t.Errorf("%s: %g s, %g of its pace, %g bytes/s; want %g, %g, %g", what, time, use, rate, wantTime, wantUse, wantRate)
+		}
+	}
+	sends, fills := sp.Send*d.body, sp.Fill*d.body
+	f("by its sender", plenty, 0, sends/1e6+2, 0, 0)
+	f("by the network of the receiver", spare{network: 1e5, device: math.Inf(1)}, 0, fills/1e5+2, 0, 0)
+	f("within a target", plenty, 102, sends/1e6+2, sends/100/1e6, fills/100)
+	f("within too short a one", plenty, 3, sends/1e6+2, sends/1e6, fills/(sends/1e6))
 }

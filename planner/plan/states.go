@@ -173,26 +173,27 @@ const leastMigration = 0.02
 // migrate returns the bytes per second that the busiest node must move to
 // meet the target for the rebuild, 0 without one: then migration takes what
 // the foreground leaves. It notes how long the rebuild takes with all that is
-// left.
+// left. A node's own pace is that of sending: it reads what it sends record by
+// record and receives in large blocks. CPU, network and devices bound what
+// either end moves; the node that receives most is not the one that sends most.
 func migrate(sp *Spread, d *demand, k *machine, left spare, rebuild, use *float64) float64 {
-	bytes := max(sp.Fill, sp.Send) * d.body
-	if bytes <= 0 {
+	bytes, sends := max(sp.Fill, sp.Send)*d.body, sp.Send*d.body
+	if sends <= 0 {
 		return 0
 	}
 	can := min(k.migrateBytes, k.migrateHz*d.body/d.records)
-	free := min(can, left.network, left.device)
+	free := min(left.network, left.device)
 	if per := perMigratedByte(d, k); per > 0 {
 		free = min(free, left.cpu/per)
 	}
-	free = max(free, can*leastMigration)
-	*rebuild = bytes/free + k.failover
+	*rebuild = max(sends/can, bytes/max(free, can*leastMigration)) + k.failover
 	target := d.targets.Targets.Rebuild
 	if target <= 0 {
 		return 0
 	}
-	need := bytes / max(target-k.failover, 1e-3)
-	*use = need / can
-	return min(need, can)
+	time := max(target-k.failover, 1e-3)
+	*use = sends / time / can
+	return bytes / max(time, sends/can)
 }
 
 // deviceFill is the use of a device's bytes.

@@ -234,9 +234,8 @@ func (m *maker) nodeConfig(c *choice) string {
 		if c.layout.FailNodes == 0 {
 			state = RollingRestart
 		}
-		sp := s.States[state]
 		fmt.Fprintf(&b, "# the rebuild within %s needs %s/s from each node: leave migrate-rate unset, or above that\n", span(t),
-			units.Bytes(max(sp.Send, sp.Fill)*m.base.body/t).Human())
+			units.Bytes(s.States[state].Send*(m.base.body+m.base.records*model.MigratedBytes)/max(t-at(&m.in.model.Failover), 1e-3)).Human())
 	}
 	b.WriteString("namespaces:\n")
 	whole := m.base.index + m.base.memory

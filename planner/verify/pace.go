@@ -25,9 +25,6 @@ const (
 	judgedRebuild = 15.0
 	// quietShare of a node's operations is next to none.
 	quietShare = 0.01
-	// migrateOverhead is what a migrated record counts beside its body (package
-	// migrate).
-	migrateOverhead = 51
 )
 
 // setPace makes the rebuild of the plan take as long as its bytes are fewer and
@@ -40,7 +37,7 @@ func (m *miniature) setPace(l load) {
 		m.pace.real = max(*v-m.pace.failover, 0)
 	}
 	sp := m.spread(m.best.Nodes, m.rebuilding())
-	sends := max(sp.Fill, sp.Send) * float64(m.card.Records)
+	sends := sp.Send * float64(m.card.Records)
 	if m.pace.real == 0 || sends == 0 {
 		return
 	}
@@ -58,7 +55,7 @@ func (m *miniature) setPace(l load) {
 	if m.kind == migration {
 		m.pace.real *= m.hard
 	}
-	m.pace.rate = math.Ceil(sends * (l.body + migrateOverhead) / (m.pace.real * m.pace.slower))
+	m.pace.rate = math.Ceil(sends * (l.body + model.MigratedBytes) / (m.pace.real * m.pace.slower))
 }
 
 // rebuilding is the state in which lost copies are made again.
@@ -76,7 +73,7 @@ func (m *miniature) rebuild(n int) float64 {
 		return 0
 	}
 	enough, sp := m.spread(m.best.Nodes, m.rebuilding()), m.spread(n, m.rebuilding())
-	return m.pace.failover + m.pace.real*m.pace.slower*sp.Send/max(enough.Fill, enough.Send)
+	return m.pace.failover + m.pace.real*m.pace.slower*sp.Send/enough.Send
 }
 
 // rebuildWithin is the target for the rebuild in the time of the miniature, 0

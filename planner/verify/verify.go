@@ -20,6 +20,7 @@ import (
 	"os"
 	"time"
 
+	"headroom/node/disk/profile"
 	"headroom/planner/plan"
 )
 
@@ -91,6 +92,17 @@ func (c Config) withDefaults() Config {
 		c.Say = func(string, ...any) {}
 	}
 	return c
+}
+
+// Check says why a verification cannot begin: a plan without an answer or too
+// large for this machine, a device profile that is none. It starts nothing.
+func Check(cfg Config) error {
+	cfg = cfg.withDefaults()
+	if _, err := profile.Load(cfg.Profile); err != nil {
+		return err
+	}
+	_, err := shrink(&cfg)
+	return err
 }
 
 // Run verifies the answer of a plan. It takes minutes; ctx ends it.

@@ -202,7 +202,7 @@ func TestMigrationIsSlowedDownLikeTheRest(t *testing.T) {
 	}
 	// Of the dead node's copies each survivor sends about a quarter.
 	sends := m.pace.rate * leastRebuild
-	if want := float64(m.card.Records) * 2 / 5 / 4 * (108 + migrateOverhead); math.Abs(sends/want-1) > 0.1 {
+	if want := float64(m.card.Records) * 2 / 5 / 4 * (108 + model.MigratedBytes); math.Abs(sends/want-1) > 0.1 {
 		t.Errorf("a survivor sends %.0f bytes, want about %.0f", sends, want)
 	}
 	p.Candidates[0].WhyNotFewer.State, p.Candidates[0].Binding.State = "rolling_restart", "rolling_restart"
