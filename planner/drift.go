@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -34,6 +35,14 @@ func runDrift(ctx context.Context, o *options, out io.Writer) error {
 	p, err := readPlan(o.args[0])
 	if err != nil {
 		return err
+	}
+	if p.Answer == nil {
+		return usagef("%s has no answer: there is nothing to compare a cluster with", o.args[0])
+	}
+	for _, u := range o.metrics {
+		if at, err := url.Parse(u); err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" {
+			return usagef("--metrics %s: want a URL such as http://127.0.0.1:9310/metrics", u)
+		}
 	}
 	first, err := scrapeAll(ctx, o.metrics)
 	if err != nil {
@@ -103,10 +112,10 @@ func scrapeAll(ctx context.Context, urls []string) ([]families, error) {
 	return list, nil
 }
 
-func scrape(ctx context.Context, url string) (families, error) {
+func scrape(ctx context.Context, from string) (families, error) {
 	ctx, cancel := context.WithTimeout(ctx, scrapeLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"headroom/planner/fit"
+	"headroom/planner/model"
+	"headroom/planner/plan"
 )
 
 // run calls the program and returns its exit code and output.
@@ -47,6 +52,39 @@ func TestJSONIsThePlanFile(t *testing.T) {
 	}
 }
 
+// TestEveryKeyOfJSONIsDocumented looks for the keys of all that --json prints
+// in ARCHITECTURE.md.
+func TestEveryKeyOfJSONIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(reflect.Type)
+	seen := map[reflect.Type]bool{}
+	walk = func(k reflect.Type) {
+		switch k.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+			walk(k.Elem())
+		case reflect.Struct:
+			if seen[k] || k == reflect.TypeFor[plan.Requirements]() {
+				return
+			}
+			seen[k] = true
+			for i := range k.NumField() {
+				key, _, _ := strings.Cut(k.Field(i).Tag.Get("json"), ",")
+				if key != "" && !bytes.Contains(text, []byte(`"`+key+`"`)) {
+					t.Errorf("ARCHITECTURE.md does not name %q of %v", key, k)
+				}
+				walk(k.Field(i).Type)
+			}
+		}
+	}
+	for _, k := range []reflect.Type{reflect.TypeFor[plan.Plan](), reflect.TypeFor[plan.Capacity](), reflect.TypeFor[plan.Difference](), reflect.TypeFor[plan.DriftLine](),
+		reflect.TypeFor[fit.Report](), reflect.TypeFor[model.Model]()} {
+		walk(k)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	f := func(code int, says string, args ...string) {
 		t.Helper()
@@ -66,7 +104,7 @@ func TestExitCodes(t *testing.T) {
 	f(exitUsage, "unknown flag", "plan", "local", "--quick")
 	f(exitUsage, `did you mean "reads"`, "plan", "local", "--set", "raeds=1/s")
 	f(exitUsage, "KEY=VALUE", "plan", "local", "--set", "reads")
-	f(exitUsage, "neither a file nor one of fraud, local", "plan", "nothing")
+	f(exitUsage, "neither a file nor one of every-key, fraud, local", "plan", "nothing")
 	f(exitUsage, `bad.yaml:4:5: unknown key "recrods", did you mean "records"?`, "plan", bad)
 	f(exitUsage, "no catalog", "plan", "local", "--catalog", "nowhere.csv")
 	f(exitUsage, "no type matches", "plan", "local", "--set", "catalog.types=z9")
@@ -90,9 +128,21 @@ func TestExitCodes(t *testing.T) {
 	f(exitDone, "no limit", "reverse", "local", "--nodes", "4", "--type", "i4i.xlarge", "--set", "reads=0/s", "--set", "writes=0/s")
 	f(exitDone, "on paper", "fleet", "local", "--type", "i4i.xlarge", "--nodes", "3,300")
 	f(exitDone, "i4i.xlarge", "catalog")
+	f(exitDone, `"net_base_gbps": null`, "catalog", "--json")
+	f(exitUsage, "unknown flag", "example", "--json")
 	f(exitDone, "web sessions", "example", "sessions")
 	f(exitUsage, "no example", "example", "nothing")
 	f(exitUsage, "two plan files", "diff", "a")
+	f(exitUsage, "no catalog", "catalog", "--catalog", "nowhere.csv")
+	f(exitUsage, "no device profile", "fit", "--device", "nope", "-o", filepath.Join(t.TempDir(), "model.json"))
+	found, none := filepath.Join(t.TempDir(), "plan.json"), filepath.Join(t.TempDir(), "none.json")
+	f(exitDone, "plan file", append([]string{"plan", "local", "-o", found}, only...)...)
+	f(exitMissed, "nothing meets", append([]string{"plan", "local", "-o", none, "--set", "budget-usd-per-hour=0.01"}, only...)...)
+	f(exitUsage, "no device profile", "verify", found, "--device", "nope")
+	f(exitUsage, "no answer", "verify", none)
+	f(exitUsage, "no answer", "drift", none, "--metrics", "http://127.0.0.1:1/metrics")
+	f(exitUsage, "want a URL", "drift", found, "--metrics", "127.0.0.1:9310")
+	f(exitFailed, "metrics of http", "drift", found, "--metrics", "http://127.0.0.1:1/metrics")
 	f(exitFailed, "not a plan", "diff", bad, bad)
 	f(exitUsage, "--metrics", "drift", bad)
 	f(exitDone, "usage", "plan", "--help")

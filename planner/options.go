@@ -44,7 +44,9 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 	o, nodes := &options{}, ""
 	f := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.BoolVar(&o.json, "json", false, "print JSON for machines")
+	if v.name != "example" {
+		f.BoolVar(&o.json, "json", false, "print JSON for machines")
+	}
 	if !slices.Contains([]string{"diff", "drift", "example", "fit", "verify"}, v.name) {
 		f.StringArrayVar(&o.catalog, "catalog", nil, "`FILE` with machine types, or a shipped catalog by name; beside the default ones, whose rows it overrides; repeatable")
 	}

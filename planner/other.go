@@ -39,7 +39,13 @@ func runCatalog(_ context.Context, o *options, out io.Writer) error {
 	}
 	types, err := catalog.Load(append(catalog.Default(), o.catalog...))
 	if err != nil {
-		return err
+		return usageError{err}
+	}
+	if o.json {
+		return printJSON(out, struct {
+			Format string         `json:"format"`
+			Types  []catalog.Type `json:"types"`
+		}{"headroom-catalog/1", types})
 	}
 	t := plainTable()
 	t.AppendHeader(table.Row{"type", "vCPU", "GiB", "devices", "TB", "read IOPS", "write IOPS", "Gbps", "$/h", "row", "from", "date", "note"})

@@ -10,6 +10,7 @@ package catalog
 import (
 	"embed"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,6 +64,18 @@ type Type struct {
 // Bytes is the capacity of all devices together.
 func (t *Type) Bytes() float64 { return t.Devices * t.DeviceBytes }
 
+// MarshalJSON gives the row by the names and in the units of its columns;
+// unknown figures are null.
+func (t Type) MarshalJSON() ([]byte, error) {
+	out := map[string]any{"type": t.Name, "confidence": t.Confidence, "source": t.Source, "date": t.Date, "note": t.Note, "catalog": t.File}
+	for _, c := range columns {
+		if out[c.name] = nil; !math.IsNaN(*c.at(&t)) {
+			out[c.name] = *c.at(&t) / c.factor
+		}
+	}
+	return json.Marshal(out)
+}
+
 // column binds a CSV column to a figure. Factors turn catalog units into
 // bytes and bytes per second.
 type column struct {
@@ -100,7 +113,8 @@ const (
 
 // Parse reads a catalog. Errors name file, line and column, and what to do.
 func Parse(file string, r io.Reader) ([]Type, error) {
-	in := csv.NewReader(io.LimitReader(r, maxFile))
+	whole := &io.LimitedReader{R: r, N: maxFile + 1}
+	in := csv.NewReader(whole)
 	in.Comment = '#'
 	head, err := in.Read()
 	if errors.Is(err, io.EOF) {
@@ -113,8 +127,11 @@ func Parse(file string, r io.Reader) ([]Type, error) {
 	}
 	var types []Type
 	seen := map[string]bool{}
-	for len(types) < maxRows {
+	for {
 		cells, err := in.Read()
+		if whole.N == 0 || len(types) > maxRows {
+			return nil, fmt.Errorf("%s: want at most %d types in %d MiB", file, maxRows, maxFile>>20)
+		}
 		if errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
@@ -202,13 +219,16 @@ func row(head, cells []string) (Type, error) {
 	return t, nil
 }
 
+// mostFigure bounds a cell, so that no sum of a plan overflows.
+const mostFigure = 1e12
+
 func figure(s string, factor float64) (float64, error) {
 	if s == "" {
 		return math.NaN(), nil
 	}
 	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
-		return 0, fmt.Errorf("%q is not a number of at least 0", s)
+	if err != nil || !(v >= 0 && v <= mostFigure) {
+		return 0, fmt.Errorf("%q is not a number of 0 to %g", s, float64(mostFigure))
 	}
 	return v * factor, nil
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -66,6 +67,13 @@ func TestFaultsAreNamed(t *testing.T) {
 	f(good+"a,4,32,1,,,,,10,,published,me,undated\n", "nvme_gb")
 	f(good+"a,4,32,0,,,,,10,,published,me,undated\na,4,32,0,,,,,10,,published,me,undated\n", "x.csv:3", "twice")
 	f(good+"a,NaN,32,0,,,,,10,,published,me,undated\n", "vcpu")
+	f(good+"a,4,1e300,0,,,,,10,,published,me,undated\n", "ram_gib", "1e+12")
+	rows := ""
+	for i := range maxRows + 1 {
+		rows += fmt.Sprintf("t%d,4,32,0,,,,,10,,published,me,undated\n", i)
+	}
+	f(good+rows, "at most 10000 types")
+	f(good+"# "+strings.Repeat("x", maxFile)+"\na,4,32,0,,,,,10,,published,me,undated\n", "4 MiB")
 }
 
 func TestOwnRowsOverrideShippedOnes(t *testing.T) {

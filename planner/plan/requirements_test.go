@@ -48,6 +48,28 @@ func TestExamplesParseAndSurviveJSON(t *testing.T) {
 	}
 }
 
+// TestTheExampleOfEveryKeyHasTheDefaults holds the quarry for copying against
+// the fields themselves.
+func TestTheExampleOfEveryKeyHasTheDefaults(t *testing.T) {
+	text := string(examples.Text("every-key"))
+	got, want := parse(t, text), parse(t, "version: 1\nname: every key\nnamespaces: [{name: store, storage: flash, records: 100M}]\n")
+	if d := cmp.Diff(want, got, cmp.AllowUnexported()); d != "" {
+		t.Errorf("the example does not say the defaults:\n%s", d)
+	}
+	var keys []string
+	for _, f := range topFields {
+		keys = append(keys, f.name[strings.LastIndex(f.name, ".")+1:])
+	}
+	for _, f := range namespaceFields {
+		keys = append(keys, f.name)
+	}
+	for _, k := range keys {
+		if !strings.Contains(text, k+": ") {
+			t.Errorf("the example lacks %q", k)
+		}
+	}
+}
+
 func TestNumbersTakeUnitsAndPercentiles(t *testing.T) {
 	r := parse(t, `{version: 1, namespaces: [{name: a, records: [1M, 2M, 4M], reads: {p10: 1k/s, p50: 2k/s, p90: 3k/s}, value-sizes: {100B: 1, 1KiB: 3}, growth-per-month: 5%, ttl: 2d}],
 		redundancy: {node-mttf: 4y, racks: [1, 3]}, xdr: {link: 10Gbps}}`)
