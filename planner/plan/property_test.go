@@ -1,0 +1,136 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"headroom/planner/catalog"
+	"headroom/planner/model"
+)
+
+// question is requirements made at random, with what makes them harder.
+type question struct {
+	text  string
+	sets  []string
+	kinds []catalog.Type // nil: even, cores and memory
+}
+
+// one draws one of the words.
+func one(rng *rand.Rand, words ...string) string { return words[rng.IntN(len(words))] }
+
+// between draws a number of the range, evenly in its logarithm.
+func between(rng *rand.Rand, low, high float64) float64 {
+	return low * math.Pow(high/low, rng.Float64())
+}
+
+// randomQuestion spans the traps too: RF above what nodes there are, no writes,
+// records of a byte, more failures than copies.
+func randomQuestion(rng *rand.Rand) question {
+	var b strings.Builder
+	b.WriteString("version: 1\ndraws: 100\nmax-nodes: 32\nnamespaces:\n")
+	for i := range 1 + rng.IntN(2) {
+		fmt.Fprintf(&b, "  - name: n%d\n    storage: %s\n    records: %.0f\n    value-size: %.0fB\n    reads: %.0f/s\n    writes: %s\n    updates: %s\n", i,
+			one(rng, "dram", "flash"), between(rng, 1e3, 3e9), between(rng, 1, 20e3), between(rng, 1, 3e6),
+			one(rng, "0/s", fmt.Sprintf("%.0f/s", between(rng, 1, 3e5))), one(rng, "0/s", fmt.Sprintf("%.0f/s", between(rng, 1, 1e5))))
+	}
+	fmt.Fprintf(&b, "redundancy: {replication-factor: [%s], fail-nodes: %d, racks: %d}\n", one(rng, "1", "2", "2,3", "3", "4"), rng.IntN(3), 1+rng.IntN(3))
+	fmt.Fprintf(&b, "targets: {rebuild: %s, durability-nines: %s}\n", one(rng, "0s", "10m", "2h"), one(rng, "0", "3", "6"))
+	return question{text: b.String()}
+}
+
+// harder are changes of which each asks for more.
+func harder(rng *rand.Rand, r *Requirements) []string {
+	n := &r.Namespaces[rng.IntN(len(r.Namespaces))]
+	more := between(rng, 1.001, 4)
+	grow := func(key, form string, t model.Triple) string {
+		return n.Name + "." + key + "=" + fmt.Sprintf(form, math.Ceil(t.P50*more))
+	}
+	return []string{
+		grow("records", "%.0f", n.Records), grow("reads", "%.0f/s", n.Reads), grow("writes", "%.0f/s", model.Point(n.Writes.P50+10)),
+		grow("value-size", "%.0fB", n.ValueBytes), n.Name + ".peak-factor=" + fmt.Sprint(more), "limits.memory=" + fmt.Sprint(0.7/more),
+		"limits.cpu=" + fmt.Sprint(0.6/more), "limits.network=" + fmt.Sprint(0.6/more), "probability=0.97", "targets.durability-nines=7",
+		fmt.Sprintf("targets.rebuild=%.0fs", 590/more), fmt.Sprintf("redundancy.fail-nodes=%d", r.Redundancy.FailNodes+1),
+	}
+}
+
+func (q question) plan(t *testing.T) *Plan {
+	t.Helper()
+	r := parse(t, q.text)
+	for _, s := range q.sets {
+		key, value, _ := strings.Cut(s, "=")
+		if err := r.Set(key, value); err != nil {
+			t.Fatalf("--set %s: %v\n%s", s, err, q.text)
+		}
+	}
+	kinds := q.kinds
+	if kinds == nil {
+		kinds = types(t)[:3]
+	}
+	p, err := Make(t.Context(), Input{Requirements: r, Types: kinds, Shapes: pool})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, q.text)
+	}
+	return p
+}
+
+const questions = 15 // with a dozen harder ones each; 5 s on one core
+
+// TestHarderQuestionsNeverNeedFewerNodes asks at random: whatever the answer
+// is, more data, more load, more failures, less time or less of a resource
+// never need fewer nodes of any type, and nothing is NaN.
+func TestHarderQuestionsNeverNeedFewerNodes(t *testing.T) {
+	answered := 0
+	for seed := range uint64(questions) {
+		rng := rand.New(rand.NewPCG(seed, 6))
+		q := randomQuestion(rng)
+		base := q.plan(t)
+		if text, err := json.Marshal(base); err != nil || strings.Contains(string(text), "NaN") || base.Summary == "" {
+			t.Errorf("seed %d: %v, %q\n%s", seed, err, base.Summary, q.text)
+		}
+		if base.Answer == nil {
+			continue
+		}
+		answered++
+		for _, s := range harder(rng, base.Requirements) {
+			p := question{text: q.text, sets: []string{s}}.plan(t)
+			for _, kind := range []string{"even", "cores", "memory"} {
+				if x, y := fewestOf(base, kind), fewestOf(p, kind); y < x {
+					t.Errorf("seed %d: %s needs %d nodes, with %s only %d\n%s", seed, kind, x, s, y, q.text)
+				}
+			}
+		}
+	}
+	if answered < questions/3 {
+		t.Errorf("%d of %d questions have an answer: the test asks too much to say anything", answered, questions)
+	}
+}
+
+// TestMoreOfAMachineNeverNeedsMoreNodes asks the same of machines at random.
+func TestMoreOfAMachineNeverNeedsMoreNodes(t *testing.T) {
+	for seed := range uint64(questions) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		q := randomQuestion(rng)
+		base := q.plan(t)
+		more := between(rng, 1.01, 4)
+		for name, grow := range map[string]func(*catalog.Type){
+			"device": func(k *catalog.Type) { k.DeviceBytes *= more }, "memory": func(k *catalog.Type) { k.RAMBytes *= more },
+			"cores": func(k *catalog.Type) { k.VCPU *= more }, "IOPS": func(k *catalog.Type) { k.ReadIOPS *= more; k.WriteIOPS *= more },
+			"network": func(k *catalog.Type) { k.NetBase *= more },
+		} {
+			kinds := types(t)[:3]
+			for i := range kinds {
+				grow(&kinds[i])
+			}
+			p := question{text: q.text, kinds: kinds}.plan(t)
+			for _, kind := range []string{"even", "cores", "memory"} {
+				if x, y := fewestOf(base, kind), fewestOf(p, kind); y > x {
+					t.Errorf("seed %d: %s needs %d nodes, with %.3g times the %s %d\n%s", seed, kind, x, more, name, y, q.text)
+				}
+			}
+		}
+	}
+}
