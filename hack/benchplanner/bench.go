@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,11 +42,12 @@ const (
 	settle     = 1                // seconds of a level that are left out
 	busy       = 0.70             // of the host: beyond, a run is void
 
-	// In the run with a kill each survivor has as many records to receive, so
-	// that all rebuilds take about as long, and is as loaded afterwards.
+	// In a run with a kill the survivor that sends most sends as many records
+	// whatever their number, so that all rebuilds take about as long, and each
+	// is as loaded afterwards.
 	killAt      = 8 * time.Second
 	afterKill   = 52 * time.Second
-	rebuilt     = 1600 // records for the survivor that receives most
+	rebuilt     = 1600 // records
 	loadAfter   = 0.4  // of the survivors' devices
 	recordsMost = 60_000
 )
@@ -73,15 +76,35 @@ type level struct {
 	host      float64 // share of the machine's CPU
 }
 
+// kill is what the loss of a node showed, in seconds after it.
+type kill struct {
+	view    float64 // the survivors' View without it
+	rebuilt float64 // all copies exist again, NaN: not seen
+	host    float64 // share of the machine's CPU
+}
+
 // cluster is what runs of n nodes showed.
 type cluster struct {
-	nodes   int
-	levels  []level
-	bytes   float64 // of the fullest node
-	kept    int     // records of the run with a kill
-	rebuild float64 // seconds after it, NaN: not seen
-	host    float64 // of that run
-	late    []string
+	nodes  int
+	levels []level
+	bytes  float64 // of the fullest node
+	kept   int     // records of the runs with a kill
+	kills  []kill
+	late   []string
+}
+
+// rebuild is the kill whose rebuild took the median time; one that did not end
+// took longest.
+func (c *cluster) rebuild() kill {
+	list := slices.SortedFunc(slices.Values(c.kills), func(a, b kill) int { return cmp.Compare(a.last(), b.last()) })
+	return list[(len(list)-1)/2]
+}
+
+func (k kill) last() float64 {
+	if math.IsNaN(k.rebuilt) {
+		return math.Inf(1)
+	}
+	return k.rebuilt
 }
 
 // bench runs every cluster, then predicts each from the others.
@@ -126,41 +149,57 @@ func measure(ctx context.Context, o *options, p *profile.Profile, n int, l verif
 	}
 	l.Dir, l.Shape = filepath.Join(o.dir, fmt.Sprintf("levels-%d", n)), fmt.Sprintf("steps %s %v", strings.Join(rates, ","), step)
 	l.Duration = step * time.Duration(len(levels))
-	fmt.Printf("%d nodes: %s, %v each\n", n, strings.Join(rates, ", "), step)
-	r, err := start(ctx, l)
-	if err != nil {
-		return nil, err
-	}
-	for i, x := range levels {
-		v, err := levelOf(r, i, x*capacity(p, n))
+	if !o.killsOnly {
+		fmt.Printf("%d nodes: %s, %v each\n", n, strings.Join(rates, ", "), step)
+		r, err := start(ctx, l)
 		if err != nil {
 			return nil, err
 		}
-		c.levels = append(c.levels, v)
+		for i, x := range levels {
+			v, err := levelOf(r, i, x*capacity(p, n))
+			if err != nil {
+				return nil, err
+			}
+			c.levels = append(c.levels, v)
+		}
+		c.bytes, c.late = fullest(r), lateDevices(r)
 	}
-	c.bytes, c.late = fullest(r), lateDevices(r)
-	return c, c.kill(ctx, o, p, l)
+	c.kept = min(int(rebuilt/sends(n)), recordsMost)
+	l.Set = append(l.Set, fmt.Sprintf("records=%d", c.kept))
+	l.Duration, l.Faults = killAt+afterKill, []string{fmt.Sprintf("kill node1 @%v", killAt)}
+	for i := range o.kills {
+		l.Dir, l.Shape, l.Rate = filepath.Join(o.dir, fmt.Sprintf("kill-%d-%d", n, i+1)), "", loadAfter*capacity(p, n-1)
+		if err := c.kill(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // kill runs the nodes again and kills one.
-func (c *cluster) kill(ctx context.Context, o *options, p *profile.Profile, l verify.Load) error {
-	fill := plan.NewShapes().Of(layout(c.nodes)).States[plan.NodesLostMigrating].Fill
-	c.kept = min(int(rebuilt/fill), recordsMost)
-	l.Dir, l.Shape, l.Rate = filepath.Join(o.dir, fmt.Sprintf("kill-%d", c.nodes)), "", loadAfter*capacity(p, c.nodes-1)
-	l.Set = append(l.Set, fmt.Sprintf("records=%d", c.kept))
-	l.Duration, l.Faults = killAt+afterKill, []string{fmt.Sprintf("kill node1 @%v", killAt)}
-	fmt.Printf("%d nodes: %.0f/s, %d records, one node killed after %v\n", c.nodes, l.Rate, c.kept, killAt)
+func (c *cluster) kill(ctx context.Context, l verify.Load) error {
 	r, err := start(ctx, l)
 	if err != nil {
 		return err
 	}
-	c.rebuild, c.host = math.NaN(), hostUse(r, 0, r.Summary.DurationSec)
+	k := kill{rebuilt: math.NaN(), host: hostUse(r, 0, r.Summary.DurationSec)}
 	for _, f := range r.Summary.Faults {
 		if f.RedundancyRestoredSec != nil {
-			c.rebuild = *f.RedundancyRestoredSec
+			k.rebuilt = *f.RedundancyRestoredSec
+		}
+		if f.OneViewMS != nil {
+			k.view = *f.OneViewMS / 1e3
 		}
 	}
+	fmt.Printf("%d nodes: %.0f/s, %d records, one killed: one View after %.2f s, rebuilt after %.1f s\n", c.nodes, l.Rate, c.kept, k.view, k.rebuilt)
+	c.kills = append(c.kills, k)
 	return nil
+}
+
+// sends is the share of the records that the survivor which sends most sends
+// after a kill.
+func sends(n int) float64 {
+	return plan.NewShapes().Of(layout(n)).States[plan.NodesLostMigrating].Send
 }
 
 // layout of a cluster, as the planner names it.

@@ -22,15 +22,18 @@ import (
 
 // options are the flags.
 type options struct {
-	nodes []int
-	dir   string
-	bin   string
+	nodes     []int
+	kills     int
+	killsOnly bool
+	dir       string
+	bin       string
 }
 
 const (
 	// least and mostNodes bound the clusters: two must be left after a kill to
 	// make copies again, and nodes of two cores are late beyond eight.
 	leastNodes, mostNodes = 3, 8
+	mostKills             = 20
 	exitMissed            = 3
 )
 
@@ -55,10 +58,15 @@ func run(ctx context.Context, args []string) error {
 	o := options{}
 	f := pflag.NewFlagSet("benchplanner", pflag.ContinueOnError)
 	f.IntSliceVar(&o.nodes, "nodes", []int{3, 5, 8}, "numbers of nodes, at least three")
+	f.IntVar(&o.kills, "kills", 1, "kills of each number of nodes, of which the median counts")
+	f.BoolVar(&o.killsOnly, "kills-only", false, "measure nothing but the rebuild")
 	f.StringVar(&o.dir, "out", "", "`DIR` that keeps the run folders (default: removed)")
 	f.StringVar(&o.bin, "bin", "bin", "`DIR` with headroom-loadgen")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if o.kills < 1 || o.kills > mostKills {
+		return fmt.Errorf("--kills %d: want 1 to %d", o.kills, mostKills)
 	}
 	if len(o.nodes) < 3 {
 		return fmt.Errorf("--nodes %v: want three numbers at least, to leave one out", o.nodes)

@@ -31,7 +31,8 @@ type predictor struct {
 	service model.Dist
 	shapes  *plan.Shapes
 	extra   float64 // seconds of a read beside the device: network and CPU
-	pace    float64 // bytes per second that a survivor receives after a loss
+	view    float64 // seconds from a loss to the View without the node
+	pace    float64 // bytes per second that a survivor sends then
 }
 
 // learn fits the two figures that the profile does not give.
@@ -47,7 +48,7 @@ func learn(p *profile.Profile, shapes *plan.Shapes, others []*cluster) (*predict
 	}
 	f := &predictor{profile: p, service: service, shapes: shapes}
 	var extras []float64
-	paces, m := 0.0, 0.0
+	m := 0.0
 	for _, c := range others {
 		for _, l := range c.levels {
 			if l.rate <= 0.55*capacity(p, c.nodes) {
@@ -55,13 +56,15 @@ func learn(p *profile.Profile, shapes *plan.Shapes, others []*cluster) (*predict
 				extras = append(extras, l.mean-mean)
 			}
 		}
-		if !math.IsNaN(c.rebuild) {
-			paces, m = paces+f.fill(c)/c.rebuild, m+1
+		if k := c.rebuild(); !math.IsNaN(k.rebuilt) {
+			f.view, f.pace, m = f.view+k.view, f.pace+f.sent(c)/(k.rebuilt-k.view), m+1
 		}
 	}
+	f.view, f.pace = f.view/m, f.pace/m
 	// The median: one run on a busy machine must not spoil the others.
-	slices.Sort(extras)
-	f.extra, f.pace = (extras[(len(extras)-1)/2]+extras[len(extras)/2])/2, paces/m
+	if slices.Sort(extras); len(extras) > 0 {
+		f.extra = (extras[(len(extras)-1)/2] + extras[len(extras)/2]) / 2
+	}
 	return f, nil
 }
 
@@ -133,10 +136,11 @@ func (f *predictor) bytes(n int) float64 {
 	return model.Fullest(records, f.shape(n).States[plan.Healthy].Stored, n) * recordBytes()
 }
 
-// fill is how many bytes the survivor that receives most receives after the
-// kill.
-func (f *predictor) fill(c *cluster) float64 {
-	return f.shape(c.nodes).States[plan.NodesLostMigrating].Fill * float64(c.kept) * recordBytes()
+// sent is how many bytes the survivor that sends most sends after the kill. It
+// reads them record by record beside what requests read, where those who
+// receive write them in large blocks: the rebuild ends when it has sent all.
+func (f *predictor) sent(c *cluster) float64 {
+	return sends(c.nodes) * float64(c.kept) * recordBytes()
 }
 
 // table prints predictions and counts what misses its gate and what is void.
@@ -207,7 +211,11 @@ func (t *table) cluster(f *predictor, c *cluster) {
 		t.row(name+"mean read"+at, mean*1e3, l.mean*1e3, gateMean, l.host, late)
 		t.row(name+"p99 of reads"+at, p99*1e3, l.p99*1e3, gateP99, l.host, late)
 	}
+	k := c.rebuild()
+	t.row(name+"rebuild after a kill, s", f.view+f.sent(c)/f.pace, k.rebuilt, gateRebuild, k.host, false)
+	if len(c.levels) == 0 {
+		return
+	}
 	t.row(fmt.Sprintf("%sthroughput at p99 %.0f ms, /s", name, slo*1e3), f.most(c.nodes), held(c), gateThroughput, host, late)
-	t.row(name+"rebuild after a kill, s", f.fill(c)/f.pace, c.rebuild, gateRebuild, c.host, false)
 	t.row(name+"bytes of the fullest device", f.bytes(c.nodes), c.bytes, gateBytes, 0, false)
 }

@@ -26,7 +26,7 @@ func TestOneSpoiltRunDoesNotSpoilTheFit(t *testing.T) {
 	var others []*cluster
 	for i, mean := range []float64{0.042, 0.042, 0.180} {
 		n := i + 3
-		others = append(others, &cluster{nodes: n, rebuild: 10, kept: 1000, levels: []level{{rate: 0.3 * capacity(p, n), mean: mean}}})
+		others = append(others, &cluster{nodes: n, kills: []kill{{rebuilt: 10}}, kept: 1000, levels: []level{{rate: 0.3 * capacity(p, n), mean: mean}}})
 	}
 	f, err := learn(p, plan.NewShapes(), others)
 	if err != nil {
