@@ -286,7 +286,7 @@ func (m *matrix) fill(c *result.Cell) error {
 	s := &r.Summary
 	c.Loop, c.OfferedOpsPerSec, c.AchievedOpsPerSec = s.Loop, s.OfferedOpsPerSec, s.AchievedOpsPerSec
 	c.P50US, c.P99US, c.Failed, c.Lost, c.Verdict = s.All.Response.P50, s.All.Response.P99, s.All.Failed+s.All.InDoubt, s.Audit.Lost, gravest(s.Verdicts)
-	limit := limitOf(s.Use)
+	limit := limitOfLoop(s)
 	c.Limiting, c.LimitingText, c.Device = limit.Resource, limit.Text, s.Device
 	nodesOf(c, r)
 	return nil

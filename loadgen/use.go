@@ -54,6 +54,19 @@ func limitOf(list []result.Use) result.Limiting {
 	return result.Limiting{Resource: u.Resource, Node: u.Node, Utilisation: &u.Utilisation, Text: u.Text}
 }
 
+// limitOfLoop is limitOf, and for a closed loop that no resource ended the
+// number of its clients: each of them waits for its last answer, so the rate is
+// that number over the response time whatever else is idle (Little's law).
+func limitOfLoop(s *result.Summary) result.Limiting {
+	limit := limitOf(s.Use)
+	if limit.Resource != "unknown" || s.Loop != "closed" || s.Generator.InFlightMax <= 0 {
+		return limit
+	}
+	limit.Resource = "clients"
+	limit.Text = fmt.Sprintf("each of %d clients waited for its last answer: more of them find the limit; %s", s.Generator.InFlightMax, limit.Text)
+	return limit
+}
+
 // use lists how busy the resources were in the measured phase, the busiest
 // first, from the samples that are not written yet and what is known besides.
 func (r *recorder) use(zero time.Time, d time.Duration, m *result.Summary, list []result.Use) []result.Use {

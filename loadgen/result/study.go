@@ -145,7 +145,7 @@ type Use struct {
 
 // Limiting is the resource that ends the rate at the knee.
 type Limiting struct {
-	Resource    string   `json:"resource"` // as in Use, or "unknown"
+	Resource    string   `json:"resource"` // as in Use, "clients" (of a closed loop, when no resource was busy enough), or "unknown"
 	Node        string   `json:"node"`
 	Utilisation *float64 `json:"utilisation"`
 	Text        string   `json:"text"`
