@@ -80,10 +80,10 @@ var layers = map[string][]string{
 	"reports/runs":      {"loadgen/result", "reports/stats", "reports/chart", "reports/page"},
 	"reports/studies":   {"loadgen/result", "reports/stats", "reports/chart", "reports/page", "reports/runs"},
 	"reports/diff":      {"loadgen/result", "reports/hlog", "reports/stats", "reports/chart", "reports/page"},
-	"reports/recompute": {"loadgen/result", "reports/hlog", "reports/stats"},
+	"reports/recompute": {"loadgen/proof", "loadgen/result", "reports/hlog", "reports/stats"}, // proof: the same statistics, else nothing is compared
 	"reports/serve":     {"reports/page"},
 	"reports/capacity":  {"planner/plan", "reports/chart", "reports/page"}, // the plan file's types
-	"reports/sample":    {"loadgen/result"},
+	"reports/sample":    {"loadgen/proof", "loadgen/result"},
 	"reports":           {"loadgen/result", "reports/..."},
 
 	"hack":          {},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type bed struct {
 	// calibrated is what a closed loop reached, could what the generator sends to
 	// a null target; zero when not tried.
 	calibrated, could units.Rate
+	meters            []result.Meter // of what came before the runs
 }
 
 // tap hands what a watcher sees to the recorder of the run that is going on,
@@ -92,10 +94,18 @@ func (b *bed) open(ctx context.Context) error {
 	if err := b.driver.Load(ctx, b.out.bulk("load")); err != nil {
 		return err
 	}
-	b.loadSec = time.Since(began).Seconds()
+	took := time.Since(began)
+	b.loadSec = took.Seconds()
+	b.meter(result.MeterLoad, int64(took))
+	b.meter(result.MeterLoaded, b.o.workload.Records)
 	b.out.say("loaded %d records in %.1f s (%v)", b.o.workload.Records, b.loadSec, twoDigits(float64(b.o.workload.Records)/b.loadSec))
 	b.describeDevice(ctx)
 	return nil
+}
+
+// meter notes a counter that went up from zero; a later one of the name stands.
+func (b *bed) meter(name string, to int64) {
+	b.meters = append(slices.DeleteFunc(b.meters, func(m result.Meter) bool { return m.Name == name }), result.Meter{Name: name, To: to})
 }
 
 // close ends everything that open started.
@@ -162,14 +172,18 @@ func (b *bed) watchRemote(cfg target.HeadroomConfig) error {
 // start starts local nodes.
 func (b *bed) start(ctx context.Context) error {
 	o, began := b.o, time.Now()
-	b.phase("starting %d nodes", o.nodes)
-	b.out.show("starting %d nodes", o.nodes)
+	b.phase("starting %s", drive.Nodes(o.nodes))
+	b.out.show("starting %s", drive.Nodes(o.nodes))
 	var err error
 	if b.cluster, err = local.Start(ctx, local.Config{Nodes: o.nodes, Binary: o.binary, Namespace: o.namespace, Flags: o.nodeFlags,
 		Device: o.storage.prefix, DeviceDir: o.storage.dir}); err != nil {
 		return fmt.Errorf("start local nodes: %w", err)
 	}
-	b.out.say("%d nodes agree on one view after %v", o.nodes, time.Since(began).Round(10*time.Millisecond))
+	agree := "agree"
+	if o.nodes == 1 {
+		agree = "agrees"
+	}
+	b.out.say("%s %s on one view after %v", drive.Nodes(o.nodes), agree, time.Since(began).Round(10*time.Millisecond))
 	b.watcher = b.cluster.Watch(&b.tap)
 	return nil
 }
@@ -215,7 +229,11 @@ func (b *bed) prove() error {
 func (b *bed) measureCould(length time.Duration) error {
 	cfg := b.driver.Config()
 	could, err := drive.Could(drive.Config{Workload: cfg.Workload, Target: cfg.Target, Lanes: cfg.Lanes, Deadline: cfg.Deadline, Seed: cfg.Seed}, length)
-	b.could = max(b.could, could.Rate)
+	if could.Rate > b.could {
+		b.could = could.Rate
+		b.meter(result.MeterCould, int64(could.Took))
+		b.meter(result.MeterCouldSent, could.Sent)
+	}
 	return err
 }
 
@@ -232,11 +250,13 @@ func (b *bed) sends(rate units.Rate) error {
 func (b *bed) calibrate(ctx context.Context) error {
 	b.phase("calibration")
 	b.out.show("calibrating, %v", calibrateFor)
-	rate, err := b.driver.Calibrate(ctx, calibrateClients, calibrateFor)
+	c, err := b.driver.Calibrate(ctx, calibrateClients, calibrateFor)
 	if err != nil {
 		return fmt.Errorf("calibration: %w", err)
 	}
-	b.calibrated = rate
+	b.calibrated = c.Rate
+	b.meter(result.MeterCalibrated, int64(c.Took))
+	b.meter(result.MeterCalibratedOK, c.Sent)
 	return nil
 }
 

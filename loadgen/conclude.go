@@ -119,7 +119,7 @@ func (n *knee) judge() {
 		add("METASTABLE", result.Warn, "after an overload of %v the SLO does not hold at %v, where it held before", units.Rate(h.UpOpsPerSec), units.Rate(h.DownOpsPerSec))
 	}
 	if n.o.nodes > 0 {
-		add("R10", result.Warn, "the generator shares this host with %d nodes: separate machines do more", n.o.nodes)
+		add("R10", result.Warn, "the generator shares this host with %s: separate machines do more", drive.Nodes(n.o.nodes))
 	}
 	add("R13", result.Info, "the answer and its latencies are of one and the same run")
 	if c := d.CouldOverOffered; c != nil && *c < drive.CouldShare {

@@ -452,7 +452,9 @@ func (q *qualification) finish(r *device.Report) error {
 		s.OfferedOpsPerSec += float64(r.Offered[k]) / float64(max(r.Seconds, 1))
 		s.AchievedOpsPerSec += float64(r.Operations[name].OK) / float64(max(r.Seconds, 1))
 	}
-	s.Generator = result.Generator{Lanes: 3, Seed: o.seed, Arrivals: "poisson", WarmupSec: o.warmup.Seconds()}
+	s.All, s.GoodputOpsPerSec = r.All, s.AchievedOpsPerSec
+	s.Generator = result.Generator{Lanes: 3, Seed: o.seed, Arrivals: "poisson", WarmupSec: o.warmup.Seconds(), Lateness: r.All.Lateness}
+	q.w.Meter(result.Meter{Name: result.MeterMeasured, To: int64(time.Duration(r.Seconds) * time.Second)})
 	env := local.Machine()
 	q.w.Environment(&env)
 	q.w.Summary(&s)

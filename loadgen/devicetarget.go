@@ -131,22 +131,24 @@ func (t *trial) deviceUse(from, to deviceLook) []result.Use {
 		return nil
 	}
 	places := float64(d.Places() * max(1, t.driver.Config().Lanes))
-	at := (to.use.ReadTime + to.use.WriteTime - from.use.ReadTime - from.use.WriteTime).Seconds() / s
-	share := at / places
+	used := to.use.ReadTime + to.use.WriteTime - from.use.ReadTime - from.use.WriteTime
+	at, most := used.Seconds()/s, time.Duration(s*places*1e9)
 	switch {
 	case to.use.Busy != nil:
-		share = 0
+		used, most = 0, to.at.Sub(from.at)
 		for what, us := range to.use.Busy {
-			share = max(share, float64(us-from.use.Busy[what])/1e6/s)
+			used = max(used, time.Duration(us-from.use.Busy[what])*time.Microsecond)
 		}
 	case t.device.Class == string(class.HDD): // it serves one request at a time
-		share = min(at, 1)
+		most = to.at.Sub(from.at)
 	}
-	text := fmt.Sprintf("the device was %.0f %% busy, with %.3g requests at it on average, of %.0f places", 100*min(share, 1), at, places)
+	share := min(float64(used)/float64(most), 1)
+	t.meters = append(t.meters, result.Meter{Name: result.MeterDevice, To: int64(used)}, result.Meter{Name: result.MeterDeviceOver, To: int64(most)})
+	text := fmt.Sprintf("the device was %.0f %% busy, with %.3g requests at it on average, of %.0f places", 100*share, at, places)
 	if n := to.use.Reads - from.use.Reads; n > 0 {
 		text += ", a read took " + micros(1e6*(to.use.ReadTime-from.use.ReadTime).Seconds()/float64(n))
 	}
-	return []result.Use{{Resource: "device", Utilisation: min(share, 1), Text: text}}
+	return []result.Use{{Resource: "device", Utilisation: share, Text: text}}
 }
 
 // deviceVerdicts says what the figures of a device as a target rest on.

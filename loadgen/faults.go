@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -119,15 +120,25 @@ func (t *trial) faultResults(report *drive.Report) []result.Fault {
 		if g.Known {
 			out.GapMS = number(float64(g.Worst.Microseconds()) / 1000)
 		}
-		if o := observed[f.i]; o.OneView > 0 {
+		o := &observed[f.i]
+		if o.OneView > 0 {
 			out.OneViewMS = number(float64(o.OneView.Microseconds()) / 1000)
+			t.settledAt(f, len(list), "one view", o.OneView)
 		}
-		if o := observed[f.i]; o.Restored > 0 {
+		if o.Restored > 0 {
 			out.RedundancyRestoredSec = number(o.Restored.Seconds())
+			t.settledAt(f, len(list), "full redundancy", o.Restored)
 		}
 		list = append(list, out)
 	}
 	return list
+}
+
+// settledAt notes in events.csv when what a fault, the i-th of the run, had upset
+// was settled.
+func (t *trial) settledAt(f injected, i int, what string, after time.Duration) {
+	t.rec.event(t.driver.Clock().Wall(f.at+after), result.EventSettled, "", fmt.Sprintf("%s after fault %d, %s %s", what, i+1, f.fault.Action,
+		strings.Join(f.nodes, " ")))
 }
 
 func number(v float64) *float64 { return &v }

@@ -151,7 +151,7 @@ func (m *merging) head(o *mergeOptions) {
 	s := &m.sum
 	s.ID, s.Command, s.Shard, s.MeasuredFrom = runID("merged-"+first.Workload.Name, time.Now()), o.args, nil, first.Shard.StartAt
 	s.Operations, s.Verdicts, s.Steady, s.SLO, s.Use = map[string]result.Operation{}, []result.Verdict{}, result.Steady{}, nil, nil
-	s.Stages = nil
+	s.Stages, s.NothingFromSec = nil, nil // no shard speaks for all
 	s.OfferedOpsPerSec, s.AchievedOpsPerSec, s.GoodputOpsPerSec = 0, 0, 0
 	s.Generator, s.Audit = result.Generator{Seed: first.Generator.Seed, Arrivals: first.Generator.Arrivals, WarmupSec: first.Generator.WarmupSec,
 		DeadlineMS: first.Generator.DeadlineMS, ThinkMS: first.Generator.ThinkMS, Precise: first.Generator.Precise}, result.Audit{Enabled: true}
@@ -165,6 +165,7 @@ func (m *merging) head(o *mergeOptions) {
 		s.Interrupted = s.Interrupted || t.Interrupted
 		m.generator(&t.Generator)
 		m.audit(&t.Audit)
+		m.w.Shard(t.Shard.Index, t)
 	}
 	s.Verdicts = m.verdicts()
 	s.Schedule = fmt.Sprintf("%d shards of: %s", len(m.runs), first.Schedule)
@@ -213,6 +214,7 @@ func (m *merging) generator(t *result.Generator) {
 	g.LoadSec = max(g.LoadSec, t.LoadSec)
 	g.CouldOpsPerSec += t.CouldOpsPerSec
 	g.CPUPct += t.CPUPct
+	g.GCCPUPct += t.GCCPUPct
 	g.StealPct = max(g.StealPct, t.StealPct)
 	g.GCPauseMaxUS = max(g.GCPauseMaxUS, t.GCPauseMaxUS)
 	g.SchedP99US = max(g.SchedP99US, t.SchedP99US)
@@ -253,6 +255,8 @@ func (m *merging) add() error {
 			y.Failed += x.Failed
 			y.InDoubt += x.InDoubt
 			y.NotFound += x.NotFound
+			y.StagesAsked += max(x.StagesAsked, 0)
+			y.StagesAnswered += max(x.StagesAnswered, 0)
 		}
 	}
 	names := map[string]bool{}
@@ -297,7 +301,7 @@ func (m *merging) operation(op string) error {
 	infinite -= sums[0].TotalCount()
 	m.infin += infinite
 	out.Response, out.Service, out.Lateness = result.Summarize(sums[0], infinite), result.Summarize(sums[1], out.Failed+out.InDoubt), result.Summarize(sums[2], 0)
-	out.Response.Boot95 = m.all[op].Percentiles(0, int(m.sum.DurationSec)+1).Boot95
+	out.Response.Boot95 = m.all[op].Percentiles(0, int(math.Ceil(m.sum.DurationSec))+1).Boot95
 	m.sum.Operations[op] = out
 	return nil
 }

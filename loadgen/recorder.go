@@ -48,6 +48,13 @@ func (r *recorder) Generator(g result.GeneratorSample) {
 	}
 }
 
+// audit takes what the audit counted.
+func (r *recorder) audit(s result.AuditSample) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.w.Audit(s)
+}
+
 // Sample implements local.Observer.
 func (r *recorder) Sample(s local.Sample) {
 	r.mu.Lock()

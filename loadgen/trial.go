@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"headroom/loadgen/drive"
@@ -23,7 +26,10 @@ type trial struct {
 	rec     *recorder
 	summary result.Summary
 	faults  []injected
-	before  result.Audit // of the bed, when the trial began
+	before  result.Audit      // of the bed, when the trial began
+	told    result.Audit      // of it, what audit.csv has
+	lost    []result.Conflict // what the nodes had discarded before
+	meters  []result.Meter    // of the run
 	env     result.Environment
 
 	from, to deviceLook // a device target at the ends of the measured phase
@@ -59,7 +65,20 @@ func newTrial(b *bed, dir string) (*trial, error) {
 	t.env = env
 	w.Environment(&env)
 	b.tap.turn(t.rec)
+	if t.told = t.before; b.watcher != nil {
+		t.lost = b.watcher.Conflicts()
+	}
 	return t, nil
+}
+
+// audited writes what the audit has counted since the last call, up to the t_s
+// at.
+func (t *trial) audited(at float64, now result.Audit) {
+	t.rec.audit(result.AuditSample{TSec: at, Audit: result.Audit{AcknowledgedWrites: now.AcknowledgedWrites - t.told.AcknowledgedWrites,
+		InDoubtWrites: now.InDoubtWrites - t.told.InDoubtWrites, StaleReads: now.StaleReads - t.told.StaleReads, Corrupt: now.Corrupt - t.told.Corrupt,
+		FalseNotFound: now.FalseNotFound - t.told.FalseNotFound, Lost: now.Lost - t.told.Lost, KeysWritten: now.KeysWritten - t.told.KeysWritten,
+		ReadBack: now.ReadBack - t.told.ReadBack, ReadBackFailed: now.ReadBackFailed - t.told.ReadBackFailed, StaleAgeMaxMS: now.StaleAgeMaxMS}})
+	t.told = now
 }
 
 func runID(name string, at time.Time) string {
@@ -78,7 +97,9 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	t.phase("warm-up")
-	start := t.driver.Clock().Now() + t.driver.Config().Warmup
+	warmup := t.driver.Config().Warmup
+	start := t.driver.Clock().Now() + warmup
+	t.audited(-warmup.Seconds(), t.driver.Audit())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -99,8 +120,11 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 				t.rec.event(t.driver.Clock().Wall(start), result.EventPhase, "", "measured phase")
 			}
 			g.TSec, g.InFlight = float64(p.Second+1), p.InFlight
+			g.InFlightPeak, g.Queued, g.Shed, g.TargetSec = p.Lanes.InFlightPeak, p.Lanes.Queued, p.Lanes.Shed, p.Lanes.Target.Seconds()
+			g.InFlightSec, g.LookedSec, g.Looks = p.Lanes.InFlightSec, p.Lanes.LookedSec, p.Lanes.Looks
 			t.rec.Generator(g)
 		}
+		t.audited(float64(p.Second+1), p.Audit)
 		t.findings(p.Findings)
 		t.out.second(p)
 		if p.Second >= 0 && watch != nil && !watch(&p) {
@@ -111,7 +135,10 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 	stop()
 	<-done
 	t.filler.Close()
-	t.summary.Generator.StealPct = local.ReadCPUTicks().StealPct(ticks)
+	now := local.ReadCPUTicks()
+	t.summary.Generator.StealPct = now.StealPct(ticks)
+	t.meters = append(t.meters, result.Meter{Name: result.MeterTicks, From: int64(ticks.Total), To: int64(now.Total)},
+		result.Meter{Name: result.MeterSteal, From: int64(ticks.Steal), To: int64(now.Steal)})
 	t.self(sampler)
 	t.phase("measured phase ended")
 	return report, err
@@ -122,13 +149,15 @@ func (t *trial) self(sampler *local.Sampler) {
 	g, whole := &t.summary.Generator, sampler.Whole()
 	g.GCPauseMaxUS, g.SchedP99US, g.WallStepMS = whole.GCPauseMaxUS, whole.SchedP99US, whole.WallStepMS
 	// A device target has more schedulers than there are cores to run on.
-	g.GCCPUPct, g.GOMAXPROCS = whole.GCCPUPct, min(runtime.GOMAXPROCS(0), runtime.NumCPU())
+	g.GOMAXPROCS = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
+	t.meters = append(t.meters, sampler.Meters()...)
 }
 
 // finish completes the folder; report may be nil. It returns what went wrong
 // while writing.
 func (t *trial) finish(report *drive.Report) error {
 	zero := time.Now()
+	t.tap.turn(nil) // what is written is what is judged
 	m := &t.summary
 	g := &m.Generator
 	g.LoadSec, g.CalibratedOpsPerSec, g.CouldOpsPerSec = t.loadSec, float64(t.calibrated), float64(t.could)
@@ -137,17 +166,14 @@ func (t *trial) finish(report *drive.Report) error {
 	}
 	if report != nil {
 		t.driver.Summarize(report, m)
+		g.GCCPUPct = gcCPUPct(t.meters, report.Duration)
+		t.audited((t.driver.Clock().Now() - report.MeasuredFrom).Seconds(), m.Audit)
 		m.Audit = auditSince(m.Audit, t.before)
 		zero = report.Wall
-		for _, row := range report.Series {
-			t.rec.w.Series(row)
-		}
-		if report.Stages != nil {
-			t.rec.w.Stages(report.StageSamples)
-		}
 		m.Faults = t.faultResults(report)
 		t.steady(report)
 		m.Use = t.rec.use(zero, report.Duration, m, t.deviceUse(t.from, t.to))
+		t.raw(report)
 		m.Verdicts = append(t.notInjected, drive.Verdicts(m, t.driver.Errors())...)
 		t.rules(&t.env)
 		m.Verdicts = append(append(m.Verdicts, t.o.storage.verdict()...), t.deviceVerdicts()...)
@@ -157,21 +183,80 @@ func (t *trial) finish(report *drive.Report) error {
 			m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "EARLY", Level: result.Info, Text: t.ended})
 		}
 	} else {
-		m.MeasuredFrom, m.Interrupted = zero, true
+		m.MeasuredFrom, m.Interrupted, m.Audit = zero, true, auditSince(t.told, t.before)
+		t.writeMeters(nil)
 		m.Verdicts = append(m.Verdicts, result.Verdict{Rule: "INTERRUPTED", Level: result.Fail, Text: "nothing was measured"})
 	}
 	if t.watcher != nil {
-		m.Conflicts = t.watcher.Conflicts()
+		m.Conflicts = conflictsSince(t.watcher.Conflicts(), t.lost)
 		m.Verdicts = append(m.Verdicts, unfaithful(t.watcher.Raw())...)
 		for name, text := range t.watcher.Raw() {
 			t.rec.w.Status(name, text)
 		}
 	}
 	t.keepLogs(report == nil)
-	t.tap.turn(nil)
 	t.rec.flush(zero)
 	t.rec.w.Summary(m)
 	return t.rec.w.Close()
+}
+
+// raw writes what the driver measured, but for what the Sink had.
+func (t *trial) raw(report *drive.Report) {
+	w := t.rec.w
+	for _, row := range report.Series {
+		w.Series(row)
+	}
+	if report.Stages != nil {
+		w.Stages(report.StageSamples)
+	}
+	for _, h := range report.Histories {
+		w.History(h)
+	}
+	var at []time.Duration
+	for _, f := range t.faults {
+		at = append(at, f.at-report.MeasuredFrom)
+	}
+	for _, x := range report.WaitsAround(at) {
+		w.Wait(x)
+	}
+	w.Lanes(report.LaneLogs(), report.Wall, report.Wall.Add(report.Duration))
+	t.writeMeters(report.Meters)
+}
+
+// writeMeters writes what was read before the run, by it and by the driver.
+func (t *trial) writeMeters(driver []result.Meter) {
+	meters := append(append(slices.Clone(t.bed.meters), t.meters...), driver...)
+	if s := t.o.shard; s != nil && s.ClockOffsetMS != nil {
+		meters = append(meters, result.Meter{Name: result.MeterClockOffset, To: int64(math.Round(1e6 * *s.ClockOffsetMS))},
+			result.Meter{Name: result.MeterClockError, To: int64(math.Round(1e6 * *s.ClockErrorMS))})
+	}
+	slices.SortFunc(meters, func(a, b result.Meter) int { return strings.Compare(a.Name, b.Name) })
+	for _, m := range meters {
+		t.rec.w.Meter(m)
+	}
+}
+
+// gcCPUPct is what collecting took of one core over the measured phase.
+func gcCPUPct(list []result.Meter, over time.Duration) float64 {
+	for _, m := range list {
+		if m.Name == result.MeterGCCPU && over > 0 {
+			return 100 * m.Diff() / float64(over)
+		}
+	}
+	return 0
+}
+
+// conflictsSince is what was discarded since an earlier look.
+func conflictsSince(now, before []result.Conflict) (list []result.Conflict) {
+	for _, c := range now {
+		for _, old := range before {
+			if old.Namespace == c.Namespace && old.Cause == c.Cause {
+				c.Discarded -= old.Discarded
+			}
+		}
+		list = append(list, c)
+	}
+	return list
 }
 
 // logMax bounds what is kept of each node's log: some ten thousand lines.
@@ -223,6 +308,9 @@ func auditSince(now, before result.Audit) result.Audit {
 	now.FalseNotFound -= before.FalseNotFound
 	now.InDoubtWrites -= before.InDoubtWrites
 	now.Lost -= before.Lost
+	now.ReadBack -= before.ReadBack
+	now.ReadBackFailed -= before.ReadBackFailed
+	now.KeysWritten -= before.KeysWritten
 	return now
 }
 

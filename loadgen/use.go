@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"headroom/loadgen/drive"
 	"headroom/loadgen/local"
 	"headroom/loadgen/result"
 )
@@ -75,7 +76,8 @@ func (r *recorder) use(zero time.Time, d time.Duration, m *result.Summary, list 
 	nodes := map[string]*nodeUse{}
 	for i := range r.samples {
 		s := &r.samples[i]
-		if t := s.At.Sub(zero); s.Up && t >= time.Second && t <= d+time.Second {
+		t := s.At.Sub(zero).Round(time.Millisecond) // as the folder has it
+		if s.Up && t >= time.Second && t <= d+time.Second {
 			if nodes[s.Node] == nil {
 				nodes[s.Node] = &nodeUse{}
 			}
@@ -145,7 +147,7 @@ func (r *recorder) generatorUse(m *result.Summary) []result.Use {
 	if host.n > 0 {
 		what := "the generator's host"
 		if m.Generator.LocalNodes > 0 {
-			what = fmt.Sprintf("the host of the generator and %d nodes", m.Generator.LocalNodes)
+			what = "the host of the generator and " + drive.Nodes(m.Generator.LocalNodes)
 		}
 		list = append(list, result.Use{Resource: "host-cpu", Utilisation: host.value() / 100, Text: fmt.Sprintf("%s was %.0f %% busy", what, host.value())})
 	}

@@ -51,6 +51,7 @@ type Report struct {
 	From       time.Duration // start of the measured phase
 	Seconds    int
 	Operations map[string]result.Operation
+	All        result.Operation // the kinds together
 	Offered    [3]int64
 	Slices     []Slice
 	Worst      int    // of Slices, -1 without any
@@ -86,6 +87,12 @@ func (c *counts) add(d *counts) {
 	c.response.Merge(d.response)
 	c.service.Merge(d.service)
 	c.lateness.Merge(d.lateness)
+}
+
+// operation summarises c for run.json.
+func (c *counts) operation() result.Operation {
+	return result.Operation{Count: c.offered, OK: c.ok, Failed: c.failed, Response: result.Summarize(c.response, c.failed),
+		Service: result.Summarize(c.service, c.failed), Lateness: result.Summarize(c.lateness, 0)}
 }
 
 func (c *counts) reset() {
@@ -234,15 +241,17 @@ func (r *recorder) report(cause error) *Report {
 	}
 	rep := &Report{Clock: r.clock, From: r.cfg.Warmup, Seconds: r.seconds, Operations: map[string]result.Operation{}, Slices: r.slices,
 		Worst: -1, Passed: r.seconds > 0, Stopped: cause != nil, FirstError: r.first}
+	all := newCounts(len(r.cfg.Limits))
 	for k, name := range kinds {
 		t := &r.total[k]
 		rep.Offered[k] = t.offered
 		if t.offered == 0 {
 			continue
 		}
-		rep.Operations[name] = result.Operation{Count: t.offered, OK: t.ok, Failed: t.failed, Response: result.Summarize(t.response, t.failed),
-			Service: result.Summarize(t.service, t.failed), Lateness: result.Summarize(t.lateness, 0)}
+		rep.Operations[name] = t.operation()
+		all.add(t)
 	}
+	rep.All = all.operation()
 	if late, ok := result.Quantile(r.total[0].lateness, 0, 0.99); ok {
 		p99, _ := result.Quantile(r.total[0].response, r.total[0].failed, 0.99)
 		rep.LateSelf = late > float64(lateFloor) && late > p99/10

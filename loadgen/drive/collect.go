@@ -36,9 +36,11 @@ type collector struct {
 	slo      []SLOCount
 	cpuFrom  time.Duration
 	cpuSet   bool
-	inFlight float64 // sum of the samples, each times the seconds since the one before
-	sampled  float64 // those seconds
-	lastLook time.Duration
+	lastLook time.Duration // the sampling goroutine's
+	sums     LanesSecond   // of the measured phase; what only a second has is zero
+
+	mu     sync.Mutex  // guards looked
+	looked LanesSecond // what was sampled since the last tick
 }
 
 func newCollector(d *Driver, r *Report, w window) *collector {
@@ -52,7 +54,7 @@ func newCollector(d *Driver, r *Report, w window) *collector {
 
 // collect ticks at the full seconds of the measured phase until done.
 func (c *collector) collect(done <-chan struct{}) {
-	defer c.sampleInFlight()()
+	stopSampling := c.sampleInFlight()
 	soon := time.NewTicker(secondEvery)
 	defer soon.Stop()
 	k := -int(c.w.measured-c.w.start) / int(time.Second)
@@ -69,6 +71,7 @@ func (c *collector) collect(done <-chan struct{}) {
 		select {
 		case <-soon.C:
 		case <-done:
+			stopSampling() // else the last samples were of no second
 			if c.d.clock.Now() >= c.w.measured {
 				k = max(k, 0)
 			}
@@ -108,12 +111,34 @@ func (c *collector) sampleInFlight() (stop func()) {
 // one before: where the process is starved of CPU some phases have fewer.
 func (c *collector) look(now time.Duration) {
 	if now >= c.w.measured && now < c.w.end && c.lastLook >= c.w.measured {
-		dt := (now - c.lastLook).Seconds()
-		c.inFlight += float64(c.busy()) * dt
-		c.sampled += dt
-		c.r.InFlightSamples++
+		dt, n := (now - c.lastLook).Seconds(), c.busy()
+		c.mu.Lock()
+		c.looked.InFlightSec += float64(n) * dt
+		c.looked.LookedSec += dt
+		c.looked.Looks++
+		c.mu.Unlock()
 	}
 	c.lastLook = now
+}
+
+// lanesSecond closes a second of what the lanes and the sampling counted, and
+// adds it to the sums of the measured phase.
+func (c *collector) lanesSecond(k int, s LanesSecond) LanesSecond {
+	c.mu.Lock()
+	s.InFlightSec, s.LookedSec, s.Looks = c.looked.InFlightSec, c.looked.LookedSec, c.looked.Looks
+	c.looked = LanesSecond{}
+	c.mu.Unlock()
+	if k < 0 {
+		return s
+	}
+	c.sums.InFlightPeak = max(c.sums.InFlightPeak, s.InFlightPeak)
+	c.sums.Queued += s.Queued
+	c.sums.Shed += s.Shed
+	c.sums.InFlightSec += s.InFlightSec
+	c.sums.LookedSec += s.LookedSec
+	c.sums.Looks += s.Looks
+	c.sums.Target += s.Target
+	return s
 }
 
 // busy counts the operations in flight.
@@ -129,8 +154,12 @@ func (c *collector) busy() int {
 
 // tick closes second k of the measured phase, negative in the warm-up.
 func (c *collector) tick(k int) {
+	var second LanesSecond
 	for _, l := range c.r.lanes {
-		v := l.swap()
+		v, n := l.swap()
+		second.InFlightPeak += n.peak
+		second.Queued += n.queued
+		second.Shed += n.shed
 		for op, cell := range c.second {
 			if cell != nil {
 				if v[op].hist[lateness].TotalCount() > 0 {
@@ -152,6 +181,8 @@ func (c *collector) tick(k int) {
 		cell.reset()
 	}
 	c.keepAll(k)
+	second.Target = c.all.busy
+	second = c.lanesSecond(k, second)
 	c.total.add(&c.all)
 	if c.progress == nil {
 		return
@@ -159,7 +190,7 @@ func (c *collector) tick(k int) {
 	at, all := c.d.clock.Now(), &c.all
 	c.progress(Progress{Second: k, Elapsed: at - c.w.measured, Left: max(0, c.w.end-at), OK: all.ok, Failed: all.failed,
 		InDoubt: all.inDoubt, P50US: all.micros(response, .5), P99US: all.micros(response, .99), InFlight: c.busy(),
-		Audit: c.d.audit.summary(), Findings: c.d.audit.takeFindings(), SLO: c.slo})
+		Audit: c.d.audit.summary(), Findings: c.d.audit.takeFindings(), SLO: c.slo, Lanes: second})
 }
 
 // keep writes one operation's second to the sink, the series and the blocks.
@@ -182,7 +213,7 @@ func (c *collector) keep(k int, op string, cell *cell) {
 
 // keepAll does the same for all operations together, which have no log.
 func (c *collector) keepAll(k int) {
-	if k < 0 {
+	if k < 0 || c.all.ok+c.all.infinite() == 0 && c.w.measured+time.Duration(k)*time.Second >= c.w.end {
 		return
 	}
 	c.block(AllOps).Add(k, c.all.hist[response], c.all.infinite())
@@ -214,7 +245,8 @@ func (c *collector) count(op string, cell *cell) {
 // finish fills the report from the sums and the finished lanes.
 func (c *collector) finish() {
 	r := c.r
-	r.CPU = cpuTime() - c.cpuFrom
+	cpu := cpuTime()
+	r.CPU = cpu - c.cpuFrom
 	r.Duration, r.SLO = c.w.end-c.w.measured, c.slo
 	r.StageSamples, r.Stages = c.d.waterfall.report()
 	r.Operations = map[string]result.Operation{}
@@ -223,12 +255,12 @@ func (c *collector) finish() {
 			r.Interrupted = true
 			r.Duration = min(r.Duration, max(0, l.window.end-c.w.measured))
 		}
-		r.Queued += l.queued
-		r.InFlightPeak += l.peak
 		r.LateResults += l.late
-		r.Shed += l.shedN
 		r.LaneLateness = append(r.LaneLateness, result.Summarize(l.late1, 0))
 	}
+	r.Queued, r.InFlightPeak, r.Shed, r.InFlightSamples, r.Busy = c.sums.Queued, c.sums.InFlightPeak, c.sums.Shed, c.sums.Looks, c.sums.Target
+	r.Seconds = r.Seconds[:min(len(r.Seconds), int(r.Duration/time.Second))] // what came after a stop is no second of the run
+	r.Meters = []result.Meter{{Name: result.MeterMeasured, To: int64(r.Duration)}, {Name: result.MeterCPU, From: int64(c.cpuFrom), To: int64(cpu)}}
 	seconds := int((r.Duration + time.Second - 1) / time.Second)
 	for op, cell := range c.sum {
 		if cell == nil {
@@ -243,11 +275,8 @@ func (c *collector) finish() {
 	}
 	r.All = c.total.operation()
 	r.All.Response.Boot95 = c.block(AllOps).Percentiles(0, seconds+1).Boot95
-	if c.sampled > 0 {
-		r.InFlightMean = c.inFlight / c.sampled
-	}
-	if r.Completed = c.total.ended; r.Completed > 0 {
-		r.ServiceMean = c.total.busy / time.Duration(r.Completed)
+	if c.sums.LookedSec > 0 {
+		r.InFlightMean = c.sums.InFlightSec / c.sums.LookedSec
 	}
 }
 

@@ -76,7 +76,10 @@ func (l *lane) endLocked(i uint32, s *slot, r *target.Result, now time.Duration)
 		out = target.NotFound
 	}
 	if s.sample != nil && s.intended >= l.window.measured && s.intended < l.window.end {
-		l.d.waterfall.keep(s, answered, now)
+		l.now[s.kind].asked++
+		if l.d.waterfall.keep(s, answered, now) {
+			l.now[s.kind].answered++
+		}
 	}
 	l.recordLocked(s, out, now)
 	s.stage, s.sample = idle, nil
@@ -130,14 +133,15 @@ func (l *lane) sweep(now time.Duration) {
 	}
 }
 
-// swap takes the interval recorded so far and starts an empty one; the caller
-// gives it back by returnInterval.
-func (l *lane) swap() *interval {
+// swap takes what was recorded and counted so far and starts anew; the caller
+// gives the interval back by returnInterval.
+func (l *lane) swap() (*interval, laneSecond) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	full := l.now
+	full, second := l.now, l.second
 	l.now, l.spare = l.spare, nil
-	return full
+	l.second = laneSecond{peak: l.busyLocked()}
+	return full, second
 }
 
 func (l *lane) returnInterval(v *interval) {

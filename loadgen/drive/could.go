@@ -22,6 +22,9 @@ type Capacity struct {
 	// PerOp is the CPU time of one operation: unlike Rate it is the same on a
 	// machine that others use, too.
 	PerOp time.Duration
+	// Rate is Sent operations in Took.
+	Sent int64
+	Took time.Duration
 }
 
 // Could measures what the generator of cfg would send to a target that takes no
@@ -65,7 +68,8 @@ func Could(cfg Config, length time.Duration) (Capacity, error) {
 	}
 	wg.Wait()
 	n := max(1, sent.Load())
-	return Capacity{Rate: units.Rate(float64(n) / (d.clock.Now() - start).Seconds()), PerOp: (cpuTime() - cpu) / time.Duration(n)}, nil
+	took := d.clock.Now() - start
+	return Capacity{Rate: units.Rate(float64(n) / took.Seconds()), PerOp: (cpuTime() - cpu) / time.Duration(n), Sent: n, Took: took}, nil
 }
 
 // Assume takes the workload's records as loaded, for a target that stores

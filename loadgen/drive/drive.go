@@ -374,9 +374,9 @@ func (d *Driver) SetPhases(warmup, duration time.Duration, faults []time.Duratio
 func (d *Driver) SetSeed(seed uint64) { d.stream = seed }
 
 // Calibrate runs a closed loop of the given number of clients for a short time
-// and returns the rate at which operations succeeded. The driver's own load is
+// and returns the rate at which operations succeeded, and those operations. The driver's own load is
 // as before afterwards.
-func (d *Driver) Calibrate(ctx context.Context, clients int, length time.Duration) (units.Rate, error) {
+func (d *Driver) Calibrate(ctx context.Context, clients int, length time.Duration) (Capacity, error) {
 	saved := d.cfg
 	defer func() { d.cfg = saved }()
 	d.cfg.Rate, d.cfg.Profile, d.cfg.Trace, d.cfg.Closed, d.cfg.Think = 0, nil, nil, clients, 0
@@ -386,13 +386,13 @@ func (d *Driver) Calibrate(ctx context.Context, clients int, length time.Duratio
 	d.cfg = d.cfg.withDefaults()
 	r, err := d.Run(ctx, nil, nil)
 	if err != nil {
-		return 0, err
+		return Capacity{}, err
 	}
 	if r.Interrupted {
-		return 0, context.Cause(ctx)
+		return Capacity{}, context.Cause(ctx)
 	}
 	if r.Achieved == 0 {
-		return 0, fmt.Errorf("no operation succeeded in %v with %d clients", length, clients)
+		return Capacity{}, fmt.Errorf("no operation succeeded in %v with %d clients", length, clients)
 	}
-	return units.Rate(float64(r.Achieved) / r.Duration.Seconds()), nil
+	return Capacity{Rate: units.Rate(float64(r.Achieved) / r.Duration.Seconds()), Sent: r.Achieved, Took: r.Duration}, nil
 }

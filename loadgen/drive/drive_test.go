@@ -192,18 +192,18 @@ func TestRareSamplesCountForTheirTime(t *testing.T) {
 			c.look(at)
 		}
 	}
-	if mean := c.inFlight / c.sampled; math.Abs(mean-1.6) > 0.05 {
+	if mean := c.looked.InFlightSec / c.looked.LookedSec; math.Abs(mean-1.6) > 0.05 {
 		t.Errorf("%.2f in flight, want 1.6", mean)
 	}
 }
 
 func TestInFlightAgreesWithLittlesLaw(t *testing.T) {
 	s := result.Summary{Generator: result.Generator{InFlightMean: 10}}
-	r := &Report{InFlightMean: 10, InFlightSamples: 2000, Duration: 10 * time.Second, Completed: 1000, ServiceMean: 100 * time.Millisecond}
+	r := &Report{InFlightMean: 10, InFlightSamples: 2000, Duration: 10 * time.Second, Busy: 100 * time.Second}
 	if l := r.little(); l == nil || math.Abs(*l) > 1e-9 {
 		t.Errorf("10 in flight at 100/s of 100 ms: residual %v, want 0", value(r.little()))
 	}
-	r.ServiceMean = 50 * time.Millisecond
+	r.Busy = 50 * time.Second
 	s.Generator.LittleResidual = r.little()
 	if l := r.little(); l == nil || math.Abs(*l-0.5) > 1e-9 {
 		t.Errorf("10 in flight at 100/s of 50 ms: residual %v, want 0.5", value(r.little()))

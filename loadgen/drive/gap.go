@@ -1,7 +1,11 @@
 package drive
 
 import (
+	"cmp"
+	"slices"
 	"time"
+
+	"headroom/loadgen/result"
 )
 
 // The window of a fault (design: definition of gap_ms), and how far around a
@@ -63,6 +67,42 @@ func (g *gaps) record(intended, response time.Duration, failed, inDoubt bool) {
 	if inDoubt && i.inDoubt < 1<<16-1 {
 		i.inDoubt++
 	}
+}
+
+// WaitsAround returns what became of the operations intended in each millisecond
+// of the windows around the given instants of the measured phase, in order of
+// time; milliseconds without an operation are left out. GapAround is made of
+// the same.
+func (r *Report) WaitsAround(faults []time.Duration) (list []result.Wait) {
+	if len(r.lanes) == 0 {
+		return nil
+	}
+	w := &r.lanes[0].window
+	warmup := w.measured - w.start
+	seen := map[time.Duration]bool{}
+	for _, at := range faults {
+		at = (at + warmup).Truncate(time.Millisecond)
+		for t := at - gapBefore; t < at+gapAfter; t += time.Millisecond {
+			if seen[t] {
+				continue
+			}
+			seen[t] = true
+			x, known := result.Wait{TSec: (t - warmup).Seconds()}, false
+			for _, l := range r.lanes {
+				if i := l.gaps.at(t); i != nil && i.seen {
+					known = true
+					x.WorstUS = max(x.WorstUS, int64(i.worstUS))
+					x.Failed += int64(i.failed)
+					x.InDoubt += int64(i.inDoubt)
+				}
+			}
+			if known {
+				list = append(list, x)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b result.Wait) int { return cmp.Compare(a.TSec, b.TSec) })
+	return list
 }
 
 // Gap is what the operations intended from 1 s before to 5 s after a fault

@@ -90,7 +90,6 @@ type lane struct {
 
 	sinceSample [workloads.Ops]int
 
-	queued  int64          // arrivals that the in-flight limit or ErrFull delayed
 	freeAt  time.Duration  // arrivals due before it were held back
 	precise *pace.Precise  // nil: the timer
 	late1   *hdr.Histogram // lateness of all operations; the collector's
@@ -102,12 +101,18 @@ type lane struct {
 	resting rests    // closed clients that think
 	doneN   uint64   // completions so far
 	wakeOn  int
-	peak    int
+	second  laneSecond
 	now     *interval // being recorded into
 	spare   *interval // empty, for the next swap
 	gaps    gaps
 	late    int64 // results of operations already given up
-	shedN   int64 // arrivals that never started
+}
+
+// laneSecond is what a lane counts anew every second.
+type laneSecond struct {
+	peak   int   // the most in flight
+	queued int64 // times that the in-flight limit, ErrFull or a key held arrivals back
+	shed   int64 // arrivals that never started
 }
 
 // window is the time of a run on the driver's clock: arrivals from start on,
@@ -176,7 +181,9 @@ func (l *lane) issueDue(now time.Duration) bool {
 		sent, ok := l.issue(l.next)
 		if !ok {
 			if l.sched != nil {
-				l.queued++
+				l.mu.Lock()
+				l.second.queued++
+				l.mu.Unlock()
 			}
 			return false
 		}
@@ -297,7 +304,7 @@ func (l *lane) issue(intended time.Duration) (sent time.Duration, ok bool) {
 	}
 	i := l.free[len(l.free)-1]
 	l.free = l.free[:len(l.free)-1]
-	l.peak = max(l.peak, l.busyLocked())
+	l.second.peak = max(l.second.peak, l.busyLocked())
 	gen, batch := l.slots[i].gen+1, l.slots[i].batch[:0]
 	l.mu.Unlock()
 	if l.held < 0 {
@@ -467,6 +474,6 @@ func (l *lane) shed() {
 		}
 		l.held = -1
 		l.recordLocked(&slot{kind: kind, intended: l.next, sent: -1}, target.Failed, l.next)
-		l.shedN++
+		l.second.shed++
 	}
 }

@@ -16,10 +16,10 @@ import (
 type cell struct {
 	hist                          [len(result.Kinds)]*hdr.Histogram // in the order of result.Kinds
 	ok, failed, inDoubt, notFound int64
-	beyond                        int64 // answered, but after result.MaxLatency
-	// ended operations were at the target for busy in all, however they ended.
-	ended int64
-	busy  time.Duration
+	beyond                        int64         // answered, but after result.MaxLatency
+	busy                          time.Duration // at the target, all that ended, however they did
+	// of the sampled ones, how many ended and of how many the stages are known
+	asked, answered int64
 }
 
 const (
@@ -73,7 +73,6 @@ func (c *cell) record(out target.Outcome, resp, serv, late time.Duration) {
 		_ = c.hist[service].RecordValue(int64(serv))
 	}
 	if late != neverSent {
-		c.ended++
 		c.busy += serv
 	}
 	if late >= 0 {
@@ -91,8 +90,9 @@ func (c *cell) add(o *cell) {
 	c.inDoubt += o.inDoubt
 	c.notFound += o.notFound
 	c.beyond += o.beyond
-	c.ended += o.ended
 	c.busy += o.busy
+	c.asked += o.asked
+	c.answered += o.answered
 	for i, h := range o.hist {
 		if h.TotalCount() > 0 {
 			c.hist[i].Merge(h)
@@ -120,7 +120,8 @@ func (c *cell) operation() result.Operation {
 func (c *cell) row(t int, op string) result.SeriesRow {
 	return result.SeriesRow{TSec: t, Op: op, OK: c.ok, Failed: c.failed, InDoubt: c.inDoubt, NotFound: c.notFound,
 		ResponseP50US: c.micros(response, .5), ResponseP90US: c.micros(response, .9), ResponseP99US: c.micros(response, .99),
-		ResponseMaxUS: c.micros(response, 1), ServiceP99US: c.micros(service, .99), LatenessP99US: c.micros(lateness, .99)}
+		ResponseMaxUS: c.micros(response, 1), ServiceP99US: c.micros(service, .99), LatenessP99US: c.micros(lateness, .99),
+		StagesAsked: c.asked, StagesAnswered: c.answered}
 }
 
 // micros is a percentile in microseconds, NaN without samples.

@@ -37,6 +37,19 @@ type Progress struct {
 	Findings            []Finding // new ones
 	// SLO counts, per Config.SLO, the operations of the measured phase so far.
 	SLO []SLOCount
+	// Lanes is what the lanes counted in the second.
+	Lanes LanesSecond
+}
+
+// LanesSecond is what all lanes together counted in a second.
+type LanesSecond struct {
+	InFlightPeak int   // sum of the lanes' highest
+	Queued       int64 // times that arrivals were held back
+	Shed         int64 // arrivals that never started
+	InFlightSec  float64
+	LookedSec    float64       // InFlightSec was sampled over these seconds
+	Looks        int64         // in so many samples
+	Target       time.Duration // that the operations which ended were at the target
 }
 
 // SLOCount is how many of the operations that a limit is for were beyond it,
@@ -65,12 +78,11 @@ type Report struct {
 	All          result.Operation
 	LaneLateness []result.Percentiles
 	CoresAwake   bool // Config.Awake was possible
-	// InFlightMean is sampled every inFlightEvery; ServiceMean is over all
-	// completed operations, failed ones included.
+	// InFlightMean is sampled every inFlightEvery; Busy is how long all completed
+	// operations, failed ones included, were at the target.
 	InFlightMean    float64
 	InFlightSamples int64
-	ServiceMean     time.Duration
-	Completed       int64
+	Busy            time.Duration
 	// Blocks are the seconds of the measured phase by operation, under AllOps all
 	// together; Seconds are those, too.
 	Blocks  map[string]*proof.Blocks
@@ -79,7 +91,19 @@ type Report struct {
 	// when none was sampled.
 	Stages       *result.Stages
 	StageSamples []result.StageSample
-	lanes        []*lane
+	// Meters and Histories are for the run folder; Summarize completes them.
+	Meters    []result.Meter
+	Histories []result.History
+	lanes     []*lane
+}
+
+// LaneLogs returns the lateness of each lane in the measured phase. They stay the
+// Report's.
+func (r *Report) LaneLogs() (list []*hdr.Histogram) {
+	for _, l := range r.lanes {
+		list = append(list, l.late1)
+	}
+	return list
 }
 
 // AllOps is the key of all operations together in Report.Blocks.

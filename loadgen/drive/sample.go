@@ -75,12 +75,16 @@ func (a *audit) sawWrite(key uint64, sent, now time.Duration, seq uint32, delete
 }
 
 // judge has the recorded histories judged, once.
-func (d *Driver) judge() *result.Linearity {
+func (d *Driver) judge(r *Report) *result.Linearity {
 	if d.audit.linear == nil {
 		return nil
 	}
 	v := d.audit.linear.Check(linearBudget)
 	d.audit.linear = nil
+	for _, j := range v.Judged {
+		r.Histories = append(r.Histories, result.History{TSec: (j.From - r.MeasuredFrom).Seconds(), Key: j.Key, Operations: j.Operations,
+			Verdict: historyWords[j.Outcome]})
+	}
 	p, ok := d.cfg.Target.(target.Linearizable)
 	for _, key := range v.Violated {
 		d.audit.list(d.clock.Now(), findingNotLinear(key))
@@ -89,11 +93,15 @@ func (d *Driver) judge() *result.Linearity {
 		Violations: v.Violations, Undecided: v.Undecided}
 }
 
+// historyWords are the outcomes of histories as histories.csv has them.
+var historyWords = map[linear.Outcome]string{linear.Fits: result.HistoryFits, linear.Violates: result.HistoryViolates,
+	linear.Undecided: result.HistoryUndecided}
+
 // costRounds is how often the audit's work is repeated to be timed: 2 ms.
 const costRounds = 2000
 
-// auditCost times what the audit does per read and per write on a value of the
-// mean size, on an idle lane's memory.
+// auditCost times what the audit does for costRounds reads and as many writes of
+// a value of the mean size, on an idle lane's memory.
 func (d *Driver) auditCost() (read, write time.Duration) {
 	if !d.audit.enabled {
 		return 0, 0
@@ -110,7 +118,7 @@ func (d *Driver) auditCost() (read, write time.Duration) {
 		stamp(buf, h)
 		scratch.wrote(key, h.seq, target.OK, 0)
 	}
-	write = time.Since(began) / costRounds
+	write = time.Since(began)
 	r := target.Result{Outcome: target.OK, Value: buf}
 	began = time.Now()
 	for range costRounds {
@@ -119,20 +127,23 @@ func (d *Driver) auditCost() (read, write time.Duration) {
 			panic("drive: the audit rejects its own value")
 		}
 	}
-	return time.Since(began) / costRounds, write
+	return time.Since(began), write
 }
 
 // costs writes into s what auditing its operations took.
-func (d *Driver) costs(s *result.Summary) {
+func (d *Driver) costs(r *Report, s *result.Summary) {
+	if !d.audit.enabled {
+		return
+	}
 	read, write := d.auditCost()
-	var reads, writes float64
+	var reads, writes int64
 	for op := range workloads.Ops {
-		n := float64(s.Operations[op.String()].Count)
+		n := s.Operations[op.String()].Count
 		switch op {
 		case workloads.BatchGet:
-			reads += n * float64(d.cfg.Workload.BatchSize)
+			reads += n * int64(d.cfg.Workload.BatchSize)
 		case workloads.BatchPut:
-			writes += n * float64(d.cfg.Workload.BatchSize)
+			writes += n * int64(d.cfg.Workload.BatchSize)
 		case workloads.Get:
 			reads += n
 		case workloads.ReadModifyWrite:
@@ -142,8 +153,12 @@ func (d *Driver) costs(s *result.Summary) {
 		}
 	}
 	a := &s.Audit
-	a.CostReadNS, a.CostWriteNS = float64(read), float64(write)
+	a.CostReadNS, a.CostWriteNS = float64(read)/costRounds, float64(write)/costRounds
 	if s.DurationSec > 0 {
-		a.CostCPUPct = 100 * (reads*read.Seconds() + writes*write.Seconds()) / s.DurationSec
+		a.CostCPUPct = 100 * (float64(reads)*a.CostReadNS + float64(writes)*a.CostWriteNS) / 1e9 / s.DurationSec
+	}
+	for name, n := range map[string]int64{result.MeterAuditRead: int64(read), result.MeterAuditReads: costRounds, result.MeterAuditWrite: int64(write),
+		result.MeterAuditWrites: costRounds, result.MeterReads: reads, result.MeterWrites: writes} {
+		r.Meters = append(r.Meters, result.Meter{Name: name, To: n})
 	}
 }

@@ -37,8 +37,8 @@ func (d *Driver) Summarize(r *Report, s *result.Summary) {
 	}
 	s.DurationSec, s.Interrupted, s.Operations, s.Audit = r.Duration.Seconds(), r.Interrupted, r.Operations, d.Audit()
 	s.All, s.Stages = r.All, r.Stages
-	s.Audit.Linear = d.judge()
-	d.costs(s)
+	s.Audit.Linear = d.judge(r)
+	d.costs(r, s)
 	g := &s.Generator
 	if s.DurationSec > 0 {
 		s.OfferedOpsPerSec = float64(r.Offered) / s.DurationSec
@@ -123,7 +123,7 @@ func (r *Report) little() *float64 {
 	if r.InFlightMean < 1 || float64(r.InFlightSamples) < least || r.Duration <= 0 {
 		return nil
 	}
-	law := float64(r.Completed) / r.Duration.Seconds() * r.ServiceMean.Seconds()
+	law := r.Busy.Seconds() / r.Duration.Seconds()
 	residual := (r.InFlightMean - law) / max(r.InFlightMean, law)
 	return &residual
 }
@@ -145,7 +145,7 @@ func Verdicts(s *result.Summary, errors map[string]int64) []result.Verdict {
 	v.samples()
 	v.steady()
 	if n := s.Generator.LocalNodes; n > 0 {
-		v.add("R10", result.Warn, "the generator shares this host with %d nodes: the figures are lower bounds of what separate machines do", n)
+		v.add("R10", result.Warn, "the generator shares this host with %s: the figures are lower bounds of what separate machines do", Nodes(n))
 	} else if s.Generator.SharedHost {
 		v.add("R10", result.Warn, "the generator shares this host with the target: the figures are lower bounds of what separate machines do")
 	}
@@ -330,6 +330,14 @@ func (v *verdicts) generator(procs int) {
 		v.add("IN-FLIGHT", result.Info, "the limit of %d operations in flight, or a key with a write in flight, delayed arrivals %d times; "+
 			"their response times include the wait", v.s.Generator.InFlightMax, q)
 	}
+}
+
+// Nodes counts nodes in words.
+func Nodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
 }
 
 // dotted lists percentiles as a reader knows them: p99.9 for p99_9.

@@ -121,18 +121,19 @@ func (s *sample) add(t *target.Stages) {
 	}
 }
 
-// keep adds an operation that has ended; answered says how.
-func (w *waterfall) keep(s *slot, answered bool, now time.Duration) {
+// keep adds an operation that has ended; answered says how. It reports whether
+// the stages are known.
+func (w *waterfall) keep(s *slot, answered bool, now time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := &w.kinds[s.kind]
 	k.asked++
 	if !answered || s.sample.answered < s.sample.asked || s.sent < 0 {
-		return
+		return false
 	}
 	k.answered++
 	if k.stride = max(k.stride, 1); k.answered%k.stride != 0 {
-		return
+		return true
 	}
 	x := result.StageSample{TSec: (s.intended - w.opened).Seconds(), Op: s.kind.String(), Node: s.sample.stages.Node,
 		ResponseUS: micros(now - s.intended)}
@@ -143,6 +144,7 @@ func (w *waterfall) keep(s *slot, answered bool, now time.Duration) {
 	if k.list = append(k.list, x); len(k.list) >= waterfallKeep {
 		k.thin()
 	}
+	return true
 }
 
 // thin leaves out every second sample, and of those to come.

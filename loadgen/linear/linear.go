@@ -16,7 +16,9 @@
 package linear
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -160,7 +162,26 @@ type Verdict struct {
 	Violations                int // windows without any possible order
 	Undecided                 int // not judged within the time
 	Violated                  []uint64
+	Judged                    []Judged // windows, by key and time
 }
+
+// Judged is one window.
+type Judged struct {
+	Key        uint64
+	From       time.Duration // of its begin
+	Operations int
+	Outcome    Outcome
+}
+
+// Outcome is what became of a window.
+type Outcome int
+
+// The outcomes.
+const (
+	Fits Outcome = iota
+	Violates
+	Undecided
+)
 
 // Check judges all windows and takes at most about budget for it. Nothing may
 // be recorded meanwhile or afterwards.
@@ -168,31 +189,43 @@ func (s *Sampler) Check(budget time.Duration) (v Verdict) {
 	deadline := time.Now().Add(budget)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, h := range s.index {
-		for i, w := range h.windows {
+	for _, key := range slices.Sorted(maps.Keys(s.index)) {
+		before := v.Windows
+		for _, w := range s.index[key].windows {
 			if len(w.events) == 0 {
 				continue
 			}
-			if i == 0 {
-				v.Keys++
-			}
+			j := Judged{Key: key, From: w.from, Operations: len(w.events), Outcome: w.judge(time.Until(deadline))}
+			v.Judged = append(v.Judged, j)
 			v.Windows++
-			v.Operations += len(w.events)
-			left := time.Until(deadline)
-			if left <= 0 {
-				v.Undecided++
-				continue
-			}
-			switch porcupine.CheckOperationsTimeout(register, w.operations(), left) {
-			case porcupine.Illegal:
+			v.Operations += j.Operations
+			switch j.Outcome {
+			case Violates:
 				v.Violations++
 				v.Violated = append(v.Violated, key)
-			case porcupine.Unknown:
+			case Undecided:
 				v.Undecided++
 			}
 		}
+		if v.Windows > before {
+			v.Keys++
+		}
 	}
 	return v
+}
+
+// judge takes at most about left for a window.
+func (w *window) judge(left time.Duration) Outcome {
+	if left <= 0 {
+		return Undecided
+	}
+	switch porcupine.CheckOperationsTimeout(register, w.operations(), left) {
+	case porcupine.Illegal:
+		return Violates
+	case porcupine.Unknown:
+		return Undecided
+	}
+	return Fits
 }
 
 // operations is the window in porcupine's terms. A read of a write that was

@@ -3,6 +3,7 @@ package local
 import (
 	"math"
 	"runtime/metrics"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,7 @@ type Sampler struct {
 	speed   int64                  // of the host's interfaces; zero: what they tell
 	begun   result.GeneratorSample // greatest values since the start
 	delayed []uint64               // counts of scheduling delays at the start
+	gcBegun float64                // CPU seconds of the collector at the start
 }
 
 // NewSampler takes a first look; each Sample tells of the time since the last.
@@ -38,8 +40,37 @@ func NewSampler(linkSpeed int64) *Sampler {
 		s.read = append(s.read, metrics.Sample{Name: name})
 	}
 	s.Sample()
-	s.begun, s.delayed = result.GeneratorSample{}, s.delays
+	s.begun, s.delayed, s.gcBegun = result.GeneratorSample{}, s.delays, s.gcCPU
 	return s
+}
+
+// Meters are what Whole is computed from: the collector's CPU time and the
+// scheduling delays, one meter for each bucket that went up.
+func (s *Sampler) Meters() []result.Meter {
+	list := []result.Meter{{Name: result.MeterGCCPU, From: int64(s.gcBegun * 1e9), To: int64(s.gcCPU * 1e9)}}
+	if s.read[2].Value.Kind() != metrics.KindFloat64Histogram {
+		return list
+	}
+	h := s.read[2].Value.Float64Histogram()
+	for b, n := range s.delays {
+		before := uint64(0)
+		if b < len(s.delayed) {
+			before = s.delayed[b]
+		}
+		if n > before {
+			list = append(list, result.Meter{Name: result.MeterSched + strconv.FormatFloat(edgeUS(h.Buckets, b), 'f', -1, 64), From: int64(before), To: int64(n)})
+		}
+	}
+	return list
+}
+
+// edgeUS is the upper edge of a bucket of the runtime's in microseconds, of the
+// last its lower one.
+func edgeUS(edges []float64, b int) float64 {
+	if edge := edges[b+1]; !math.IsInf(edge, 1) {
+		return edge * 1e6
+	}
+	return edges[b] * 1e6
 }
 
 // Sample tells what happened since the last call; TSec and InFlight are the
@@ -126,11 +157,7 @@ func (s *Sampler) quantile(i int, before []uint64, q float64) (us float64, now [
 	rank, seen := uint64(math.Ceil(q*float64(total))), uint64(0)
 	for b, n := range grown {
 		if seen += n; n > 0 && seen >= rank {
-			edge := h.Buckets[b+1]
-			if math.IsInf(edge, 1) {
-				edge = h.Buckets[b]
-			}
-			return edge * 1e6, now
+			return edgeUS(h.Buckets, b), now
 		}
 	}
 	return 0, now

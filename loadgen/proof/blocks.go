@@ -11,6 +11,7 @@
 package proof
 
 import (
+	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -64,6 +65,31 @@ func (b *Blocks) Add(sec int, h *hdr.Histogram, infinite int64) {
 	if sec < 0 {
 		return
 	}
+	var bars []bar
+	if h.TotalCount() > 0 {
+		for _, x := range h.Distribution() {
+			if x.Count > 0 {
+				bars = append(bars, bar{x.To, x.Count})
+			}
+		}
+	}
+	b.add(sec, bars, infinite)
+}
+
+// AddCounts is Add for latencies that are counted already: each yields them in
+// nanoseconds, the highest of their bucket, ascending.
+func (b *Blocks) AddCounts(sec int, each iter.Seq2[int64, int64], infinite int64) {
+	if sec < 0 {
+		return
+	}
+	var bars []bar
+	for ns, n := range each {
+		bars = append(bars, bar{ns, n})
+	}
+	b.add(sec, bars, infinite)
+}
+
+func (b *Blocks) add(sec int, bars []bar, infinite int64) {
 	for sec/b.Length() >= blocksMax {
 		b.fold()
 	}
@@ -73,15 +99,6 @@ func (b *Blocks) Add(sec int, h *hdr.Histogram, infinite int64) {
 	}
 	to := &b.list[i]
 	to.infinite += infinite
-	if h.TotalCount() == 0 {
-		return
-	}
-	var bars []bar
-	for _, x := range h.Distribution() {
-		if x.Count > 0 {
-			bars = append(bars, bar{x.To, x.Count})
-		}
-	}
 	to.bars = mergeBars(to.bars, bars)
 }
 
@@ -102,6 +119,9 @@ func (b *Blocks) fold() {
 func mergeBars(a, b []bar) []bar {
 	if len(a) == 0 {
 		return b
+	}
+	if len(b) == 0 {
+		return a
 	}
 	out := make([]bar, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {

@@ -93,11 +93,11 @@ func readJSON(path string, v any) error {
 
 func (r *Run) readSeries() error {
 	nan := math.NaN()
-	return readCSV(filepath.Join(r.Dir, seriesFile), seriesHeader, func(c *cells) {
+	return readCSV(filepath.Join(r.Dir, seriesFile), seriesHeader[:seriesColumns], func(c *cells) {
 		r.Series = append(r.Series, SeriesRow{TSec: int(c.whole(0)), Op: c.text(), Offered: c.whole(0), OK: c.whole(0),
 			Failed: c.whole(0), InDoubt: c.whole(0), NotFound: c.whole(0), ResponseP50US: c.number(nan),
 			ResponseP90US: c.number(nan), ResponseP99US: c.number(nan), ResponseMaxUS: c.number(nan),
-			ServiceP99US: c.number(nan), LatenessP99US: c.number(nan)})
+			ServiceP99US: c.number(nan), LatenessP99US: c.number(nan), StagesAsked: c.more(-1), StagesAnswered: c.more(-1)})
 	})
 }
 
@@ -111,7 +111,9 @@ func (r *Run) readGenerator() error {
 	return readCSV(filepath.Join(r.Dir, generatorFile), generatorHeader[:generatorColumns], func(c *cells) {
 		r.Generator = append(r.Generator, GeneratorSample{TSec: c.number(0), CPUPct: c.number(-1), GCCPUPct: c.number(-1),
 			GCPauseMaxUS: c.number(-1), SchedP99US: c.number(-1), HostCPUPct: c.number(-1), StealPct: c.number(-1),
-			InFlight: int(c.whole(0)), HeapBytes: c.whole(0), WallStepMS: c.number(-1), NetBusyPct: c.moreNumber(-1), NetDropped: int64(c.moreNumber(-1))})
+			InFlight: int(c.whole(0)), HeapBytes: c.whole(0), WallStepMS: c.number(-1), NetBusyPct: c.moreNumber(-1), NetDropped: int64(c.moreNumber(-1)),
+			InFlightPeak: int(c.more(-1)), Queued: c.more(-1), Shed: c.more(-1), InFlightSec: c.moreNumber(-1), LookedSec: c.moreNumber(-1), Looks: c.more(-1),
+			TargetSec: c.moreNumber(-1)})
 	})
 }
 

@@ -19,6 +19,12 @@
 //	nodes/NODE.log   the end of a local node's log, when the audit found something
 //	generator.csv    samples of the generator itself (GeneratorSample)
 //	stages.csv       where sampled operations spent their time (StageSample)
+//	audit.csv        what the audit counted, second by second (AuditSample)
+//	histories.csv    the judged histories of sampled keys (History)
+//	waits.csv        the operations around faults by the millisecond (Wait)
+//	meters.csv       counters that were read at the ends of a phase (Meter)
+//	lanes.hlog       lateness of each lane over the measured phase, one interval each
+//	shards/N.json    of a merged run: run.json of each shard
 //
 // Time axis: t_s = 0 is the start of the measured phase (Summary.MeasuredFrom);
 // events of the load and warm-up phases have negative t_s.
@@ -30,13 +36,16 @@
 //	ok, failed, in_doubt, not_found  operations completed in the second
 //	response_p50_us, response_p90_us, response_p99_us, response_max_us
 //	service_p99_us, lateness_p99_us
+//	stages_asked, stages_answered   sampled operations that ended in the second, and
+//	                    those of them whose node told its stages
 //
 // A percentile cell is "inf" where failed operations reach it, empty where
 // nothing completed; per-second values are points on a curve, not claims, so
 // they are not tested for support.
 //
-// events.csv: t_s, kind (fault, view, migration, audit, phase), node (may be
-// empty), what.
+// events.csv: t_s (microseconds; to the millisecond in old folders), kind (fault,
+// view, migration, audit, phase, settled), node (may be empty), what. A settled
+// event says when the cluster had one View, or full redundancy, after a fault.
 //
 // nodes/NODE.csv: t_s, up (0 or 1), view_key, members, partitions_left,
 // bytes_left, masters, copies, rss_bytes, cpu_pct (of one core, over half a second
@@ -53,8 +62,12 @@
 // thread), host_cpu_pct and steal_pct (of all cores), in_flight, heap_bytes,
 // wall_step_ms (how far the wall clock was set), net_busy_pct (of the speed of
 // the busiest interface), net_dropped (datagrams that found a full UDP buffer on
-// this host; old folders lack the last two). Each is over the second before t_s;
-// unknown cells are empty.
+// this host), in_flight_peak (the lanes' highest, added up), queued (times that
+// the limit held arrivals back), shed (never started), in_flight_s (operations in
+// flight times seconds, as sampled), looked_s and looks (over which time, in how
+// many samples), target_s (that the operations which ended were at the target).
+// Old folders lack columns from net_busy_pct on. Each is over the second before
+// t_s; unknown cells are empty.
 //
 // Several runs make a study (study.go): a folder with one JSON document
 // (knee.json, matrix.json, overload.json, calibrate.json) and run folders below.
@@ -109,9 +122,9 @@ type Summary struct {
 	Operations        map[string]Operation `json:"operations"`
 	Audit             Audit                `json:"audit"`
 	Faults            []Fault              `json:"faults"`
-	// Conflicts are the acknowledged versions that local nodes have discarded,
-	// since they were started, when a split healed; of a cluster that the run
-	// did not start, nothing is known.
+	// Conflicts are the acknowledged versions that the nodes have discarded,
+	// since they were started or since the run before on the same nodes, when a
+	// split healed.
 	Conflicts []Conflict `json:"conflicts_discarded,omitempty"`
 	Verdicts  []Verdict  `json:"verdicts"`
 
@@ -147,6 +160,9 @@ type Summary struct {
 	Shard *Shard `json:"shard,omitempty"`
 	// Merged lists the shards that this folder was merged from.
 	Merged []Shard `json:"merged,omitempty"`
+	// Files are the raw files, from which every number above can be computed
+	// again. Empty in folders of old versions, which lack some.
+	Files []File `json:"files,omitempty"`
 }
 
 // Conflict counts discarded acknowledged versions of one namespace and cause:
@@ -211,8 +227,8 @@ type Generator struct {
 	Seed         uint64  `json:"seed"`
 	Arrivals     string  `json:"arrivals"`       // poisson, constant or closed
 	InFlightMax  int     `json:"in_flight_max"`  // the limit, over all lanes
-	InFlightPeak int     `json:"in_flight_peak"` // the highest seen, sum of the lanes' peaks
-	Queued       int64   `json:"queued"`         // operations delayed by the in-flight limit
+	InFlightPeak int     `json:"in_flight_peak"` // of the highest second, sum of the lanes' peaks
+	Queued       int64   `json:"queued"`         // times that the in-flight limit held arrivals back
 	WarmupSec    float64 `json:"warmup_s"`
 	LoadSec      float64 `json:"load_s"`
 	LoadedRecs   int64   `json:"loaded_records"`
@@ -390,6 +406,14 @@ type GeneratorSample struct {
 	WallStepMS   float64 // absolute
 	NetBusyPct   float64 // of the speed of the host's busiest interface that tells its own
 	NetDropped   int64   // datagrams of the whole host for which a UDP buffer had no room
+
+	// What the lanes say of the second.
+	InFlightPeak int     // sum of the lanes' highest
+	Queued, Shed int64   // arrivals held back by the in-flight limit; never started
+	InFlightSec  float64 // sampled operations in flight, times seconds
+	LookedSec    float64 // seconds of these samples
+	Looks        int64   // their number
+	TargetSec    float64 // that the operations which ended were at the target, added up
 }
 
 // SeriesRow is a line of series.csv. Percentiles are microseconds, +Inf where
@@ -405,6 +429,10 @@ type SeriesRow struct {
 
 	ResponseP50US, ResponseP90US, ResponseP99US, ResponseMaxUS float64
 	ServiceP99US, LatenessP99US                                float64
+
+	// Sampled operations that ended, and those whose stages are known; negative in
+	// old folders.
+	StagesAsked, StagesAnswered int64
 }
 
 // EventKind is the kind column of events.csv.
@@ -417,6 +445,7 @@ const (
 	EventMigration EventKind = "migration"
 	EventAudit     EventKind = "audit"
 	EventPhase     EventKind = "phase"
+	EventSettled   EventKind = "settled"
 )
 
 // Event is a line of events.csv.

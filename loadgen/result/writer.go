@@ -31,20 +31,22 @@ const (
 
 var (
 	seriesHeader = []string{"t_s", "op", "offered", "ok", "failed", "in_doubt", "not_found", "response_p50_us",
-		"response_p90_us", "response_p99_us", "response_max_us", "service_p99_us", "lateness_p99_us"}
+		"response_p90_us", "response_p99_us", "response_max_us", "service_p99_us", "lateness_p99_us", "stages_asked", "stages_answered"}
 	eventsHeader = []string{"t_s", "kind", "node", "what"}
 	nodeHeader   = []string{"t_s", "up", "view_key", "members", "partitions_left", "bytes_left", "masters", "copies",
 		"rss_bytes", "cpu_pct", "unavailable", "used_bytes", "net_busy_pct", "net_dropped",
 		"stop_writes", "device_pct", "device_queued_blocks", "devices_failed", "evicted"}
 	generatorHeader = []string{"t_s", "cpu_pct", "gc_cpu_pct", "gc_pause_max_us", "sched_p99_us", "host_cpu_pct", "steal_pct",
-		"in_flight", "heap_bytes", "wall_step_ms", "net_busy_pct", "net_dropped"}
+		"in_flight", "heap_bytes", "wall_step_ms", "net_busy_pct", "net_dropped",
+		"in_flight_peak", "queued", "shed", "in_flight_s", "looked_s", "looks", "target_s"}
 )
 
-// nodeColumns and generatorColumns are the columns of nodes/NODE.csv and
-// generator.csv that every folder has.
+// nodeColumns, generatorColumns and seriesColumns are the columns of
+// nodes/NODE.csv, generator.csv and series.csv that every folder has.
 const (
 	nodeColumns      = 10
 	generatorColumns = 10
+	seriesColumns    = 13
 )
 
 // Writer writes a run folder while the run is going on. It belongs to one
@@ -59,6 +61,7 @@ type Writer struct {
 	hlogs   map[string]*hlogFile
 	// generator is made with its first line.
 	generator *csvFile
+	more      map[string]*csvFile // those of raw.go, by name
 	err       error
 }
 
@@ -77,7 +80,8 @@ func Create(dir string) (*Writer, error) {
 	if err := os.MkdirAll(filepath.Join(dir, nodesDir), 0o755); err != nil {
 		return nil, fmt.Errorf("create run folder: %w", err)
 	}
-	w := &Writer{dir: dir, nodes: map[string]*csvFile{}, devices: map[string]*csvFile{}, hlogs: map[string]*hlogFile{}}
+	w := &Writer{dir: dir, nodes: map[string]*csvFile{}, devices: map[string]*csvFile{}, hlogs: map[string]*hlogFile{},
+		more: map[string]*csvFile{}}
 	var err1, err2 error
 	w.series, err1 = createCSV(filepath.Join(dir, seriesFile), seriesHeader)
 	w.events, err2 = createCSV(filepath.Join(dir, eventsFile), eventsHeader)
@@ -103,8 +107,10 @@ func clear(dir string) error {
 	old, _ := filepath.Glob(filepath.Join(dir, "*.hlog"))
 	samples, _ := filepath.Glob(filepath.Join(dir, nodesDir, "*.*"))
 	used, _ := filepath.Glob(filepath.Join(dir, devicesDir, "*.csv"))
-	old = append(append(old, samples...), used...)
-	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile, stagesFile, reserveFile} {
+	shards, _ := filepath.Glob(filepath.Join(dir, shardsDir, "*.json"))
+	old = append(append(append(old, samples...), used...), shards...)
+	for _, f := range []string{runFile, workloadFile, environmentFile, seriesFile, eventsFile, generatorFile, stagesFile, auditFile, historyFile, waitsFile,
+		metersFile, reserveFile} {
 		old = append(old, filepath.Join(dir, f))
 	}
 	for _, f := range old {
@@ -135,8 +141,13 @@ func (w *Writer) Workload(text []byte) {
 // Environment writes environment.json.
 func (w *Writer) Environment(e *Environment) { w.json(environmentFile, e) }
 
-// Summary writes run.json. It may be called again; the last call stands.
+// Summary writes run.json and fills its list of the raw files, which must all
+// be written. It may be called again; the last call stands.
 func (w *Writer) Summary(s *Summary) {
+	w.Flush()
+	var err error
+	s.Files, err = Files(w.dir)
+	w.keep(err)
 	if err := os.Remove(filepath.Join(w.dir, reserveFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		w.keep(err)
 	}
@@ -154,9 +165,10 @@ func (w *Writer) Generator(s GeneratorSample) {
 			return
 		}
 	}
-	w.keep(w.generator.line(seconds(s.TSec), known(s.CPUPct), known(s.GCCPUPct), known(s.GCPauseMaxUS), known(s.SchedP99US),
-		known(s.HostCPUPct), known(s.StealPct), strconv.Itoa(s.InFlight), whole(s.HeapBytes), known(s.WallStepMS),
-		known(s.NetBusyPct), known(float64(s.NetDropped))))
+	w.keep(w.generator.line(seconds(s.TSec), known(s.CPUPct), known(s.GCCPUPct), exact(s.GCPauseMaxUS), exact(s.SchedP99US),
+		known(s.HostCPUPct), known(s.StealPct), strconv.Itoa(s.InFlight), whole(s.HeapBytes), exact(s.WallStepMS),
+		known(s.NetBusyPct), known(float64(s.NetDropped)), whole(int64(s.InFlightPeak)), whole(s.Queued), whole(s.Shed),
+		nanos(s.InFlightSec), nanos(s.LookedSec), whole(s.Looks), nanos(s.TargetSec)))
 }
 
 // Status writes the last status answer (headroom-status/1) of the named node.
@@ -181,12 +193,12 @@ func known(v float64) string {
 func (w *Writer) Series(r SeriesRow) {
 	w.keep(w.series.line(strconv.Itoa(r.TSec), r.Op, whole(r.Offered), whole(r.OK), whole(r.Failed), whole(r.InDoubt),
 		whole(r.NotFound), latency(r.ResponseP50US), latency(r.ResponseP90US), latency(r.ResponseP99US),
-		latency(r.ResponseMaxUS), latency(r.ServiceP99US), latency(r.LatenessP99US)))
+		latency(r.ResponseMaxUS), latency(r.ServiceP99US), latency(r.LatenessP99US), whole(r.StagesAsked), whole(r.StagesAnswered)))
 }
 
 // Event appends a line to events.csv.
 func (w *Writer) Event(e Event) {
-	w.keep(w.events.line(seconds(e.TSec), string(e.Kind), e.Node, e.What))
+	w.keep(w.events.line(precise(e.TSec), string(e.Kind), e.Node, e.What))
 }
 
 // Node appends a sample of the named node ("node1").
@@ -263,6 +275,9 @@ func (w *Writer) Flush() {
 	for _, f := range w.devices {
 		w.keep(f.flush())
 	}
+	for _, f := range w.more {
+		w.keep(f.flush())
+	}
 	for _, l := range w.hlogs {
 		w.keep(l.buf.Flush())
 	}
@@ -276,6 +291,9 @@ func (w *Writer) Close() error {
 		w.keep(f.f.Close())
 	}
 	for _, f := range w.devices {
+		w.keep(f.f.Close())
+	}
+	for _, f := range w.more {
 		w.keep(f.f.Close())
 	}
 	for _, l := range w.hlogs {
@@ -293,6 +311,9 @@ func (w *Writer) Close() error {
 }
 
 func whole(n int64) string { return strconv.FormatInt(n, 10) }
+
+// nanos prints seconds to the nanosecond.
+func nanos(sec float64) string { return strconv.FormatFloat(sec, 'f', 9, 64) }
 
 func seconds(t float64) string { return strconv.FormatFloat(t, 'f', 3, 64) }
 

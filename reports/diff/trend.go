@@ -84,6 +84,8 @@ func Trend(dirs []string) (*page.Document, error) {
 func trendDocument(list []trendRun, v page.Verdicts) *page.Document {
 	d := &page.Document{Kind: "Headroom trend", Meta: fmt.Sprintf("%s of %s", stats.Plural(int64(len(list)), "run"), list[0].run.Summary.Workload.Name)}
 	figures := []page.Block{page.Text("Each dot is a run, in the order of their start. Lines are medians between change points (E-divisive, permutation test, p at most 0.001, changes of at least 5 %).")}
+	var names []string
+	var panels []chart.Panel
 	table := &page.Table{Name: "changes", Label: "Change points", Head: []string{"Metric", "from run", "folder", "before", "after", "change", "p"}, Words: map[int]bool{2: true}}
 	changed := map[string]int{}
 	for i, m := range metrics {
@@ -94,8 +96,14 @@ func trendDocument(list []trendRun, v page.Verdicts) *page.Document {
 			table.Rows = append(table.Rows, changeRow(m, list, values, at, c))
 			v = append(v, page.Verdict{Level: "info", Rule: "R15", Text: changeSentence(m, list, at, c)})
 		}
-		if f := trendFigure(m, values, at, points); f != nil {
-			figures = append(figures, f)
+		if len(values) > 0 {
+			names, panels = append(names, "trend-"+m.name), append(panels, trendPanel(m, values, at, points, len(list)))
+		}
+	}
+	if len(panels) > 0 { // one below the other, each run at one place
+		wide, narrow := chart.Stack(chart.Wide, panels...), chart.Stack(chart.Narrow, panels...)
+		for i, name := range names {
+			figures = append(figures, &page.Figure{Name: name, Caption: panels[i].Alt, Wide: wide[i], Narrow: narrow[i]})
 		}
 	}
 	d.Title = trendTitle(changed, len(list))
@@ -167,15 +175,14 @@ func changeRow(m metric, list []trendRun, values []float64, at []int, c changePo
 		{Text: signed(c.after/c.before - 1), Raw: number(c.after/c.before - 1)}, {Text: fmt.Sprintf("%.4f", c.p)}}
 }
 
-func trendFigure(m metric, values []float64, at []int, points []changePoint) *page.Figure {
-	if len(values) == 0 {
-		return nil
-	}
+// trendPanel draws a metric of those of the runs, counted from zero, that have
+// it.
+func trendPanel(m metric, values []float64, at []int, points []changePoint, runs int) chart.Panel {
 	dots := chart.Series{Ink: chart.Blue, Dots: true, Width: -1, Name: m.name}
 	for i, v := range values {
 		dots.Points = append(dots.Points, chart.Point{X: float64(at[i] + 1), Y: v})
 	}
-	p := chart.Panel{Unit: m.unit, X: chart.Wholes, XUnit: "run", From: 0.5, To: float64(at[len(at)-1]) + 1.5, Log: m.log, Height: 150, NameBands: true, Series: []chart.Series{dots}}
+	p := chart.Panel{Unit: m.unit, X: chart.Wholes, XUnit: "run", From: 0.5, To: float64(runs) + 0.5, Log: m.log, Height: 150, NameBands: true, Series: []chart.Series{dots}}
 	if m.log {
 		p.Unit += ", log scale"
 	}
@@ -194,7 +201,7 @@ func trendFigure(m metric, values []float64, at []int, points []changePoint) *pa
 		found = stats.Plural(int64(len(points)), "change")
 	}
 	p.Alt = fmt.Sprintf("The %s of %s, %s: %s.", m.name, stats.Plural(int64(len(values)), "run"), stats.Between(slices.Min(values), slices.Max(values), m.print), found)
-	return &page.Figure{Name: "trend-" + m.name, Caption: p.Alt, Wide: p.Draw(chart.Wide), Narrow: p.Draw(chart.Narrow)}
+	return p
 }
 
 func commitCell(r *result.Run) page.Cell {

@@ -23,13 +23,98 @@ const (
 const (
 	eventTolerance = 0.0021
 	pollTolerance  = 0.02
+	// eventHidden is what six decimals may hide on both ends of a difference.
+	eventHidden = 2.1e-6
 )
 
-// fault checks one fault against events.csv, series.csv and the logs.
-func (c *checker) fault(i int) {
-	x := c.run.Summary.Faults[i]
-	name := fmt.Sprintf("faults[%d].", i)
-	c.faultAt(name, x)
+// faults checks each fault against what was written of every millisecond around
+// it and of every settled View; in folders of older versions against the bounds
+// that the seconds give.
+func (c *checker) faults() {
+	if c.merged() {
+		return
+	}
+	waits, err := c.run.Waits()
+	c.damaged(err)
+	for i, x := range c.run.Summary.Faults {
+		name := fmt.Sprintf("faults[%d].", i)
+		c.faultAt(name, x)
+		if err == nil || c.newer() {
+			c.waited(name, x, waits)
+			c.settled(name, i, x)
+		}
+		c.bounded(name, x, err != nil && !c.newer())
+	}
+}
+
+// waited recomputes what the operations around a fault went through.
+func (c *checker) waited(name string, x result.Fault, waits []result.Wait) {
+	const from = "waits.csv"
+	warmup := int64(math.Round(c.run.Summary.Generator.WarmupSec * 1e9))
+	at := (int64(math.Round(x.AtSec*1e9)) + warmup) / 1e6 // ms since the warm-up began
+	var failed, inDoubt int64
+	worst := -1.0
+	for _, w := range waits {
+		ms := int64(math.Round(w.TSec*1e3 + float64(warmup)/1e6))
+		if ms >= at-before*1e3 && ms < at+after*1e3 {
+			worst = max(worst, float64(w.WorstUS)/1000)
+			failed += w.Failed
+			inDoubt += w.InDoubt
+		}
+	}
+	c.whole(name+"failed", x.Failed, failed, from)
+	c.whole(name+"in_doubt", x.InDoubt, inDoubt, from)
+	var gap *float64
+	if worst >= 0 {
+		gap = &worst
+	}
+	c.pointer(name+"gap_ms", x.GapMS, gap, from)
+}
+
+// settled compares with the events of the i-th fault.
+func (c *checker) settled(name string, i int, x result.Fault) {
+	find := func(what string) *float64 {
+		for _, e := range c.run.Events {
+			if e.Kind == result.EventSettled && strings.HasPrefix(e.What, fmt.Sprintf("%s after fault %d,", what, i+1)) {
+				v := e.TSec - x.AtSec
+				return &v
+			}
+		}
+		return nil
+	}
+	for _, y := range []struct {
+		field    string
+		recorded *float64
+		unit     float64 // seconds
+		seen     *float64
+	}{{"one_view_ms", x.OneViewMS, 1e-3, find("one view")}, {"redundancy_restored_s", x.RedundancyRestoredSec, 1, find("full redundancy")}} {
+		switch {
+		case y.recorded == nil && y.seen == nil:
+		case y.recorded == nil || y.seen == nil:
+			c.add(name+y.field, orNull(y.recorded), orNull(y.seen), "events.csv", Differs)
+		default:
+			c.close(name+y.field, *y.recorded, *y.seen/y.unit, eventHidden/y.unit, "events.csv")
+		}
+	}
+}
+
+// bounded checks one fault against the bounds that the Views, series.csv and the
+// logs give; without tell only a wait beyond them counts.
+func (c *checker) bounded(name string, x result.Fault, tell bool) {
+	all := c.out
+	if !tell {
+		saved := c.at
+		c.out, c.at = &Report{}, map[string]int{}
+		defer func() {
+			found := c.out.Findings
+			c.out, c.at = all, saved
+			for _, f := range found {
+				if f.State == Differs {
+					c.add(f.Field, f.Recorded, f.Recomputed, f.From, Differs)
+				}
+			}
+		}()
+	}
 	end := x.AtSec + after + c.run.Summary.Generator.DeadlineMS/1e3 + 1
 	var failed, inDoubt int64
 	worst, least := 0.0, 0.0
@@ -49,7 +134,7 @@ func (c *checker) fault(i int) {
 	switch {
 	case x.GapMS == nil:
 	case worst == 0 && failed+inDoubt == 0:
-		c.add(name+"gap_ms", text(*x.GapMS), "", "no response log holds an operation of its window", Unknown)
+		c.add(name+"gap_ms", text(*x.GapMS), "", "no response log holds an operation of its window", Older)
 	default:
 		most := worst
 		if x.Failed+x.InDoubt > 0 || failed+inDoubt > 0 {
@@ -58,8 +143,10 @@ func (c *checker) fault(i int) {
 		}
 		c.between(name+"gap_ms", *x.GapMS, least, most, "response logs, deadline")
 	}
-	c.oneView(name, x)
-	c.restored(name, x)
+	if tell {
+		c.oneView(name, x)
+		c.restored(name, x)
+	}
 }
 
 // tickLate is how late a second of a log may end, in seconds, on a busy machine:
@@ -95,9 +182,16 @@ func (c *checker) surely(op string, at float64) (ms float64) {
 	}
 }
 
+// faultAt looks for the fault among the events, of which each node that it hit
+// has one.
 func (c *checker) faultAt(name string, x result.Fault) {
+	hidden := eventTolerance
+	if c.newer() {
+		hidden = eventHidden
+	}
+	node, _, _ := strings.Cut(x.Node, " ")
 	for _, e := range c.run.Events {
-		if e.Kind == result.EventFault && e.Node == x.Node && strings.HasPrefix(e.What, x.What) && math.Abs(e.TSec-x.AtSec) <= eventTolerance {
+		if e.Kind == result.EventFault && e.Node == node && strings.HasPrefix(e.What, x.What) && math.Abs(e.TSec-x.AtSec) <= hidden {
 			c.add(name+"at_s", text(x.AtSec), text(e.TSec), "events.csv", Same)
 			return
 		}
@@ -155,7 +249,7 @@ func (c *checker) oneView(name string, x result.Fault) {
 			return
 		}
 	}
-	c.add(name+"one_view_ms", text(*x.OneViewMS), "", "events.csv does not hold the Views", Unknown)
+	c.add(name+"one_view_ms", text(*x.OneViewMS), "", "events.csv does not hold the Views", Older)
 }
 
 // nextFault is when the first fault after an instant was, +Inf without any.
@@ -213,7 +307,7 @@ func (c *checker) restored(name string, x result.Fault) {
 		}
 	}
 	if !early {
-		c.add(name, text(recorded), "", "events.csv holds no migration that ended", Unknown)
+		c.add(name, text(recorded), "", "events.csv holds no migration that ended", Older)
 		return
 	}
 	s := Within
@@ -221,66 +315,4 @@ func (c *checker) restored(name string, x result.Fault) {
 		s = Differs
 	}
 	c.add(name, text(recorded)+" s", "at least "+text(view)+" s", "events.csv", s)
-}
-
-// slo counts again what was beyond the limits.
-func (c *checker) slo() {
-	for i, l := range c.run.Summary.SLO {
-		name := fmt.Sprintf("slo[%d].", i)
-		var samples, beyond int64
-		for _, op := range stats.Operations(c.run) {
-			if l.Limit.Op != "" && l.Limit.Op != op {
-				continue
-			}
-			sum, err := total(stats.LogPath(c.dir, op, result.Response), math.MinInt64, math.MaxInt64)
-			if err != nil {
-				c.add(name+"beyond", fmt.Sprint(l.Beyond), "", "a response log is missing or damaged", Unknown)
-				return
-			}
-			rows, _ := c.rows(op)
-			infinite := rows.Failed + rows.InDoubt
-			samples += sum.Total + infinite
-			beyond += above(sum, 1000*l.Limit.LatencyUS) + infinite
-		}
-		c.whole(name+"samples", l.Samples, samples, "response logs, series.csv")
-		c.whole(name+"beyond", l.Beyond, beyond, "response logs, series.csv")
-	}
-}
-
-// above counts the samples in buckets that reach above ns: those of the bucket
-// that ns lies in count as slower, as they do for the generator.
-func above(c *hlog.Counts, ns float64) (n int64) {
-	c.Each(func(i int32, count int64) {
-		if _, high := hlog.Value(i); float64(high) > ns {
-			n += count
-		}
-	})
-	return n
-}
-
-// steady recomputes the percentiles of the steady part.
-func (c *checker) steady() {
-	s := c.run.Summary.Steady
-	if !s.Reached {
-		return
-	}
-	zero := c.run.Summary.MeasuredFrom.UnixMilli()
-	from, to := zero+int64(s.FromSec*1000)-500, zero+int64(s.ToSec*1000)-500 // intervals begin on whole seconds, give or take
-	for _, op := range stats.Operations(c.run) {
-		want, ok := s.Response[op]
-		if !ok {
-			continue
-		}
-		sum, err := total(stats.LogPath(c.dir, op, result.Response), from, to)
-		if err != nil {
-			continue // named with the operation
-		}
-		var infinite int64
-		for _, r := range c.run.Series {
-			if r.Op == op && float64(r.TSec) >= s.FromSec && float64(r.TSec) < s.ToSec {
-				infinite += r.Failed + r.InDoubt
-			}
-		}
-		c.percentiles("steady.response_us."+op, want, result.Summarize(sum.Histogram(), infinite), "response log, series.csv")
-	}
 }

@@ -18,6 +18,10 @@ func folder(t *testing.T) string {
 	if err := sample.Large(dir, sample.Size{Seconds: 20, Operations: 2, Nodes: 1, Samples: 700}); err != nil {
 		t.Fatal(err)
 	}
+	// Its summary lacks what newer versions write.
+	if err := sample.Alter(dir, func(s *result.Summary) { s.Files = nil }); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -68,7 +72,7 @@ func TestEveryChangedNumberIsFound(t *testing.T) {
 		},
 		"operations.op01.response_us.samples": func(s *result.Summary) { o := s.Operations["op01"]; o.Response.Samples++; s.Operations["op01"] = o },
 		"operations.op01.response_us.wide":    func(s *result.Summary) { o := s.Operations["op01"]; o.Response.Wide = nil; s.Operations["op01"] = o },
-		"operations.op01.response_us.ci99.p90.high": func(s *result.Summary) {
+		"operations.op01.response_us.ci99.p90[1]": func(s *result.Summary) {
 			ci := s.Operations["op01"].Response.CI99
 			ci["p90"] = [2]*float64{ci["p90"][0], up(ci["p90"][1])}
 		},
@@ -76,7 +80,7 @@ func TestEveryChangedNumberIsFound(t *testing.T) {
 		"faults[0].failed":  func(s *result.Summary) { s.Faults = []result.Fault{{AtSec: 3, Failed: 9}} },
 		"faults[0].gap_ms":  func(s *result.Summary) { v := 9e3; s.Faults = []result.Fault{{AtSec: 3, GapMS: &v}} },
 		"faults[0].gap_ms ": func(s *result.Summary) { v := 0.3; s.Faults = []result.Fault{{AtSec: 3, GapMS: &v}} }, // responses took up to a millisecond
-		"operations.op01.response_us.boot95.p50": func(s *result.Summary) {
+		"operations.op01.response_us.boot95.p50[0]": func(s *result.Summary) {
 			lo, hi := 1.0, 2.0
 			o := s.Operations["op01"]
 			o.Response.Boot95 = map[string][2]*float64{"p50": {&lo, &hi}}
@@ -133,7 +137,7 @@ func TestCopiesMadeBeforeTheViewOnlyBoundTheRestoration(t *testing.T) {
 		{TSec: 7.4, Kind: result.EventMigration, Node: "node2", What: "ended"}}
 	f := func(recorded float64, view *float64, want State) {
 		t.Helper()
-		c := &checker{run: &result.Run{Events: events}, out: &Report{}}
+		c := &checker{run: &result.Run{Events: events}, out: &Report{}, at: map[string]int{}}
 		c.restored("", result.Fault{AtSec: 3, What: "term", OneViewMS: view, RedundancyRestoredSec: &recorded})
 		if got := c.out.Findings[0]; got.State != want {
 			t.Errorf("recorded %v s: %+v, want %s", recorded, got, want)
@@ -186,14 +190,9 @@ func TestWhatHonestRunsLookLikeIsNotCalledFalse(t *testing.T) {
 		}
 	}
 	if err := sample.Alter(dir, func(s *result.Summary) {
-		view, quick, slow, hi := 50.0, 0.3, 0.9, 0.0
+		view, quick, slow := 50.0, 0.3, 0.9
 		s.Generator.CPUPct = 10
 		s.Faults = []result.Fault{{AtSec: 3, What: "term", Node: "node1", RedundancyRestoredSec: &quick, OneViewMS: &view}, {AtSec: 9, What: "start", Node: "node1", RedundancyRestoredSec: &slow}}
-		o := s.Operations["op01"]
-		hi = *o.Response.P99 * 0.95 // its draws were skewed
-		lo := *o.Response.P50
-		o.Response.Boot95 = map[string][2]*float64{"p99": {&lo, &hi}}
-		s.Operations["op01"] = o
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -36,13 +36,13 @@ func TestStagesAreRecomputedFromTheirSamples(t *testing.T) {
 		t.Fatalf("of %d numbers differ:%s", n, differ)
 	}
 	for want, change := range map[string]func(*result.StageSummary){
-		"stages.get.rows.p50.stages_us.queue": func(s *result.StageSummary) { s.Rows[0].StagesUS["queue"] += 0.01 },
-		"stages.get.rows.p99.rest_us":         func(s *result.StageSummary) { s.Rows[1].RestUS += 0.01 },
-		"stages.get.rows.p99.response_us":     func(s *result.StageSummary) { s.Rows[1].ResponseUS++ },
-		"stages.get.rows.p50.sum of stages":   func(s *result.StageSummary) { s.Rows[0].StagesUS["network"] = 0 },
-		"stages.get.stages_us.storage.p99":    func(s *result.StageSummary) { s.StagesUS["storage"] = result.StagePercentiles{} },
-		"stages.get.samples":                  func(s *result.StageSummary) { s.Samples-- },
-		"stages.get.rows":                     func(s *result.StageSummary) { s.Rows = s.Rows[:1] },
+		"stages.operations.get.rows[0].stages_us.queue": func(s *result.StageSummary) { s.Rows[0].StagesUS["queue"] += 0.01 },
+		"stages.operations.get.rows[1].rest_us":         func(s *result.StageSummary) { s.Rows[1].RestUS += 0.01 },
+		"stages.operations.get.rows[1].response_us":     func(s *result.StageSummary) { s.Rows[1].ResponseUS++ },
+		"stages.operations.get.rows[0].sum of stages":   func(s *result.StageSummary) { s.Rows[0].StagesUS["network"] = 0 },
+		"stages.operations.get.stages_us.storage.p99":   func(s *result.StageSummary) { s.StagesUS["storage"] = result.StagePercentiles{} },
+		"stages.operations.get.samples":                 func(s *result.StageSummary) { s.Samples-- },
+		"stages.operations.get.rows":                    func(s *result.StageSummary) { s.Rows = s.Rows[:1] },
 	} {
 		if err := sample.Write(dir); err != nil {
 			t.Fatal(err)

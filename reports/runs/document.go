@@ -21,7 +21,7 @@ import (
 func Document(f *stats.Facts) *page.Document {
 	s := f.Run.Summary
 	d := &page.Document{Kind: "Headroom run report", Meta: meta(f), Title: Title(f), Stamp: stamp(f)}
-	d.Footer = "headroom-reports verify RUN recomputes these numbers from the files of the run, and names those that no file tells."
+	d.Footer = "headroom-reports verify RUN recomputes every number of run.json from the files of the run, and says where one differs."
 	if s.ID != "" {
 		d.Footer = "Run " + s.ID + ". " + d.Footer
 	}

@@ -255,7 +255,7 @@ func generatorTable(f *stats.Facts) *page.Table {
 	add("Records loaded", stats.Count(g.LoadedRecs)+" in "+stats.Seconds(g.LoadSec))
 	add("Deadline", stats.Millis(g.DeadlineMS))
 	add("In flight", fmt.Sprintf("peak %s of at most %s", stats.Count(int64(g.InFlightPeak)), stats.Count(int64(g.InFlightMax))))
-	add("Delayed by the in-flight limit", stats.Plural(g.Queued, "operation"))
+	add("Delayed by the in-flight limit", stats.Plural(g.Queued, "time"))
 	add("Generator CPU", fmt.Sprintf("%.0f %% of one core, %s, seed %d", g.CPUPct, stats.Plural(int64(g.Lanes), "lane"), g.Seed))
 	return t
 }

@@ -203,7 +203,12 @@ func series(w *result.Writer) {
 			slow, failed := shape(t)
 			failed = int64(math.Round(float64(failed) * op.share))
 			n := int64(rate * op.share)
-			w.Series(result.SeriesRow{TSec: t, Op: op.name, Offered: n, OK: n - failed, Failed: failed,
+			asked, answered := int64(0), int64(0)
+			if t == 0 {
+				answered = int64(Seconds * rate * op.share / 100)
+				asked = answered + 1
+			}
+			w.Series(result.SeriesRow{TSec: t, Op: op.name, StagesAsked: asked, StagesAnswered: answered, Offered: n, OK: n - failed, Failed: failed,
 				ResponseP50US: 430 * slow, ResponseP90US: 800 * slow, ResponseP99US: 1300 * slow, ResponseMaxUS: 2400 * slow,
 				ServiceP99US: 1250 * slow, LatenessP99US: 110})
 		}

@@ -43,7 +43,7 @@ func Load(dir string) (run *result.Run, problems []string, err error) {
 // cut names the CSV files that were cut short: result leaves out a last line
 // that does not end, without a word.
 func cut(dir string) (out []string) {
-	files := []string{"series.csv", "events.csv", "generator.csv", "stages.csv"}
+	files := []string{"series.csv", "events.csv", "generator.csv", "stages.csv", "audit.csv", "histories.csv", "waits.csv", "meters.csv"}
 	more, _ := filepath.Glob(filepath.Join(dir, "nodes", "*.csv"))
 	for _, f := range more {
 		files = append(files, filepath.Join("nodes", filepath.Base(f)))
@@ -274,13 +274,30 @@ func seriesRow(r row) result.SeriesRow {
 		Failed: r.whole("failed", 0), InDoubt: r.whole("in_doubt", 0), NotFound: r.whole("not_found", 0),
 		ResponseP50US: r.number("response_p50_us"), ResponseP90US: r.number("response_p90_us"),
 		ResponseP99US: r.number("response_p99_us"), ResponseMaxUS: r.number("response_max_us"),
-		ServiceP99US: r.number("service_p99_us"), LatenessP99US: r.number("lateness_p99_us")}
+		ServiceP99US: r.number("service_p99_us"), LatenessP99US: r.number("lateness_p99_us"),
+		StagesAsked: int64(r.more("stages_asked")), StagesAnswered: int64(r.more("stages_answered"))}
+}
+
+// some is more for a count, which is zero without a figure.
+func (r row) some(name string) int64 { return int64(max(r.more(name), 0)) }
+
+// more reads a column that old folders lack: -1 then, or without a figure.
+func (r row) more(name string) float64 {
+	if _, ok := r.col[name]; !ok {
+		return -1
+	}
+	if v := r.number(name); v >= 0 && !math.IsInf(v, 0) {
+		return v
+	}
+	return -1
 }
 
 func generatorSample(r row) result.GeneratorSample {
 	return result.GeneratorSample{TSec: r.number("t_s"), CPUPct: r.number("cpu_pct"), GCCPUPct: r.number("gc_cpu_pct"), GCPauseMaxUS: r.number("gc_pause_max_us"),
 		SchedP99US: r.number("sched_p99_us"), HostCPUPct: r.number("host_cpu_pct"), StealPct: r.number("steal_pct"), InFlight: int(r.whole("in_flight", 0)),
-		HeapBytes: r.whole("heap_bytes", 0), WallStepMS: r.number("wall_step_ms"), NetBusyPct: -1, NetDropped: -1}
+		HeapBytes: r.whole("heap_bytes", 0), WallStepMS: r.number("wall_step_ms"), NetBusyPct: r.more("net_busy_pct"), NetDropped: int64(r.more("net_dropped")),
+		InFlightPeak: int(r.more("in_flight_peak")), Queued: int64(r.more("queued")), Shed: int64(r.more("shed")), InFlightSec: r.more("in_flight_s"),
+		LookedSec: r.more("looked_s"), Looks: int64(r.more("looks")), TargetSec: r.more("target_s")}
 }
 
 func deviceSample(r row) result.DeviceSample {
@@ -292,7 +309,10 @@ func deviceSample(r row) result.DeviceSample {
 func nodeSample(r row) result.NodeSample {
 	return result.NodeSample{TSec: r.number("t_s"), Up: r.whole("up", 0) == 1, ViewKey: r.text("view_key"),
 		Members: int(r.whole("members", 0)), PartitionsLeft: r.whole("partitions_left", 0), BytesLeft: r.whole("bytes_left", 0),
-		Masters: r.whole("masters", 0), Copies: r.whole("copies", 0), RSSBytes: r.whole("rss_bytes", -1), CPUPct: r.cpu()}
+		Masters: r.whole("masters", 0), Copies: r.whole("copies", 0), RSSBytes: r.whole("rss_bytes", -1), CPUPct: r.cpu(),
+		Unavailable: r.some("unavailable"), UsedBytes: r.some("used_bytes"), NetBusyPct: r.more("net_busy_pct"), NetDropped: int64(r.more("net_dropped")),
+		StopWrites: r.more("stop_writes") == 1, DevicePct: r.more("device_pct"), DeviceQueued: r.some("device_queued_blocks"),
+		DevicesFailed: r.some("devices_failed"), Evicted: r.some("evicted")}
 }
 
 func (r row) cpu() float64 {
