@@ -112,7 +112,11 @@ func printLevers(out io.Writer, p *plan.Plan) {
 		fmt.Fprintf(out, "why not %d: %s\n", f.Nodes, f.Text)
 	}
 	for _, s := range p.Shadow {
-		fmt.Fprintf(out, "shadow price: %s more %s (%s) saves %d, $%.2f an hour\n", percent(s.More), words(s.Resource), s.Amount, s.Saves, s.USD)
+		with := ""
+		if s.Together {
+			with = ", only together with the other"
+		}
+		fmt.Fprintf(out, "shadow price: %s more %s (%s) saves %d, $%.2f an hour%s\n", percent(s.More), words(s.Resource), s.Amount, s.Saves, s.USD, with)
 	}
 	if len(p.Curve) > 0 {
 		var parts []string
@@ -200,7 +204,12 @@ func months(v *float64) string {
 	return fmt.Sprintf("%.0f", *v)
 }
 
-func percent(v float64) string { return fmt.Sprintf("%.0f %%", v*100) }
+func percent(v float64) string {
+	if v > 0 && v < 0.01 {
+		return fmt.Sprintf("%.2g %%", v*100)
+	}
+	return fmt.Sprintf("%.0f %%", v*100)
+}
 
 func indent(s string) string {
 	return "  " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n  ") + "\n"

@@ -46,7 +46,7 @@ const (
 	// whatever their number, so that all rebuilds take about as long, and each
 	// is as loaded afterwards.
 	killAt      = 8 * time.Second
-	afterKill   = 52 * time.Second
+	afterKill   = 60 * time.Second
 	rebuilt     = 1600 // records
 	loadAfter   = 0.4  // of the survivors' devices
 	recordsMost = 60_000

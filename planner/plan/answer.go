@@ -10,54 +10,126 @@ import (
 )
 
 // shadow says what would make a step fewer nodes do, at the probability that
-// the plan must hold with: the resources that are over their limit there.
-// Nothing if a rule forbids fewer, or more than two resources are short.
+// the plan must hold with: each resource more of which is enough by itself, or
+// else the first two that are enough together. Nothing if a rule or a
+// percentile forbids fewer, or more than two are short.
 func (m *maker) shadow(c *choice, kinds []machine) []Shadow {
 	if c.fewer.state == "structure" {
 		return nil
 	}
 	l := c.layout
 	l.Nodes = c.fewer.nodes
-	need := m.quantiles(m.shapes.Of(l), kinds)
-	var list []Shadow
-	for r, v := range need {
-		if v > 1+tolerance && !math.IsInf(v, 0) {
-			saves := c.layout.Nodes - c.fewer.nodes
-			list = append(list, Shadow{Resource: resourceNames[r], More: v - 1, Amount: m.amount(c, r, v-1), Saves: saves, USD: float64(saves) * c.kind.USDPerHour})
-		}
-	}
-	for i := range list {
-		if math.IsNaN(list[i].USD) {
-			list[i].USD = 0
-		}
-	}
-	if len(list) > 2 {
+	s := m.shapes.Of(l)
+	if m.tooLate(s, c) {
 		return nil
+	}
+	d := m.worstUses(s, kinds)
+	var list []Shadow
+	add := func(r int, more float64, together bool) {
+		saves := c.layout.Nodes - c.fewer.nodes
+		list = append(list, Shadow{Resource: resourceNames[r], More: more - 1, Amount: m.amount(c, r, more-1), Saves: saves,
+			USD: zeroNaN(float64(saves) * c.kind.USDPerHour), Together: together})
+	}
+	short := d.short()
+	for _, r := range short {
+		if more, ok := d.enough(m.in.req.Probability, r); ok {
+			add(r, more, false)
+		}
+	}
+	for i := 0; i < len(short) && len(list) == 0; i++ {
+		for j := i + 1; j < len(short) && len(list) == 0; j++ {
+			if more, ok := d.enough(m.in.req.Probability, short[i], short[j]); ok {
+				add(short[i], more, true)
+				rest, _ := d.capped(short[i], more).enough(m.in.req.Probability, short[j])
+				add(short[j], rest, true)
+			}
+		}
 	}
 	return list
 }
 
-// quantiles returns for each resource the utilisation in its worst state that
-// the required share of the draws does not exceed.
-func (m *maker) quantiles(s *Shape, kinds []machine) [numResources]float64 {
-	lists := [numResources][]float64{}
-	var l loads
-	for i := range m.draws.demands {
-		judge(s, 1, &m.draws.demands[i], &kinds[i], &l)
-		for r := range lists {
-			worst := 0.0
-			for st := range l.use {
-				worst = max(worst, l.use[st][r])
-			}
-			lists[r] = append(lists[r], worst)
+func zeroNaN(v float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return v
+}
+
+// tooLate reports that a percentile is beyond its target in the shape: none of
+// the resources that are drawn changes that for certain.
+func (m *maker) tooLate(s *Shape, c *choice) bool {
+	k := m.in.machine(c.kind, m.in.median())
+	var at loads
+	judge(s, 1, &m.base, &k, &at)
+	m.judgeLatency(s, c.kind, &k, &at)
+	for i := range at.use {
+		if at.use[i][ReadLatency] > 1+tolerance || at.use[i][WriteLatency] > 1+tolerance {
+			return true
 		}
 	}
-	var out [numResources]float64
-	for r, list := range lists {
-		slices.Sort(list)
-		out[r] = list[min(int(m.in.req.Probability*float64(len(list))), len(list)-1)]
+	return false
+}
+
+// drawn is the utilisation of each resource in its worst state, draw by draw.
+type drawn [][numResources]float64
+
+func (m *maker) worstUses(s *Shape, kinds []machine) drawn {
+	list := make(drawn, len(kinds))
+	var l loads
+	for i := range kinds {
+		judge(s, 1, &m.draws.demands[i], &kinds[i], &l)
+		for st := range l.use {
+			for r, v := range l.use[st] {
+				list[i][r] = max(list[i][r], v)
+			}
+		}
 	}
-	return out
+	return list
+}
+
+// short lists the resources that are over their limit in some draw.
+func (d drawn) short() []int {
+	var list []int
+	for r := range numResources {
+		if slices.ContainsFunc(d, func(use [numResources]float64) bool { return use[r] > 1+tolerance }) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// enough is how many times as much of the resources there must be for a share
+// of the draws to hold; false if no amount of them does.
+func (d drawn) enough(share float64, resources ...int) (times float64, ok bool) {
+	var list []float64
+	for i := range d {
+		most, others := 0.0, false
+		for r, v := range d[i] {
+			if slices.Contains(resources, r) {
+				most = max(most, v)
+			} else if v > 1+tolerance {
+				others = true
+			}
+		}
+		if !others && !math.IsInf(most, 0) {
+			list = append(list, most)
+		}
+	}
+	need := max(int(math.Ceil(share*float64(len(d))-1e-6)), 1)
+	if len(list) < need || slices.Contains(resources, Redundant) {
+		return 0, false
+	}
+	slices.Sort(list)
+	return max(list[need-1], 1), true
+}
+
+// capped is the draws with so many times as much of a resource.
+func (d drawn) capped(resource int, times float64) drawn {
+	list := slices.Clone(d)
+	for i := range list {
+		list[i][resource] /= times
+	}
+	return list
 }
 
 // amount says a share more of a resource in its own unit.
@@ -65,7 +137,7 @@ func (m *maker) amount(c *choice, resource int, more float64) string {
 	t := c.kind
 	switch resource {
 	case IndexMemory, Memory:
-		return units.Bytes(t.RAMBytes*more).Human() + " of memory per node"
+		return units.Bytes(max(t.RAMBytes-m.base.limits.reserve, 0)*more).Human() + " of memory per node"
 	case DeviceBytes:
 		return units.Bytes(t.Bytes()*more).Human() + " of device per node"
 	case DeviceIOPS:

@@ -117,13 +117,15 @@ type State struct {
 }
 
 // Shadow is the price of a constraint: how much more of a resource each node
-// would need for a step fewer nodes to do.
+// would need for a step fewer nodes to do, by itself or, if Together, with the
+// other one of the list.
 type Shadow struct {
 	Resource string  `json:"resource"`
 	More     float64 `json:"more"` // 0.18: 18 % more
 	Amount   string  `json:"amount"`
 	Saves    int     `json:"saves_nodes"`
 	USD      float64 `json:"saves_usd_per_hour"`
+	Together bool    `json:"together,omitempty"`
 }
 
 // Chance is the probability that so many nodes are enough, and the expected

@@ -134,3 +134,54 @@ func TestMoreOfAMachineNeverNeedsMoreNodes(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatASavingCostsIsEnough gives each machine, or the requirements, what
+// the plan says would save nodes, and plans again.
+func TestWhatASavingCostsIsEnough(t *testing.T) {
+	tried := map[string]int{}
+	for seed := range uint64(3 * questions) {
+		rng := rand.New(rand.NewPCG(seed, 8))
+		q := randomQuestion(rng)
+		kind := types(t)[rng.IntN(3)]
+		q.kinds = []catalog.Type{kind}
+		base := q.plan(t)
+		if base.Answer == nil {
+			continue
+		}
+		const exact = 1e-6
+		for i, s := range base.Shadow {
+			if i == 0 || !s.Together {
+				q.sets, q.kinds = nil, []catalog.Type{kind}
+			}
+			more := s.More + exact
+			tried[s.Resource]++
+			switch k := &q.kinds[0]; s.Resource {
+			case "memory", "index_memory":
+				k.RAMBytes += (k.RAMBytes - 4<<30) * more
+			case "device_bytes":
+				k.DeviceBytes *= 1 + more
+			case "device_iops":
+				k.ReadIOPS, k.WriteIOPS = k.ReadIOPS*(1+more), k.WriteIOPS*(1+more)
+			case "device_bandwidth":
+				k.ReadBytes, k.WriteBytes = k.ReadIOPS*4096*(1+more), k.WriteIOPS*4096*(1+more)
+			case "cpu":
+				k.VCPU *= 1 + more
+			case "network":
+				k.NetBase *= 1 + more
+			case "migration_bandwidth":
+				q.sets = append(q.sets, fmt.Sprintf("targets.rebuild=%gs", base.Requirements.Targets.Rebuild*(1+more)))
+			default:
+				continue
+			}
+			if s.Together && i+1 < len(base.Shadow) {
+				continue
+			}
+			if got, want := fewestOf(q.plan(t), kind.Name), base.Best().Nodes-s.Saves; got > want {
+				t.Errorf("seed %d: %s with %+v needs %d nodes, want %d\n%s", seed, kind.Name, base.Shadow, got, want, q.text)
+			}
+		}
+	}
+	if len(tried) < 3 {
+		t.Errorf("tried %v: too few resources to say anything", tried)
+	}
+}

@@ -19,6 +19,10 @@ func percent(v float64) string {
 		return "infinitely many percent"
 	case p > 0 && p < 1:
 		return fmt.Sprintf("%.2g %%", p)
+	case p > 99 && p < 100: // on its side of the limit
+		return fmt.Sprintf("%.1f %%", math.Floor(p*10)/10)
+	case p > 100 && p < 101:
+		return fmt.Sprintf("%.1f %%", math.Ceil(p*10)/10)
 	default:
 		return fmt.Sprintf("%.0f %%", p)
 	}
@@ -161,7 +165,11 @@ func (p *Plan) expected() string {
 		parts = append(parts, fmt.Sprintf("%s more %s (%s) would save %d", percent(s.More), wordsOf(s.Resource), s.Amount, s.Saves))
 	}
 	if len(p.Shadow) > 1 {
-		parts = []string{strings.Join(parts, ", but only together with the other: ")}
+		join := ", or "
+		if p.Shadow[0].Together {
+			join = ", but only together with the other: "
+		}
+		parts = []string{strings.Join(parts, join)}
 	}
 	if len(p.Tornado) > 0 {
 		t := p.Tornado[0]

@@ -62,6 +62,9 @@ func shadowTable(p *Plan) *page.Table {
 		if amount == "" {
 			amount = percent(s.More)
 		}
+		if s.Together {
+			amount += ", only together with the other"
+		}
 		t.Rows = append(t.Rows, []page.Cell{{Text: words(s.Resource)}, {Text: amount, Raw: fmt.Sprint(s.More)}, {Text: fmt.Sprint(s.Saves)}, {Text: fmt.Sprintf("$%.2f", s.USD), Raw: fmt.Sprint(s.USD)}})
 	}
 	if len(t.Rows) == 0 {
