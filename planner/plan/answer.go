@@ -14,7 +14,7 @@ import (
 // else the first two that are enough together. Nothing if a rule or a
 // percentile forbids fewer, or more than two are short.
 func (m *maker) shadow(c *choice, kinds []machine) []Shadow {
-	if c.fewer.state == "structure" {
+	if c.fewer.state == structure {
 		return nil
 	}
 	l := c.layout

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"headroom/workloads/units"
 )
 
 // Difference is one line in which two plans differ.
@@ -78,7 +80,7 @@ func answerLines(p *Plan) [][2]string {
 	if c.MTTDLYears != nil {
 		set(7, "%s", years(*c.MTTDLYears))
 	}
-	set(8, "%.4g GB", c.BytesPerNode/1e9)
+	set(8, "%s", units.Bytes(c.BytesPerNode).Human())
 	return lines
 }
 

@@ -66,7 +66,7 @@ func (m *maker) bound(c *candidate) {
 		return m.better(&best, m.inFluid(&c.choice, &k, c.kinds, firstMiss))
 	})
 	if c.least == 0 {
-		c.give(&best)
+		m.give(&c.choice, &best)
 	}
 }
 
@@ -80,8 +80,8 @@ func (m *maker) better(best *attempt, a attempt) bool {
 }
 
 // give makes an attempt that failed the choice's.
-func (c *choice) give(best *attempt) {
-	c.layout.Nodes, c.p, c.reason, c.loads = best.nodes, best.p, best.why, best.loads
+func (m *maker) give(c *choice, best *attempt) {
+	c.layout.Nodes, c.p, c.reason, c.loads = best.nodes, best.p, m.why(best), best.loads
 }
 
 // decide finds the fewest nodes of c by real tables, or leaves it at what is
@@ -105,7 +105,7 @@ func (m *maker) decide(c *candidate, limit float64) {
 	}
 	n, found := smallest(c.least, m.in.req.MaxNodes, step, try)
 	if !found {
-		c.give(&best)
+		m.give(&c.choice, &best)
 		return
 	}
 	c.feasible = try(n) // the last one tried may be another
@@ -120,7 +120,9 @@ type attempt struct {
 	nodes    int
 	short, p float64
 	loads    loads
-	why      string
+	// of an attempt that fails in too many draws: what most of them lack
+	improbable      bool
+	state, resource int
 }
 
 // inFluid judges c's layout as a fluid shape, with the chance of losing data
@@ -161,16 +163,25 @@ func (m *maker) attempt(c *choice, k *machine, kinds func() []machine, missed *f
 
 // overLimit is an attempt that fails at the median of every input.
 func (m *maker) overLimit(c *choice) attempt {
-	s, r, use := c.loads.worst()
-	return attempt{c.layout.Nodes, use, 0, c.loads, fmt.Sprintf("no number up to %d does; at %d %s in state %s is at %s of its limit",
-		m.in.req.MaxNodes, c.layout.Nodes, wordsOf(resourceNames[r]), wordsOf(stateNames[s]), percent(use))}
+	_, _, use := c.loads.worst()
+	return attempt{nodes: c.layout.Nodes, short: use, loads: c.loads}
 }
 
 // improbable is an attempt that fails in too many draws.
 func (m *maker) improbable(c *choice, over *[numStates][numResources]int) attempt {
-	s, r := mostOver(over)
-	return attempt{c.layout.Nodes, 1 - c.p, c.p, c.loads, fmt.Sprintf("no number up to %d does; at %d it fails in %s of the draws, mostly because of %s in state %s",
-		m.in.req.MaxNodes, c.layout.Nodes, percent(1-c.p), wordsOf(resourceNames[r]), wordsOf(stateNames[s]))}
+	a := attempt{nodes: c.layout.Nodes, short: 1 - c.p, p: c.p, loads: c.loads, improbable: true}
+	a.state, a.resource = mostOver(over)
+	return a
+}
+
+// why says what the nearest attempt lacks.
+func (m *maker) why(a *attempt) string {
+	red := &m.in.req.Redundancy
+	if a.improbable {
+		return fmt.Sprintf("no number up to %d does; the nearest is %d, which fails in %s of the draws, mostly because of %s%s",
+			m.in.req.MaxNodes, a.nodes, percent(1-a.p), resourceWords(a.resource), red.when(a.state, a.resource))
+	}
+	return fmt.Sprintf("no number up to %d does; the nearest is %d, with which %s", m.in.req.MaxNodes, a.nodes, red.overWords(&a.loads))
 }
 
 func mostOver(over *[numStates][numResources]int) (state, resource int) {

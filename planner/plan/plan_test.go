@@ -324,7 +324,7 @@ func TestTrapsGiveAnAnswerOrAReason(t *testing.T) {
 			t.Errorf("%v: %v", sets, err)
 		}
 	}
-	f(false, "RF 1: the loss of 1 nodes", "redundancy.replication-factor=1")
+	f(false, "RF 1: the loss of 1 node at once", "redundancy.replication-factor=1")
 	f(true, "single copy", "redundancy.replication-factor=1", "redundancy.fail-nodes=0")
 	f(true, "2 racks", "redundancy.replication-factor=3", "redundancy.racks=2") // two copies share a rack
 	f(false, "takes all copies", "redundancy.fail-nodes=2")

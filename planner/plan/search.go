@@ -212,11 +212,11 @@ func (m *maker) choices(types []catalog.Type) []*candidate {
 func (m *maker) unfit(t *catalog.Type, l Layout) error {
 	switch {
 	case l.Copies <= l.FailNodes:
-		return fmt.Errorf("RF %d: the loss of %d nodes at once takes all copies of a partition; RF %d at least", l.Copies, l.FailNodes, l.FailNodes+1)
+		return fmt.Errorf("RF %d: the loss of %s at once takes all copies of a partition; RF %d at least", l.Copies, counted(l.FailNodes), l.FailNodes+1)
 	case l.FailRacks > 0 && l.Racks <= l.FailRacks:
 		return fmt.Errorf("%d racks: none is left when %d fail", l.Racks, l.FailRacks)
 	case l.FailRacks > 0 && l.Copies <= l.FailRacks:
-		return fmt.Errorf("RF %d: the loss of %d racks takes all copies of a partition; RF %d at least", l.Copies, l.FailRacks, l.FailRacks+1)
+		return fmt.Errorf("RF %d: the loss of %s takes all copies of a partition; RF %d at least", l.Copies, plural(l.FailRacks, "rack"), l.FailRacks+1)
 	case math.IsNaN(t.NetBase) && math.IsNaN(t.NetBurst):
 		return errors.New("its network bandwidth is unknown: add net_base_gbps to the catalog")
 	}
@@ -257,7 +257,7 @@ func (m *maker) least(l Layout) (n int, rule string) {
 		rule = "RF 1 without a failure to survive"
 	}
 	if k := 2*l.FailNodes + 1; m.in.req.Redundancy.Strong && k > n {
-		n, rule = k, fmt.Sprintf("strong consistency needs a majority after the loss of %d nodes", l.FailNodes)
+		n, rule = k, fmt.Sprintf("strong consistency needs a majority after the loss of %s", counted(l.FailNodes))
 	}
 	if l.Racks > 1 {
 		if rest := n % l.Racks; rest != 0 || n < l.Racks {
@@ -267,12 +267,15 @@ func (m *maker) least(l Layout) (n int, rule string) {
 	return n, rule
 }
 
+// structure is the state of what a rule forbids.
+const structure = "structure"
+
 // explainFewer judges a step fewer nodes in the same way and notes what is
 // over its limit.
 func (m *maker) explainFewer(c *choice, kinds []machine, n, first int, rule string) {
-	f := fewer{nodes: n, failing: 1}
+	f, red := fewer{nodes: n, failing: 1}, &m.in.req.Redundancy
 	if n < first {
-		f.state, f.resource, f.use = "structure", "nodes", float64(first)/float64(max(n, 1))
+		f.state, f.resource, f.use = structure, "nodes", float64(first)/float64(max(n, 1))
 		f.text = fmt.Sprintf("the least is %s: %s", counted(first), rule)
 		c.fewer = f
 		return
@@ -290,14 +293,14 @@ func (m *maker) explainFewer(c *choice, kinds []machine, n, first int, rule stri
 	if use > 1+tolerance {
 		p, _ := probability(s, 1, m.draws, kinds, 0)
 		f.failing = max(1-p, math.SmallestNonzeroFloat64)
-		f.text = fmt.Sprintf("with %d nodes %s in state %s is at %s of its limit", n, wordsOf(resourceNames[resource]), wordsOf(stateNames[state]), percent(use))
+		f.text = fmt.Sprintf("with %s %s", counted(n), red.useWords(state, resource, use))
 	} else {
 		p, over := probability(s, 1, m.draws, kinds, 0)
 		state, resource = mostOver(&over)
 		use = m.medianOver(s, kinds, state, resource)
 		f.failing = 1 - p
-		f.text = fmt.Sprintf("%d nodes are enough at the median of every input, but fail in %.1f %% of the draws (allowed: %.1f %%), mostly because %s in state %s is over its limit, by a median of %s",
-			n, (1-p)*100, (1-m.in.req.Probability)*100, wordsOf(resourceNames[resource]), wordsOf(stateNames[state]), percent(use-1))
+		f.text = fmt.Sprintf("%s are enough at the median of every input, but fail in %.1f %% of the draws (allowed: %.1f %%), mostly because %s is over its limit%s, by a median of %s",
+			counted(n), (1-p)*100, (1-m.in.req.Probability)*100, resourceWords(resource), red.when(state, resource), percent(use-1))
 	}
 	f.state, f.resource, f.use = stateNames[state], resourceNames[resource], use
 	c.fewer = f

@@ -1,8 +1,10 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +28,87 @@ func percent(v float64) string {
 	default:
 		return fmt.Sprintf("%.0f %%", p)
 	}
+}
+
+// resourceWords is a resource as it is spoken of.
+func resourceWords(r int) string {
+	switch r {
+	case CPU:
+		return "CPU"
+	case DeviceIOPS:
+		return "device IOPS"
+	case ReadLatency:
+		return "p99 of reads"
+	case WriteLatency:
+		return "p99 of writes"
+	case Redundant:
+		return "copies"
+	}
+	return wordsOf(resourceNames[r])
+}
+
+// when says in which state something is so, with a space before it; nothing for
+// resources that have one state only.
+func (d *Redundancy) when(state, resource int) string {
+	switch resource {
+	case Endurance, Durability, Availability, Cost:
+		return ""
+	}
+	lost := " after the loss of " + counted(d.FailNodes)
+	switch state {
+	case NodesLost:
+		return lost
+	case NodesLostMigrating:
+		return lost + ", while copies are made again"
+	case Restored:
+		return lost + ", once all copies are made again"
+	case RackLost:
+		return " after the loss of " + plural(d.FailRacks, "rack")
+	case RollingRestart:
+		return " while nodes are restarted one by one"
+	}
+	return " with all nodes up"
+}
+
+// useWords says how far a resource is used in a state.
+func (d *Redundancy) useWords(state, resource int, use float64) string {
+	of := fmt.Sprintf("at %s of its limit", percent(use))
+	switch {
+	case math.IsInf(use, 0):
+		of = "asked of what is not there"
+	case use >= 10:
+		of = fmt.Sprintf("at %.3g times its limit", use)
+	}
+	return fmt.Sprintf("%s is %s%s", resourceWords(resource), of, d.when(state, resource))
+}
+
+// overMost is how many resources beyond their limits are named.
+const overMost = 3
+
+// overWords names what is over its limit, each resource where it is so most.
+func (d *Redundancy) overWords(l *loads) string {
+	type over struct {
+		state, resource int
+		use             float64
+	}
+	var list []over
+	for r := range numResources {
+		o := over{resource: r}
+		for s := range l.use {
+			if v := l.use[s][r]; v > o.use {
+				o.state, o.use = s, v
+			}
+		}
+		if o.use > 1+tolerance {
+			list = append(list, o)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b over) int { return cmp.Compare(b.use, a.use) })
+	var parts []string
+	for _, o := range list[:min(len(list), overMost)] {
+		parts = append(parts, d.useWords(o.state, o.resource, o.use))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // span gives seconds for people: "210 ms", "7.9 s", "12 min", "3.1 h", "4 d".
@@ -87,7 +170,11 @@ func noAnswer(choices []choice) string {
 	if near != nil {
 		what = fmt.Sprintf("The nearest, %s%s with %s: %s", near.kind.Name, inRacks(near.layout.Racks), copies(near.layout.Copies), near.reason)
 	}
-	return fmt.Sprintf("None of the %d combinations of machine type, copies and racks meets the requirements. %s.", len(choices), what)
+	none := fmt.Sprintf("None of the %d combinations of machine type, copies and racks meets", len(choices))
+	if len(choices) == 1 {
+		none = "The one combination of machine type, copies and racks does not meet"
+	}
+	return fmt.Sprintf("%s the requirements. %s.", none, what)
 }
 
 func worstUse(c *choice) float64 {
@@ -106,7 +193,12 @@ func (m *maker) summary(p *Plan, c *choice) string {
 	}
 	say("%s of type %s%s, with %s, %s: the cheapest that passes every state, with probability %.2f%s.", counted(best.Nodes), best.Type, inRacks(best.Racks),
 		copies(best.Copies), price, best.PFeasible, prior(m.in.model.Prior))
-	say("What binds is %s in state %s, at %s of its limit with every input at its median.", wordsOf(best.Binding.Resource), wordsOf(best.Binding.State), percent(*best.Binding.Utilisation))
+	state, resource, use := c.loads.worst()
+	binds := "What binds, with every input at its median: %s."
+	if best.WhyNotFewer.State == structure {
+		binds = "What binds is a rule, not a resource: with every input at its median %s, and no other is used more."
+	}
+	say(binds, m.in.req.Redundancy.useWords(state, resource, use))
 	say("Why not fewer: %s.", best.WhyNotFewer.Text)
 	m.sayLoss(say, c, best)
 	if e := p.expected(); e != "" {
@@ -213,11 +305,13 @@ func nodes(n int) string {
 	return counted(n)
 }
 
-func counted(n int) string {
+func counted(n int) string { return plural(n, "node") }
+
+func plural(n int, what string) string {
 	if n == 1 {
-		return "1 node"
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d nodes", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func thousands(v float64) string {
