@@ -197,7 +197,7 @@ func (m *maker) onPaper(choices []choice) []string {
 		list = append(list, "strong consistency: a partition needs all its replicas, or a majority of the nodes and one replica; not verifiable by this cluster")
 	}
 	if red.Sites > 1 {
-		list = append(list, fmt.Sprintf("%d sites: each holds the plan's nodes and a whole copy, kept alike by shipping; not verifiable by this cluster", red.Sites))
+		list = append(list, fmt.Sprintf("%d sites: each holds the plan's nodes and a whole copy, kept alike by shipping (xdr.targets counts it); not verifiable by this cluster", red.Sites))
 	}
 	if xdr.Targets > 0 {
 		list = append(list, m.shipping())
@@ -208,21 +208,23 @@ func (m *maker) onPaper(choices []choice) []string {
 	return list
 }
 
-// shipping is the arithmetic of shipping to other clusters.
-func (m *maker) shipping() string {
-	need := (m.base.writeBytes + m.base.writes*m.in.pick(m.in.median())(&m.in.model.RequestBytes)) * float64(m.in.req.XDR.Targets)
+// shipped is the bytes per second that go to other clusters at the peak, and
+// what their link carries, 0 if that is not said.
+func (m *maker) shipped() (need, link float64) {
 	at := m.in.pick(m.in.median())
-	link, outage := at(&m.in.req.XDR.Link), at(&m.in.req.XDR.Outage)
-	text := fmt.Sprintf("XDR to %d clusters ships %.3g MB/s at the peak", m.in.req.XDR.Targets, need/1e6)
-	switch {
-	case link <= 0:
-	case link <= need:
-		text += fmt.Sprintf("; the link of %.3g MB/s cannot carry it", link/1e6)
-	default:
+	return (m.base.writeBytes + m.base.writes*at(&m.in.model.RequestBytes)) * m.base.ships, at(&m.in.req.XDR.Link)
+}
+
+// shipping is the arithmetic of shipping to other clusters, over a link that
+// carries it.
+func (m *maker) shipping() string {
+	need, link := m.shipped()
+	text := fmt.Sprintf("XDR to %s ships %.3g MB/s at the peak", plural(m.in.req.XDR.Targets, "cluster"), need/1e6)
+	if link > need {
 		text += fmt.Sprintf(", %s of the link", percent(need/link))
-		if outage > 0 {
+		if outage := m.in.pick(m.in.median())(&m.in.req.XDR.Outage); outage > 0 {
 			text += fmt.Sprintf("; an outage of %s is caught up in %s", span(outage), span(outage*need/(link-need)))
 		}
 	}
-	return text + "; not verifiable by this cluster"
+	return text + "; counted on the nodes' network, not on their CPU; not verifiable by this cluster"
 }

@@ -34,6 +34,8 @@ type demand struct {
 	rackMTTF     float64
 	downtime     float64
 	budget       float64
+	ships        float64 // other clusters that each write is sent to
+	sites        float64 // that the budget is for
 }
 
 type limits struct {
@@ -50,6 +52,7 @@ const tombstoneSeconds = 24 * 3600
 // uncertain numbers. Growth is that of months.
 func (r *Requirements) resolve(at pick, months float64) demand {
 	d := demand{targets: r, mttf: at(&r.Redundancy.NodeMTTF), rackMTTF: at(&r.Redundancy.RackMTTF), downtime: at(&r.Redundancy.Downtime), budget: at(&r.Budget)}
+	d.ships, d.sites = float64(r.XDR.Targets), float64(r.Redundancy.Sites)
 	l := &r.Limits
 	d.limits = limits{at(&l.Memory), at(&l.MemoryReserve), at(&l.Device), at(&l.IOPS), at(&l.Bandwidth), at(&l.CPU), at(&l.Network), at(&l.DWPD)}
 	hot, total := 0.0, 0.0

@@ -443,6 +443,32 @@ func TestPapersAreMarked(t *testing.T) {
 	}
 }
 
+func TestShippingTakesNetworkAndALinkThatCarriesIt(t *testing.T) {
+	busy := []string{"writes=500k/s", "value-size=2KiB"}
+	a, b := answer(t, small, busy...), answer(t, small, append(busy, "xdr.targets=3")...)
+	if x, y := fewestOf(a, "cores"), fewestOf(b, "cores"); y <= x || y == math.MaxInt {
+		t.Errorf("%d nodes, with three clusters to ship to %d: want more, their network binds", x, y)
+	}
+	p := answer(t, flashy, "xdr.targets=1", "xdr.link=100Mbps")
+	if p.Answer != nil || !strings.Contains(p.Summary, "raise xdr.link") {
+		t.Errorf("a link of 12.5 MB/s carries 50,000 writes of 1 KiB a second: %q", p.Summary)
+	}
+}
+
+func TestABudgetIsForAllSites(t *testing.T) {
+	one := answer(t, flashy)
+	budget := fmt.Sprintf("budget-usd-per-hour=%g", *one.Best().USDPerHour*1.5)
+	if p := answer(t, flashy, budget); p.Answer == nil {
+		t.Error(p.Summary)
+	}
+	if p := answer(t, flashy, budget, "redundancy.sites=2"); p.Answer != nil || !strings.Contains(p.Summary, "budget") {
+		t.Errorf("two sites for the price of one and a half: %q", p.Summary)
+	}
+	if p := answer(t, flashy, "redundancy.sites=2"); !strings.Contains(p.Summary, "each of 2 sites") {
+		t.Error(p.Summary)
+	}
+}
+
 func TestDriftNamesWhatIsBeyondThePlan(t *testing.T) {
 	p := answer(t, strings.ReplaceAll(small, "name: a", "name: default"))
 	best := p.Best()

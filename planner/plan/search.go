@@ -223,6 +223,9 @@ func (m *maker) unfit(t *catalog.Type, l Layout) error {
 	if m.base.budget > 0 && math.IsNaN(t.USDPerHour) {
 		return errors.New("its price is unknown, and there is a budget: add od_usd_h to the catalog")
 	}
+	if need, link := m.shipped(); link > 0 && link <= need {
+		return fmt.Errorf("XDR to %s ships %.3g MB/s at the peak, and the link carries %.3g: raise xdr.link", plural(m.in.req.XDR.Targets, "cluster"), need/1e6, link/1e6)
+	}
 	if err := m.tooSlow(); err != nil || m.base.flash == 0 {
 		return err
 	}

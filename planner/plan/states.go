@@ -94,7 +94,7 @@ func judge(s *Shape, losses float64, d *demand, k *machine, l *loads) {
 		l.use[Healthy][Endurance] = h.Writes * d.flashAverage * model.WriteAmplification(l.mark) * 86400 / (k.device * rated)
 	}
 	if d.budget > 0 {
-		l.use[Healthy][Cost] = float64(s.Nodes) * k.dollars / d.budget
+		l.use[Healthy][Cost] = float64(s.Nodes) * k.dollars * d.sites / d.budget
 	}
 	judgeYears(s, losses, d, k, l)
 }
@@ -133,6 +133,7 @@ func judgeState(s *Shape, state int, d *demand, k *machine, l *loads) {
 	cpu := d.reads*serve*k.readCPU + d.writes*(serve*k.writeCPU+replica*k.replicaCPU) +
 		(d.readBytes*serve+d.writeBytes*take)*k.perByteCPU
 	out := serve*(d.readBytes+(d.reads+d.writes)*k.requestBytes) + serve*copies*(d.writeBytes+d.writes*k.requestBytes)
+	out += serve * d.ships * (d.writeBytes + d.writes*k.requestBytes)
 	in := serve*(d.reads+d.writes)*k.requestBytes + take*(d.writeBytes+d.writes*k.requestBytes)
 	cores := k.vcpu * d.limits.cpu * k.scale.Efficiency(float64(sp.Alive))
 	pipe := k.network * d.limits.network

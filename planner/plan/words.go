@@ -189,7 +189,10 @@ func (m *maker) summary(p *Plan, c *choice) string {
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+" ", args...) }
 	price := "at an unknown price"
 	if best.USDPerHour != nil {
-		price = fmt.Sprintf("at $%.2f an hour (about $%s a month)", *best.USDPerHour, thousands(*best.USDPerHour*730))
+		price = dollars(*best.USDPerHour)
+		if n := m.in.req.Redundancy.Sites; n > 1 {
+			price += fmt.Sprintf(" at each of %d sites, %s for all", n, strings.TrimPrefix(dollars(*best.USDPerHour*float64(n)), "at "))
+		}
 	}
 	say("%s of type %s%s, with %s, %s: the cheapest that passes every state, with probability %.2f%s.", counted(best.Nodes), best.Type, inRacks(best.Racks),
 		copies(best.Copies), price, best.PFeasible, prior(m.in.model.Prior))
@@ -205,6 +208,10 @@ func (m *maker) summary(p *Plan, c *choice) string {
 		say("%s", e)
 	}
 	return strings.TrimSpace(b.String())
+}
+
+func dollars(hour float64) string {
+	return fmt.Sprintf("at $%.2f an hour (about $%s a month)", hour, thousands(hour*730))
 }
 
 func prior(yes bool) string {
