@@ -104,6 +104,8 @@ func TestExitCodes(t *testing.T) {
 	f(exitUsage, "unknown flag", "plan", "local", "--quick")
 	f(exitUsage, `did you mean "reads"`, "plan", "local", "--set", "raeds=1/s")
 	f(exitUsage, "KEY=VALUE", "plan", "local", "--set", "reads")
+	f(exitDone, "in 3 racks", append([]string{"plan", "local", "--set", "redundancy.fail-racks=1", "--set", "redundancy.racks=3"}, only...)...)
+	f(exitUsage, "fewer than there are", append([]string{"plan", "local", "--set", "redundancy.fail-racks=1"}, only...)...)
 	f(exitUsage, "neither a file nor one of every-key, fraud, local", "plan", "nothing")
 	f(exitUsage, `bad.yaml:4:5: unknown key "recrods", did you mean "records"?`, "plan", bad)
 	f(exitUsage, "no catalog", "plan", "local", "--catalog", "nowhere.csv")

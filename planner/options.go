@@ -130,14 +130,11 @@ func (o *options) requirements(set bool) (*plan.Requirements, error) {
 
 // apply sets what --set says.
 func (o *options) apply(r *plan.Requirements) error {
-	for _, s := range o.set {
-		key, value, ok := strings.Cut(s, "=")
-		if !ok {
-			return usagef("--set %q: want KEY=VALUE", s)
-		}
-		if err := r.Set(key, value); err != nil {
-			return usagef("--set %s: %w", s, err)
-		}
+	if len(o.set) == 0 {
+		return nil
+	}
+	if err := r.Set(o.set...); err != nil {
+		return usageError{err}
 	}
 	return nil
 }

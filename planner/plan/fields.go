@@ -100,6 +100,14 @@ func (k kind) print(v float64) string {
 	return text
 }
 
+// short gives a bound for people.
+func (k kind) short(v float64) string {
+	if k == size {
+		return units.Bytes(v).Human()
+	}
+	return k.print(v)
+}
+
 // triple reads a number, or three with commas: p10, p50, p90.
 func (k kind) triple(s string) (model.Triple, error) {
 	parts := strings.Split(s, ",")
@@ -115,7 +123,10 @@ func (k kind) triple(s string) (model.Triple, error) {
 		v[i] = n
 	}
 	t := model.Triple{P10: v[0], P50: v[1], P90: v[2]}
-	return t, t.Check()
+	if t.Check() != nil {
+		return t, fmt.Errorf("%q: want numbers of at least 0, and of three p10 <= p50 <= p90", s)
+	}
+	return t, nil
 }
 
 // number is the form and range of a numeric field.
@@ -144,7 +155,7 @@ func (f *field[T]) setText(to *T, s string) error {
 		return err
 	}
 	if t.P10 < f.least || t.P90 > f.most {
-		return fmt.Errorf("%s: want %s to %s", s, f.kind.print(f.least), f.kind.print(f.most))
+		return fmt.Errorf("%s: want %s to %s", s, f.kind.short(f.least), f.kind.short(f.most))
 	}
 	*f.num(to) = t
 	return nil

@@ -54,8 +54,7 @@ func makePlan(t testing.TB, text string, sets ...string) *Plan {
 	t.Helper()
 	r := parse(t, text)
 	for _, s := range sets {
-		key, value, _ := strings.Cut(s, "=")
-		if err := r.Set(key, value); err != nil {
+		if err := r.Set(s); err != nil {
 			t.Fatalf("--set %s: %v", s, err)
 		}
 	}
@@ -370,8 +369,7 @@ func withModel(t *testing.T, m *model.Model, sets ...string) *Plan {
 	t.Helper()
 	r := parse(t, flashy)
 	for _, s := range sets {
-		key, value, _ := strings.Cut(s, "=")
-		if err := r.Set(key, value); err != nil {
+		if err := r.Set(s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -440,6 +438,25 @@ func TestPapersAreMarked(t *testing.T) {
 		if !strings.Contains(s, "not verifiable by this cluster") {
 			t.Errorf("%q is not marked", s)
 		}
+	}
+}
+
+// TestTheConfiguredRateRebuildsARackInTime: migrate-rate limits what a node
+// sends in any state, and a rack is many times a node.
+func TestTheConfiguredRateRebuildsARackInTime(t *testing.T) {
+	rate := func(sets ...string) float64 {
+		t.Helper()
+		p := answer(t, flashy, append([]string{"redundancy.racks=3", "targets.rebuild=1h"}, sets...)...)
+		_, rest, ok := strings.Cut(p.NodeConfig, "within 60 min needs ")
+		var v float64
+		var unit string
+		if _, err := fmt.Sscan(rest, &v, &unit); err != nil || !ok || unit != "MiB/s" {
+			t.Fatalf("%q: %v", p.NodeConfig, err)
+		}
+		return v * float64(p.Best().Nodes)
+	}
+	if node, rack := rate(), rate("redundancy.fail-racks=1"); rack < 2*node {
+		t.Errorf("all nodes together: %g MiB/s for a node, %g for a rack", node, rack)
 	}
 }
 

@@ -61,8 +61,7 @@ func (q question) plan(t *testing.T) *Plan {
 	t.Helper()
 	r := parse(t, q.text)
 	for _, s := range q.sets {
-		key, value, _ := strings.Cut(s, "=")
-		if err := r.Set(key, value); err != nil {
+		if err := r.Set(s); err != nil {
 			t.Fatalf("--set %s: %v\n%s", s, err, q.text)
 		}
 	}

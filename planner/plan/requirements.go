@@ -304,16 +304,33 @@ func (r *Requirements) Clone() *Requirements {
 	return &c
 }
 
-// Set changes one key, as --set does: a top-level key in its dotted form
-// (redundancy.fail-nodes), NAMESPACE.KEY, or a namespace's key alone where
-// there is one namespace. It validates the whole.
-func (r *Requirements) Set(key, value string) error {
+// Set changes keys, each KEY=VALUE as --set gives them: a top-level key in its
+// dotted form (redundancy.fail-nodes), NAMESPACE.KEY, or a namespace's key alone
+// where there is one namespace. Then it validates the whole: racks and how many
+// may fail may come in any order.
+func (r *Requirements) Set(list ...string) error {
+	for _, s := range list {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return fmt.Errorf("--set %q: want KEY=VALUE", s)
+		}
+		if err := r.set(key, value); err != nil {
+			return fmt.Errorf("--set %s: %w", s, err)
+		}
+	}
+	if err := r.Validate(); err != nil {
+		return fmt.Errorf("--set %s: %w", strings.Join(list, " --set "), err)
+	}
+	return nil
+}
+
+func (r *Requirements) set(key, value string) error {
 	for _, f := range topFields {
 		if f.name == key {
 			if err := f.setText(r, value); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
-			return r.Validate()
+			return nil
 		}
 	}
 	for i := range r.Namespaces {
@@ -327,7 +344,7 @@ func (r *Requirements) Set(key, value string) error {
 				if err := f.setText(n, value); err != nil {
 					return fmt.Errorf("%s: %w", key, err)
 				}
-				return r.Validate()
+				return nil
 			}
 		}
 	}

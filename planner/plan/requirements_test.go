@@ -145,17 +145,17 @@ func TestZeroWritesAndOneByteAreAllowed(t *testing.T) {
 func TestSetChangesOneKey(t *testing.T) {
 	r := parse(t, small)
 	for key, value := range map[string]string{"reads": "20k/s", "a.writes": "1/s,2/s,3/s", "redundancy.fail-nodes": "0", "limits.cpu": "50%"} {
-		if err := r.Set(key, value); err != nil {
+		if err := r.Set(key + "=" + value); err != nil {
 			t.Errorf("Set(%s, %s): %v", key, value, err)
 		}
 	}
 	if n := r.Namespaces[0]; n.Reads.P50 != 20e3 || n.Writes.P90 != 3 || r.Redundancy.FailNodes != 0 || r.Limits.CPU.P50 != 0.5 {
 		t.Errorf("%+v", r)
 	}
-	if err := r.Set("raeds", "1/s"); err == nil || !strings.Contains(err.Error(), `did you mean "reads"`) {
+	if err := r.Set("raeds=1/s"); err == nil || !strings.Contains(err.Error(), `did you mean "reads"`) {
 		t.Errorf("error %v names no near key", err)
 	}
-	if err := r.Set("reads", "quick"); err == nil {
+	if err := r.Set("reads=quick"); err == nil {
 		t.Error("no error for a rate that is none")
 	}
 	var at *Error

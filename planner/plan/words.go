@@ -338,13 +338,12 @@ func (m *maker) nodeConfig(c *choice) string {
 		fmt.Fprintf(&b, "rack: 1                       # 1 to %d, %d nodes each\n", c.layout.Racks, c.layout.Nodes/c.layout.Racks)
 	}
 	if t := m.in.req.Targets.Rebuild; t > 0 {
-		s := m.shapes.Of(c.layout)
-		state := NodesLostMigrating
-		if c.layout.FailNodes == 0 {
-			state = RollingRestart
+		s, sends := m.shapes.Of(c.layout), 0.0
+		for i := range s.States {
+			sends = max(sends, s.States[i].Send)
 		}
 		fmt.Fprintf(&b, "# the rebuild within %s needs %s/s from each node: leave migrate-rate unset, or above that\n", span(t),
-			units.Bytes(s.States[state].Send*(m.base.body+m.base.records*model.MigratedBytes)/max(t-at(&m.in.model.Failover), 1e-3)).Human())
+			units.Bytes(sends*(m.base.body+m.base.records*model.MigratedBytes)/max(t-at(&m.in.model.Failover), 1e-3)).Human())
 	}
 	b.WriteString("namespaces:\n")
 	whole := m.base.index + m.base.memory
@@ -374,7 +373,11 @@ const stopDefault = 70
 // deviceConfig adds the keys of a namespace on devices. Writes must not stop
 // in the fullest state of the plan.
 func (m *maker) deviceConfig(b *strings.Builder, c *choice, n *Namespace) {
-	fmt.Fprintf(b, "    device: DEVICE              # the %.0f devices of the machine, with commas\n", c.kind.Devices)
+	which := "the machine's device, or a file on it; then also device-size"
+	if c.kind.Devices > 1 {
+		which = fmt.Sprintf("the machine's %.0f devices, with commas, or a file on each; then also device-size", c.kind.Devices)
+	}
+	fmt.Fprintf(b, "    device: DEVICE              # %s\n", which)
 	if n.SyncWrite {
 		b.WriteString("    commit-to-device: true\n")
 	}
