@@ -157,6 +157,7 @@ type peer struct {
 
 	introducedAt cluster.Instant // when a process with its id was last told where it is
 	twinAddr     string          // and where that process is, told to the peer in its next pulse
+	rival        bool            // it takes another process for this node: see rivalled
 }
 
 // seed is a configured address, called until the node behind it is heard.
@@ -251,6 +252,7 @@ type Peer struct {
 	View    cluster.ViewKey
 	Frozen  bool
 	Partial bool             // Hears may lack nodes
+	Rival   bool             // it hears another process with this node's id, and not this one
 	Hears   []cluster.NodeID // sorted; do not change
 }
 
@@ -269,7 +271,7 @@ func (c *Core) Peers() []Peer {
 			i, _ := slices.BinarySearch(hears, c.self.Node)
 			hears = slices.Insert(slices.Clone(hears), i, c.self.Node)
 		}
-		ps = append(ps, Peer{Member: p.member, View: p.view, Frozen: p.frozen, Partial: p.partial, Hears: hears})
+		ps = append(ps, Peer{Member: p.member, View: p.view, Frozen: p.frozen, Partial: p.partial, Rival: p.rival, Hears: hears})
 	}
 	return ps
 }
@@ -317,9 +319,10 @@ func (c *Core) heardByOthers(p *peer) bool {
 
 // LeaseUntil returns the instant at which this node may no longer answer
 // reads as a member of v: zero when it holds no lease, Never when it is the
-// only member. Check it after the record is read.
+// only member. A process that is told that another one has its id holds none,
+// not even alone. Check it after the record is read.
 func (c *Core) LeaseUntil(v *cluster.View) cluster.Instant {
-	if v == nil || c.view == nil || v.Key != c.view.Key || c.frozen || !v.Has(c.self.Node, c.self.Inc) {
+	if v == nil || c.view == nil || v.Key != c.view.Key || c.frozen || !v.Has(c.self.Node, c.self.Inc) || c.rivalled() {
 		return 0
 	}
 	until := cluster.Never
@@ -387,9 +390,10 @@ const (
 	Refused                         // lost: its port refuses, and a second member agrees
 	Left                            // said goodbye
 	Paused                          // this node itself stood still; Node is its own
+	Rivalled                        // it says that another process has this node's id
 )
 
-var eventNames = [...]string{"none", "appeared", "restarted", "silent", "link-broken", "refused", "left", "paused"}
+var eventNames = [...]string{"none", "appeared", "restarted", "silent", "link-broken", "refused", "left", "paused", "id-taken"}
 
 // String gives the word used in logs.
 func (k EventKind) String() string { return eventNames[k] }

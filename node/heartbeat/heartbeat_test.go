@@ -181,6 +181,28 @@ func TestYoungerOfTwoProcessesWithOneIDIsTold(t *testing.T) {
 	}
 }
 
+func TestAProcessWhoseIDIsTakenHoldsNoLeaseUntilItIsNot(t *testing.T) {
+	b := newBus(t)
+	b.add(1, 1, "a1", "a2")
+	b.add(2, 1, "a2", "a1")
+	b.run(time.Second)
+	second := b.add(2, 2, "evil", "a1")
+	alone := &cluster.View{Key: cluster.ViewKey{Counter: 2}, Members: []cluster.Member{{Node: 2, Inc: 2}}}
+	second.SetView(b.now, alone, false)
+	if second.LeaseUntil(alone) != cluster.Never {
+		t.Error("no lease before anybody said that the id is taken")
+	}
+	b.run(5 * time.Millisecond)
+	if ps := second.Peers(); second.LeaseUntil(alone) != 0 || len(ps) != 1 || !ps[0].Rival {
+		t.Errorf("lease until %v, peers %+v; want none, and node 1 to hear another process", second.LeaseUntil(alone), ps)
+	}
+	b.down["a2"] = true
+	b.run(time.Second)
+	if ps := second.Peers(); second.LeaseUntil(alone) != cluster.Never || len(ps) != 1 || ps[0].Rival {
+		t.Errorf("the first process is gone: lease until %v, peers %+v", second.LeaseUntil(alone), ps)
+	}
+}
+
 // runTwin is one step of run in which core i lives on a clock of its own.
 func (b *bus) runTwin(i int, offset cluster.Instant) {
 	at := func(k int) cluster.Instant {

@@ -48,9 +48,13 @@ func (c *Core) nextJudgement(p *peer) cluster.Instant {
 }
 
 // timeout is the silence of p that makes it doubted: by its rhythm, and by how
-// far this node's own lateness makes its judgement worth less.
+// far this node's own lateness makes its judgement worth less. One that takes
+// another process for this node only answers, so of its rhythm nothing is known.
 func (c *Core) timeout(p *peer) time.Duration {
 	t := p.timing.timeout(c.cfg.Interval, c.cfg.Timeout)
+	if p.rival {
+		t = maxStretch * c.cfg.Timeout
+	}
 	return t + t*time.Duration(c.strain)/4
 }
 

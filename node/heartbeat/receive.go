@@ -39,6 +39,7 @@ func (c *Core) Receive(now cluster.Instant, m *wire.Pulse, from string) {
 	c.listen(now, p)
 	c.renew(now, p, m)
 	c.gossip(now, m)
+	c.noteRival(now, p, m)
 	c.seedAnswered(p, m)
 	if m.Ask {
 		p.due(now)
@@ -56,7 +57,7 @@ func (c *Core) Receive(now cluster.Instant, m *wire.Pulse, from string) {
 // accept decides whether m is news of p, and makes p heard.
 func (c *Core) accept(now cluster.Instant, p *peer, m *wire.Pulse) bool {
 	moved := p.member.Inc != 0 && m.Addr != p.member.Addr
-	fresh := p.heard && now.Sub(p.heardAt) < c.cfg.Lease // a lease of the old process may hold
+	fresh := p.heard && now.Sub(p.quietFrom) < c.timeout(p) // it lives, and a lease of it may hold
 	switch {
 	case moved && (fresh || m.Inc < p.member.Inc && p.heard):
 		// While p is heard where it was, this is a second process with its
@@ -254,6 +255,30 @@ func (c *Core) introduce(now cluster.Instant, p *peer, m *wire.Pulse) {
 	c.out.Pulses = append(c.out.Pulses, Outgoing{Addr: m.Addr, Pulse: a})
 	p.due(now)
 	p.twinAddr = m.Addr
+}
+
+// noteRival keeps whether p takes another process for this node. Only an
+// introduction says so; a numbered pulse goes to the process that p hears, so
+// one that moved is told that it has been accepted.
+func (c *Core) noteRival(now cluster.Instant, p *peer, m *wire.Pulse) {
+	rival := m.Seq == 0 && (p.rival || slices.ContainsFunc(m.Known, func(e wire.Endpoint) bool {
+		return e.Node == c.self.Node && e.Addr != c.self.Addr
+	}))
+	if rival == p.rival || planted.Is(planted.RivalUnnoticed) {
+		return
+	}
+	p.rival, c.out.Changed = rival, true
+	if rival {
+		c.event(now, p, Rivalled)
+	}
+}
+
+// rivalled reports whether somebody takes another process for this node. Until
+// that has changed this one forms no View and serves in none: a second process
+// that was given an id in use must not answer even for the few pulses that it
+// takes the two to find each other, or for good if the path between them is cut.
+func (c *Core) rivalled() bool {
+	return slices.ContainsFunc(c.peers, func(p *peer) bool { return p.heard && p.rival })
 }
 
 func (c *Core) seedAnswered(p *peer, m *wire.Pulse) {

@@ -13,7 +13,8 @@ import (
 const maxCounter = 1 << 62
 
 // onPrepare promises unless a higher ballot was promised, the proposer is
-// outside this node's own set, or this incarnation is not meant.
+// outside this node's own set, this incarnation is not meant, or another
+// process has this node's id.
 func (c *Core) onPrepare(now cluster.Instant, from cluster.NodeID, m *wire.Prepare) {
 	if !c.wellFormed(from, m.Ballot, m.Members) {
 		c.stats.Inert++
@@ -25,7 +26,7 @@ func (c *Core) onPrepare(now cluster.Instant, from cluster.NodeID, m *wire.Prepa
 	// must differ, not only the key. What was accepted may yet be committed.
 	lower := m.Ballot.Compare(c.promised) <= 0
 	used := m.Ballot.Counter <= max(c.viewKey().Counter, c.accepted.Counter) && !planted.Is(planted.CounterReused)
-	if lower || used || outside {
+	if lower || used || outside || c.rivalled() {
 		c.send(from, &wire.Nack{Ballot: m.Ballot, Promised: c.promised, Outside: outside})
 		return
 	}

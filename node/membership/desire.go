@@ -77,9 +77,15 @@ func (c *Core) wants(n cluster.NodeID) bool {
 	return slices.ContainsFunc(c.desired, func(m cluster.Member) bool { return m.Node == n })
 }
 
+// rivalled reports whether somebody takes another process for this node, which
+// then takes part in nothing.
+func (c *Core) rivalled() bool {
+	return slices.ContainsFunc(c.peers, func(p Peer) bool { return p.Rival })
+}
+
 // graceOver reports whether this node has listened long enough to form a
-// View: its start is long ago, or it is linked with everyone whom the members
-// of an existing View hear.
+// View: its start is long ago, or it is linked with the members of an existing
+// View and with everyone whom they hear.
 func (c *Core) graceOver(now cluster.Instant) bool {
 	if c.view != nil || now.Sub(c.started) >= grace {
 		return true
@@ -87,7 +93,7 @@ func (c *Core) graceOver(now cluster.Instant) bool {
 	existing := false
 	for _, p := range c.peers {
 		existing = existing || !p.View.IsZero()
-		if p.Partial {
+		if p.Partial || !c.wants(p.Member.Node) {
 			return false
 		}
 		for _, n := range p.Hears {

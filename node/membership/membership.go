@@ -118,6 +118,7 @@ type Peer struct {
 	View    cluster.ViewKey
 	Frozen  bool
 	Partial bool
+	Rival   bool             // takes another process for this node
 	Hears   []cluster.NodeID // sorted
 }
 
@@ -297,7 +298,7 @@ func (c *Core) Deadline() cluster.Instant {
 		if !c.graceOver(c.started) {
 			d = max(d, c.started.Add(grace))
 		}
-		if !c.isPrincipal() {
+		if !c.isPrincipal() || c.rivalled() {
 			d = cluster.Never
 		}
 	}
@@ -342,7 +343,7 @@ func (c *Core) act(now cluster.Instant) {
 	c.heal(now)
 	c.ask(now)
 	if c.round == nil && c.wish.active && c.isPrincipal() && now >= c.wish.fireAt() &&
-		now >= c.retryAt && c.graceOver(now) {
+		now >= c.retryAt && c.graceOver(now) && !c.rivalled() {
 		c.propose(now)
 	}
 }

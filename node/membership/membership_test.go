@@ -312,3 +312,37 @@ func TestCommitOfABallotBelowTheNewestAcceptedIsInert(t *testing.T) {
 		t.Errorf("holds %v, want %v", c.View(), high)
 	}
 }
+
+func TestAProcessWhoseIDIsTakenTakesPartInNothing(t *testing.T) {
+	c, _ := newCore(3)
+	c.Observe(second, []Peer{{Member: member(1), Rival: true}})
+	c.Tick(2 * second)
+	if d, e := c.Deadline(), c.Take(); d != cluster.Never || len(e.Send) > 0 || c.View() != nil {
+		t.Errorf("deadline %v, effects %+v; want nothing", d, e)
+	}
+	k := cluster.ViewKey{Counter: 5, Proposer: 4, Inc: 1}
+	c.Observe(2*second, []Peer{{Member: member(1), Rival: true}, {Member: member(4), Hears: []cluster.NodeID{3}}})
+	c.Receive(2*second, 4, &wire.Prepare{Ballot: k, Members: []cluster.Member{member(4), member(3)}})
+	if e := c.Take(); len(e.Send) != 1 || e.Send[0].Msg.Kind() != wire.KindNack {
+		t.Errorf("a proposal is answered by %+v, want a nack", e.Send)
+	}
+	c.Observe(3*second, []Peer{{Member: member(1)}})
+	c.Tick(4 * second)
+	if v := c.View(); v == nil || len(v.Members) != 1 {
+		t.Errorf("the other process is gone: View %v, want one of this node alone", v)
+	}
+}
+
+func TestANodeThatIsCalledByAMemberDoesNotFormAClusterBeforeItIsHeard(t *testing.T) {
+	c, _ := newCore(3)
+	v := cluster.ViewKey{Counter: 1, Proposer: 4, Inc: 1}
+	c.Observe(1, []Peer{{Member: member(4), View: v}}) // it called a seed, and has not been answered
+	c.Tick(cluster.Instant(grace) - 1)
+	if c.View() != nil {
+		t.Errorf("after %v: %v", grace-1, c.View())
+	}
+	c.Tick(cluster.Instant(grace))
+	if c.View() == nil {
+		t.Error("no View when the time to listen is over")
+	}
+}

@@ -58,6 +58,7 @@ const (
 	TombstoneReapedEarly
 	DescentIgnored
 	SurvivorsNotCompared
+	RivalUnnoticed
 	End // one more than the last
 )
 
@@ -105,6 +106,7 @@ var Rules = [End]string{
 	WaitingRoundGoesOn:       "a round that waits starts over with who has come",
 	DroppedBeforeKept:        "a copy is dropped when the others are known to be full after a crash, too",
 	SurvivorsNotCompared:     "copies that a lost master may have left unequal are compared",
+	RivalUnnoticed:           "a process that is told that its id is in use serves nothing",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
 	TombstoneReapedEarly:     "a tombstone outlasts every absence after which copies are merged",
 	StoppedReplicaIgnored:    "a write is refused where a replica takes none",

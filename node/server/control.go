@@ -210,6 +210,8 @@ func (n *Node) carryOutHeartbeat(e *heartbeat.Effects) {
 			}
 		case heartbeat.Appeared:
 			n.mesh.Hurry(ev.Node)
+		case heartbeat.Rivalled:
+			n.log.Warn("another process uses this node's id: waiting until it is gone", "says", ev.Node.String())
 		}
 	}
 	if e.DuplicateSelf != "" && n.problem.Load() == nil {

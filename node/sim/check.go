@@ -12,9 +12,12 @@ import (
 // checker holds what the invariants remember.
 type checker struct {
 	commits map[cluster.ViewKey]*wire.Commit
+	told    map[[2]int]cluster.Instant // since when a member could tell a second process of the first, by hosts
 }
 
-func newChecker() checker { return checker{commits: map[cluster.ViewKey]*wire.Commit{}} }
+func newChecker() checker {
+	return checker{commits: map[cluster.ViewKey]*wire.Commit{}, told: map[[2]int]cluster.Instant{}}
+}
 
 func (w *World) fail(format string, args ...any) {
 	if w.Err == nil {
@@ -67,6 +70,7 @@ func (w *World) checkAll() {
 			w.checkLease(m)
 		}
 	}
+	w.checkTwins()
 }
 
 // checkLease asserts that no member of m's View has gone on to a later View

@@ -42,6 +42,7 @@ var directed = []struct {
 	{"old-copy-returns", oldCopyReturns},
 	{"clock-behind", clockBehind},
 	{"meeting-without-a-copy", meetingWithoutACopy},
+	{"second-process", secondProcess},
 }
 
 const directedSeeds = 3

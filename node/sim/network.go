@@ -184,13 +184,13 @@ func (n *Network) sendPulse(from *Node, to *Node, known cluster.NodeID, b []byte
 }
 
 func (n *Network) arrive(from, to *Node, known cluster.NodeID, b []byte) {
-	cut := n.IsCut(from.ID, to.ID)
+	cut := n.IsCut(from.end(), to.end())
 	if to.Up && !cut {
 		addr := from.addr()
 		to.deliver(datagrams, func() { to.receivePulse(b, addr) })
 		return
 	}
-	closed := !cut && !to.Up && n.cfg.Refuse && !to.HostDown && !n.IsCut(to.ID, from.ID)
+	closed := !cut && !to.Up && n.cfg.Refuse && !to.HostDown && !n.IsCut(to.end(), from.end())
 	if known != 0 && (closed || n.reject[[2]cluster.NodeID{from.ID, to.ID}]) {
 		n.w.After(n.latency(), func() {
 			if from.Up {
@@ -241,7 +241,7 @@ func (n *Network) tryDeliver(k connKey, c *conn) {
 	from, to := n.w.Nodes[k.from], n.w.Nodes[k.to]
 	broken := n.conns[k] != c || !to.Up || to.Inc != c.toInc || from.Up && from.Inc != c.fromInc ||
 		c.again && !from.Up
-	if n.IsCut(from.ID, to.ID) && !broken {
+	if n.IsCut(from.end(), to.end()) && !broken {
 		if c.stalledAt == 0 {
 			c.stalledAt = n.w.now
 		}
