@@ -27,9 +27,9 @@ func TestAViewThatItsMasterNeverCommittedEstablishesNothing(t *testing.T) {
 	c := New(Config{Self: 2, Store: engineStore{store, func() bool { return false }, new(bool)}, Rand: rand.New(rand.NewPCG(1, 2))})
 	v := &cluster.View{Key: key(2), Members: members}
 	plan := partition.NewPlan(v, partition.NewTable(v, 2), reports)
-	c.Freeze()
+	c.Freeze(members)
 	c.Commit(1, v, plan) // node 1 never hears of View 2
-	reports[0] = c.Freeze()
+	reports[0] = c.Freeze(members)
 	next := &cluster.View{Key: key(3), Members: members}
 	after := partition.NewPlan(next, partition.NewTable(next, 2), reports)
 	for pid := range after.Parts {
@@ -40,7 +40,7 @@ func TestAViewThatItsMasterNeverCommittedEstablishesNothing(t *testing.T) {
 
 	c.Commit(2, next, after)
 	c.Confirm(1) // node 1's pulse shows View 3: it may have acknowledged writes now
-	if got := c.Freeze().Established[7]; got != key(3) {
+	if got := c.Freeze(members).Established[7]; got != key(3) {
 		t.Errorf("established %v after the master's pulse, want %v", got, key(3))
 	}
 }

@@ -201,13 +201,15 @@ func (c *Core) Lose(pids []int, doubtful bool) {
 func (c *Core) Copies() *partition.Report { return &c.report }
 
 // Freeze stops all migration until Commit and returns a copy of the states as
-// they will stay until then. Calling it again gives the same answer.
-func (c *Core) Freeze() *partition.Report {
+// they will stay until then, for a View of members. Calling it again for the same
+// members gives the same answer.
+func (c *Core) Freeze(members []cluster.Member) *partition.Report {
 	if !c.frozen {
 		c.frozen = true
 		c.readEmpty()
 	}
 	r := c.report
+	c.tellUnequal(&r, members)
 	return &r
 }
 

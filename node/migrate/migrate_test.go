@@ -317,9 +317,9 @@ func TestNothingMovesWhileFrozen(t *testing.T) {
 	w.commit(1, 2, 3)
 	w.run(5 * time.Millisecond)
 	c := w.nodes[2].core
-	before := c.Freeze()
+	before := c.Freeze(c.view.Members)
 	w.run(100 * time.Millisecond)
-	if got := c.Freeze(); *got != *before {
+	if got := c.Freeze(c.view.Members); *got != *before {
 		t.Error("copy states changed while frozen")
 	}
 	if c.Deadline() != cluster.Never || c.Busy() {

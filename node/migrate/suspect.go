@@ -11,27 +11,55 @@ import (
 
 // noteUnequal marks, before v is taken on, the partitions whose copies may differ
 // although they count as equal: their master is not in v, and a write that it had
-// in flight may be on some of them only. A master that stays runs its writes again
-// by itself; that is too late if another serves and they were acknowledged.
+// in flight may be on some of them only; or one of those who hold them says so.
+// A master that stays runs its writes again by itself; that is too late if another
+// serves and they were acknowledged.
 func (c *Core) noteUnequal(v *cluster.View, plan *partition.Plan) {
-	if c.self == partition.Nobody || planted.Is(planted.SurvivorsNotCompared) {
+	if planted.Is(planted.SurvivorsNotCompared) {
 		return
 	}
-	now := make([]int, len(c.view.Members)) // their places in v
+	lost := c.mastersLost(v.Members)
+	for pid := range plan.Parts {
+		next := &plan.Parts[pid]
+		told := next.Unequal && next.InSync(c.report.Copies[pid])
+		c.unsure[pid] = c.unsure[pid] || told || lost(pid) || c.cfg.CommitMaster && c.moves(pid, v.Members, next)
+	}
+}
+
+// tellUnequal puts into our report for a View of members what noteUnequal would
+// note of our own accord: those in sync with our copy may have another master, or
+// be merged with others as one.
+func (c *Core) tellUnequal(r *partition.Report, members []cluster.Member) {
+	lost := c.mastersLost(members)
+	for pid := range r.Copies {
+		if r.Copies[pid].State == partition.Full && (c.unsure[pid] || lost(pid)) {
+			r.Unequal[pid] = partition.Differ
+		}
+	}
+}
+
+// mastersLost tells of each partition that is served whether its master will be
+// missing in a View of members.
+func (c *Core) mastersLost(members []cluster.Member) func(pid int) bool {
+	if c.self == partition.Nobody {
+		return func(int) bool { return false }
+	}
+	gone := make([]bool, len(c.view.Members))
 	for i, m := range c.view.Members {
-		if now[i] = v.Index(m.Node); now[i] >= 0 && !v.Has(m.Node, m.Inc) {
-			now[i] = -1
-		}
+		gone[i] = !slices.ContainsFunc(members, func(n cluster.Member) bool { return n.Node == m.Node && n.Inc == m.Inc })
 	}
-	for pid := range c.plan.Parts {
+	return func(pid int) bool {
 		part := &c.plan.Parts[pid]
-		if !part.Available {
-			continue
-		}
-		lost := now[part.Master] < 0 || now[part.Final] < 0 // Final may serve already, without our knowledge
-		moved := c.cfg.CommitMaster && now[c.master[pid]] != int(plan.Parts[pid].Master)
-		c.unsure[pid] = c.unsure[pid] || lost || moved
+		return part.Available && (gone[part.Master] || gone[part.Final]) // Final may serve already, without our knowledge
 	}
+}
+
+// moves reports whether another member than the last master serves next.
+func (c *Core) moves(pid int, members []cluster.Member, next *partition.Part) bool {
+	if c.self == partition.Nobody || !c.plan.Parts[pid].Available {
+		return false
+	}
+	return next.Master == partition.Nobody || members[next.Master].Node != c.view.Members[c.master[pid]].Node
 }
 
 // noteMerge marks our copy after the commit, as the hub begins to take in what

@@ -168,7 +168,7 @@ func (w *world) commit(ids ...int) {
 	var reports []*partition.Report
 	for _, m := range v.Members {
 		n := w.nodes[m.Node-1]
-		reports = append(reports, n.core.Freeze())
+		reports = append(reports, n.core.Freeze(v.Members))
 		n.pending = true
 		w.take(n)
 	}

@@ -71,7 +71,21 @@ type Report struct {
 	Copies      [cluster.Partitions]Copy
 	Established [cluster.Partitions]cluster.ViewKey // newest View known to have had a Full copy; zero: never any data
 	Lines       [cluster.Partitions]Line            // the descent of each copy
+	Unequal     [cluster.Partitions]Unequal         // as of the last freeze
 }
+
+// Unequal says that the copies of other members which equal a member's by their
+// Copy may all the same hold other records. It is a set of bits.
+type Unequal uint8
+
+const (
+	// Differ: a member is lost that may have had writes in flight, or what a merge
+	// took in has not come to all of them, and nobody has compared them since.
+	Differ Unequal = 1 << iota
+	// Writing: this member has stored writes that it knows not to be on all of them.
+	// It goes on with them, unless it is lost before the next master has them.
+	Writing
+)
 
 // CommonAncestor returns the newest key that is in both histories, or the
 // zero key: the View in which their holders last agreed. The order within the

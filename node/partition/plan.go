@@ -62,7 +62,8 @@ type Part struct {
 	// for as complete as the others.
 	Duplicates []uint16
 	// Represented are holders of the same Full version as one of Duplicates:
-	// absorbed with it, never asked.
+	// absorbed with it, never asked. There are none of a version of which a holder
+	// says that its copies may differ.
 	Represented []uint16
 	// Forget are members that were apart from the working master for longer
 	// than MaxAbsence and hold something else than it: they drop their copy at
@@ -88,6 +89,10 @@ type Part struct {
 	// then of the Duplicates; nil if nothing is to be merged nor filled.
 	Lines []Line
 
+	// Unequal says that the copies in sync with the working master may hold other
+	// records than it all the same: it compares them before anything else.
+	Unequal bool
+
 	best Copy // what the working master reported; copies equal to it are in sync with it
 }
 
@@ -105,6 +110,11 @@ func NewPlan(v *cluster.View, t *Table, reports []*Report) *Plan {
 // NewPlanAfter is NewPlan where members may have been apart for too long.
 func NewPlanAfter(absence *Absence, v *cluster.View, t *Table, reports []*Report) *Plan {
 	b := planner{key: v.Key, table: t, reports: reports, absence: absence, copies: make([]Copy, len(v.Members))}
+	for m, r := range reports[:min(len(reports), len(b.copies))] {
+		if r != nil && r.unequal() {
+			b.unequal = append(b.unequal, uint16(m))
+		}
+	}
 	p := &Plan{Key: v.Key, members: v.Members}
 	for pid := range p.Parts {
 		b.plan(pid, &p.Parts[pid])
@@ -119,7 +129,8 @@ type planner struct {
 	table   *Table
 	reports []*Report
 	absence *Absence
-	copies  []Copy // of the partition at hand, by member
+	unequal []uint16 // who reports unequal copies of any partition
+	copies  []Copy   // of the partition at hand, by member
 	arena   []uint16
 }
 
@@ -169,6 +180,7 @@ func (b *planner) plan(pid int, part *Part) {
 	if b.absence != nil && !planted.Is(planted.AbsenceForgotten) {
 		b.forget(row, part, &s)
 	}
+	part.Unequal = b.differ(pid, part, part.best)
 	b.writeSet(row, part)
 	b.fill(part)
 	if s.inSync == s.copies {
@@ -178,7 +190,7 @@ func (b *planner) plan(pid int, part *Part) {
 		}
 		return
 	}
-	b.duplicates(row, part)
+	b.duplicates(pid, row, part)
 	b.represented(row, part)
 	b.spares(row, part)
 	part.Lines = b.lines(pid, part)
@@ -337,11 +349,16 @@ func (b *planner) fill(part *Part) {
 
 // duplicates takes each non-empty Subset and the first holder of each other
 // non-empty Full version. A Subset stands for itself only: two Subsets of one
-// View can lack different records.
-func (b *planner) duplicates(row []uint16, part *Part) {
+// View can lack different records, and so does each copy of a Full version that
+// may not be the same everywhere: one that is only filled keeps a write that a lost
+// master left on it alone.
+func (b *planner) duplicates(pid int, row []uint16, part *Part) {
 	mark := len(b.arena)
 	for _, m := range row {
-		if c := b.copies[m]; b.mergeable(part, c) && !(c.State == Full && b.holds(b.arena[mark:], c)) {
+		c := b.copies[m]
+		represented := c.State == Full && b.holds(b.arena[mark:], c) &&
+			(!b.differ(pid, part, c) || planted.Is(planted.RepresentedNotCompared))
+		if b.mergeable(part, c) && !represented {
 			b.arena = append(b.arena, m)
 		}
 	}
@@ -361,6 +378,21 @@ func (b *planner) represented(row []uint16, part *Part) {
 // mergeable reports whether c may hold records that the working master lacks.
 func (b *planner) mergeable(part *Part, c Copy) bool {
 	return (c.State == Full || c.State == Subset) && !c.Empty && !part.InSync(c)
+}
+
+// differ reports whether one of those that have exactly the copy c says that
+// these may differ. The working master runs what it has in flight again itself.
+func (b *planner) differ(pid int, part *Part, c Copy) bool {
+	for _, m := range b.unequal {
+		u := b.reports[m].Unequal[pid]
+		if m == part.Master {
+			u &^= Writing
+		}
+		if u != 0 && b.copies[m] == c {
+			return true
+		}
+	}
+	return false
 }
 
 // holds reports whether one of members has exactly the copy c.

@@ -151,6 +151,34 @@ func TestPlanAbsorbsWhatTheMasterMayLack(t *testing.T) {
 		after: []Copy{empty(full(9)), full(5), no, no}})
 }
 
+func TestCopiesThatMayDifferAreEachLookedAt(t *testing.T) {
+	v := newView(4, nil)
+	v.Key = key(9)
+	tab := NewTable(v, 3)
+	row := tab.Row(testPid)
+	f := func(copies []Copy, unequal []Unequal, compared bool, duplicates, represented int) {
+		t.Helper()
+		reports := make([]*Report, len(row))
+		for i, m := range row {
+			reports[m] = &Report{}
+			reports[m].Copies[testPid], reports[m].Unequal[testPid] = copies[i], unequal[i]
+		}
+		p := NewPlan(v, tab, reports).Parts[testPid]
+		if p.Unequal != compared || len(p.Duplicates) != duplicates || len(p.Represented) != represented {
+			t.Errorf("%v with %v: compared %v, duplicates %v, represented %v; want %v, %d, %d", copies, unequal, p.Unequal, p.Duplicates, p.Represented, compared, duplicates, represented)
+		}
+	}
+	sides := []Copy{full(8), full(5), full(5), {}}
+	f(sides, []Unequal{0, 0, 0, 0}, false, 1, 1)
+	f(sides, []Unequal{0, 0, Differ, 0}, false, 2, 0)
+	f(sides, []Unequal{0, Writing, 0, 0}, false, 2, 0)
+	f(sides, []Unequal{Differ, 0, 0, Writing}, true, 1, 1)
+	equal := []Copy{full(8), full(8), full(8), {}}
+	f(equal, []Unequal{Writing, 0, 0, 0}, false, 0, 0) // it serves on, and runs them again
+	f(equal, []Unequal{0, Writing, 0, 0}, true, 0, 0)
+	f(equal, []Unequal{0, 0, Differ, 0}, true, 0, 0)
+}
+
 func TestPlanAtOtherReplicationFactors(t *testing.T) {
 	no := Copy{}
 	place{t, 1, 5, []Copy{no, full(5), no, no}}.is(want{master: 1, write: []int{1, 0}, fill: []int{0},

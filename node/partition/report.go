@@ -43,7 +43,8 @@ type NamespaceReport struct {
 // Copy. A nil Report is sent as an empty one.
 //
 // Layout: history, then per namespace its name, RF, flags, and three columns
-// (copies, established, descents of the copies). A column is a dictionary of its distinct values and
+// (copies, established, descents of the copies), or, with flagUnequal, a fourth
+// (unequal). A column is a dictionary of its distinct values and
 // where they are, in the shorter of two forms (column.go): what a settled
 // member of a large cluster reports grows with what it holds, not with 4096.
 func (r *MemberReport) Append(b []byte) []byte {
@@ -60,15 +61,18 @@ func (r *MemberReport) Append(b []byte) []byte {
 	b = wire.AppendUvarint(b, uint64(len(r.Namespaces)))
 	for i := range r.Namespaces {
 		n := &r.Namespaces[i]
-		b = wire.AppendString(b, n.Name)
-		b = append(wire.AppendUvarint(b, uint64(n.RF)), n.flags())
 		rep := n.Report
 		if rep == nil {
 			rep = new(Report)
 		}
+		b = wire.AppendString(b, n.Name)
+		b = append(wire.AppendUvarint(b, uint64(n.RF)), n.flags(rep))
 		b = appendColumn(b, &rep.Copies, appendCopy)
 		b = appendColumn(b, &rep.Established, appendKey)
 		b = appendColumn(b, &rep.Lines, appendLine)
+		if rep.unequal() {
+			b = appendColumn(b, &rep.Unequal, appendUnequal)
+		}
 	}
 	return b
 }
@@ -91,11 +95,17 @@ func ParseMemberReport(b []byte) (*MemberReport, error) {
 		if n.RF < 1 || n.RF > cluster.MaxMembers {
 			in.Fail("replication factor out of range")
 		}
-		n.setFlags(&in)
+		unequal := n.setFlags(&in)
 		one := readColumn(&in, &n.Report.Copies, readCopy)
 		two := readColumn(&in, &n.Report.Established, readKey)
 		three := readColumn(&in, &n.Report.Lines, readLine)
 		sparse = sparse || one || two || three
+		if unequal {
+			sparse = readColumn(&in, &n.Report.Unequal, readUnequal) || sparse
+			if !n.Report.unequal() {
+				in.Fail("column of unequal copies is empty")
+			}
+		}
 		if in.Err() != nil {
 			break
 		}
@@ -114,24 +124,42 @@ func ParseMemberReport(b []byte) (*MemberReport, error) {
 const (
 	flagFresh = 1 << iota
 	flagRevive
+	flagUnequal
 )
 
-func (n *NamespaceReport) flags() (f byte) {
+func (n *NamespaceReport) flags(r *Report) (f byte) {
 	if n.Fresh {
 		f |= flagFresh
 	}
 	if n.Revive {
 		f |= flagRevive
 	}
+	if r.unequal() {
+		f |= flagUnequal
+	}
 	return f
 }
 
-func (n *NamespaceReport) setFlags(in *wire.Reader) {
+func (n *NamespaceReport) setFlags(in *wire.Reader) (unequal bool) {
 	f := in.U8()
-	if f&^(flagFresh|flagRevive) != 0 {
+	if f&^(flagFresh|flagRevive|flagUnequal) != 0 {
 		in.Fail("unknown flag of a namespace")
 	}
 	n.Fresh, n.Revive = f&flagFresh != 0, f&flagRevive != 0
+	return f&flagUnequal != 0
+}
+
+// unequal reports whether the member says so of any partition: hardly ever.
+func (r *Report) unequal() bool { return r.Unequal != [cluster.Partitions]Unequal{} }
+
+func appendUnequal(b []byte, u Unequal) []byte { return append(b, byte(u)) }
+
+func readUnequal(in *wire.Reader) Unequal {
+	u := Unequal(in.U8())
+	if u&^(Differ|Writing) != 0 {
+		in.Fail("unknown bit of unequal copies")
+	}
+	return u
 }
 
 func appendKey(b []byte, k cluster.ViewKey) []byte {

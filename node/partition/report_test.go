@@ -48,6 +48,9 @@ func randomReport(rng *rand.Rand) *MemberReport {
 			rep.Established[pid] = key(rng.Uint64N(keys))
 			rep.Lines[pid] = randomLine(rng, keys)
 		}
+		for range rng.IntN(3) * rng.IntN(1000) {
+			rep.Unequal[rng.IntN(cluster.Partitions)] = Unequal(rng.IntN(4))
+		}
 		r.Namespaces = append(r.Namespaces, NamespaceReport{Name: strings.Repeat("n", i), RF: 1 + rng.IntN(4), Report: rep})
 	}
 	return r

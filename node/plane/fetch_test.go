@@ -106,7 +106,9 @@ func commitAll(planes []*Plane, counter uint64, members ...cluster.NodeID) {
 	var reports []*partition.Report
 	for _, id := range members {
 		v.Members = append(v.Members, cluster.Member{Node: id, Inc: 1})
-		reports = append(reports, planes[id-1].Freeze())
+	}
+	for _, id := range members {
+		reports = append(reports, planes[id-1].Freeze(v.Members))
 	}
 	table := partition.NewTable(v, 2)
 	c := &Committed{View: v, Table: table, Plan: partition.NewPlan(v, table, reports)}

@@ -75,7 +75,7 @@ func TestAReadIsAnsweredOnlyIfTheLeaseHoldsAfterIt(t *testing.T) {
 func TestADrainOfTheViewBeforeIsForgotten(t *testing.T) {
 	p, com := alone(t, &clockHost{last: 1 << 30})
 	p.mig.drained = []int{5}
-	p.Freeze()
+	p.Freeze(com.View.Members)
 	p.Commit(1, com)
 	if got := p.mig.takeDrained(); len(got) != 0 {
 		t.Errorf("partitions %v count as drained in the new View", got)

@@ -9,18 +9,25 @@ import (
 )
 
 // Freeze stops everything that could change a partition version or
-// acknowledge a write, and returns the versions as they stay until Commit.
-func (p *Plane) Freeze() *partition.Report {
+// acknowledge a write, and returns the versions as they stay until Commit, for a
+// View of members.
+func (p *Plane) Freeze(members []cluster.Member) *partition.Report {
 	p.mig.mu.Lock()
 	defer p.mig.mu.Unlock()
+	var writing []int
 	for i := range p.shards {
 		sh := &p.shards[i]
 		sh.mu.Lock()
 		sh.core.Freeze()
+		sh.core.Writing(func(pid int) { writing = append(writing, pid) })
 		p.publishLocked(i)
 		sh.mu.Unlock()
 	}
-	return p.mig.core.Freeze()
+	r := p.mig.core.Freeze(members)
+	for _, pid := range writing {
+		r.Unequal[pid] |= partition.Writing
+	}
+	return r
 }
 
 // Commit installs a View: migration first, which tells the shards' windows of

@@ -59,6 +59,8 @@ const (
 	DescentIgnored
 	SurvivorsNotCompared
 	RivalUnnoticed
+	WritesInFlightNotTold
+	RepresentedNotCompared
 	End // one more than the last
 )
 
@@ -107,6 +109,8 @@ var Rules = [End]string{
 	DroppedBeforeKept:        "a copy is dropped when the others are known to be full after a crash, too",
 	SurvivorsNotCompared:     "copies that a lost master may have left unequal are compared",
 	RivalUnnoticed:           "a process that is told that its id is in use serves nothing",
+	WritesInFlightNotTold:    "copies are compared where a member that had writes in flight serves no more",
+	RepresentedNotCompared:   "a merge takes in each copy of a side that may not be the same everywhere",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
 	TombstoneReapedEarly:     "a tombstone outlasts every absence after which copies are merged",
 	StoppedReplicaIgnored:    "a write is refused where a replica takes none",

@@ -277,7 +277,7 @@ func (n *Node) persist(st *membership.State, durable bool) bool {
 
 // Freeze implements membership.Host: everything that could change a partition
 // version or acknowledge a write stops, then the versions are reported.
-func (n *Node) Freeze(ballot cluster.ViewKey, _ []cluster.Member) []byte {
+func (n *Node) Freeze(ballot cluster.ViewKey, members []cluster.Member) []byte {
 	n.frozen.Store(true)
 	n.lease.Store(0)
 	n.ctl.hb.Freeze() // the fences that go with the report hold only if no pulse grants a lease from here on
@@ -286,7 +286,7 @@ func (n *Node) Freeze(ballot cluster.ViewKey, _ []cluster.Member) []byte {
 	for _, ns := range n.namespaces {
 		ns.noteLost()
 		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: ns.cfg.Name, RF: ns.cfg.ReplicationFactor,
-			Fresh: ns.cfg.MissingFresh, Revive: ns.reviving(n.mono()), Report: ns.Plane.Freeze()})
+			Fresh: ns.cfg.MissingFresh, Revive: ns.reviving(n.mono()), Report: ns.Plane.Freeze(members)})
 	}
 	n.log.Debug("frozen", "ballot", ballot.String())
 	return r.Append(nil)

@@ -77,7 +77,7 @@ func (a *app) now() txn.Now {
 }
 
 // Freeze implements App.
-func (a *app) Freeze(_ cluster.Instant, _ cluster.ViewKey, _ []cluster.Member) []byte {
+func (a *app) Freeze(_ cluster.Instant, _ cluster.ViewKey, members []cluster.Member) []byte {
 	a.lease = 0
 	r := partition.MemberReport{History: a.n.Membership.History()}
 	for _, k := range r.History {
@@ -89,7 +89,7 @@ func (a *app) Freeze(_ cluster.Instant, _ cluster.ViewKey, _ []cluster.Member) [
 	}
 	for i, s := range a.spaces {
 		s.noteLost()
-		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: spaceName(i), RF: a.d.cfg.Spaces[i].RF, Fresh: a.d.cfg.Fresh, Revive: a.revive, Report: s.Plane.Freeze()})
+		r.Namespaces = append(r.Namespaces, partition.NamespaceReport{Name: spaceName(i), RF: a.d.cfg.Spaces[i].RF, Fresh: a.d.cfg.Fresh, Revive: a.revive, Report: s.Plane.Freeze(members)})
 	}
 	return r.Append(nil)
 }

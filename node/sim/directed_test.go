@@ -43,6 +43,8 @@ var directed = []struct {
 	{"clock-behind", clockBehind},
 	{"meeting-without-a-copy", meetingWithoutACopy},
 	{"second-process", secondProcess},
+	{"former-master-lost", formerMasterLost},
+	{"represented-write", representedWrite},
 }
 
 const directedSeeds = 3

@@ -12,6 +12,16 @@ import (
 // the next Commit. Call it before *accepted* is sent.
 func (c *Core) Freeze() { c.frozen = true }
 
+// Writing calls f with the partition of each write that this node has stored and
+// that may not be on all other members yet, perhaps several times.
+func (c *Core) Writing(f func(pid int)) {
+	for _, o := range c.order {
+		if o.applied && o.phase != ended && !planted.Is(planted.WritesInFlightNotTold) {
+			f(o.req.Digest.Partition())
+		}
+	}
+}
+
 // Commit installs a View and this node's assignments in it, runs the writes
 // in flight again on their new write sets, and then everything that waited.
 // Partitions without an assignment are served by nobody known.
