@@ -468,6 +468,9 @@ func (p *Plan) LineAfter(pid int, line Line, before, after Copy) Line {
 		d.has = met // a duplicate that gets no writes
 	default:
 		for i := range part.Duplicates {
+			if planted.Is(planted.MergeBegunNotTold) {
+				break
+			}
 			d.absorbs += part.Lines[1+i]
 		}
 		if after.State == Full {

@@ -61,6 +61,7 @@ const (
 	RivalUnnoticed
 	WritesInFlightNotTold
 	RepresentedNotCompared
+	MergeBegunNotTold
 	End // one more than the last
 )
 
@@ -111,6 +112,7 @@ var Rules = [End]string{
 	RivalUnnoticed:           "a process that is told that its id is in use serves nothing",
 	WritesInFlightNotTold:    "copies are compared where a member that had writes in flight serves no more",
 	RepresentedNotCompared:   "a merge takes in each copy of a side that may not be the same everywhere",
+	MergeBegunNotTold:        "the descent of a copy tells of each merge that has begun to reach it",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
 	TombstoneReapedEarly:     "a tombstone outlasts every absence after which copies are merged",
 	StoppedReplicaIgnored:    "a write is refused where a replica takes none",

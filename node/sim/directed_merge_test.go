@@ -195,6 +195,97 @@ func (d *Data) representable(side []*Node) (k *key, m *Node, standsFor cluster.N
 	return nil, nil, 0
 }
 
+// mergeThatDidNotEnd lets node 3 begin to merge with node 2, whose write it so
+// gets, and then meet node 4 instead, which wrote the record alone meanwhile: the
+// one that is discarded must be counted.
+func mergeThatDidNotEnd(seed uint64) error {
+	d := NewData(Config{Nodes: 3, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: 3}}})
+	defer d.Close()
+	_ = d.Start() // errors show in W.Err
+	two, three, four := d.W.Node(1), d.W.Node(2), d.W.Node(3)
+	of4, of2 := d.NewClient(0), d.NewClient(0)
+	_ = d.W.Run(200 * time.Millisecond)
+	_ = d.Fill(of4)
+	k := d.keys[0]
+	d.OneSided = true
+	d.together([]*Node{three, four}, []*Node{two})
+	_ = d.Await("copies on either side", 20*time.Second, func() bool { return d.whole([]*Node{three, four}) && d.whole([]*Node{two}) })
+	d.putBy(of2, k)
+	d.W.Net.Drop = func(_, _ cluster.NodeID, kind wire.Kind, _ []byte) bool { return kind == wire.KindMigrate }
+	d.together([]*Node{four}, []*Node{three, two})
+	if !d.masters(three, k) {
+		d.W.fail("node%d does not serve what it is to take in: nothing is proven", three.ID)
+	}
+	done := false
+	of2.Do(wire.KindGet, k, func() { done = true })
+	d.W.step("node 3 has asked node 2", func() bool { return done })
+	d.putBy(of4, k)
+	last := k.writes[len(k.writes)-1]
+	d.W.Net.Drop = nil
+	d.together([]*Node{three, four}, []*Node{two})
+	_ = d.Await("the merge of 3 and 4", 20*time.Second, func() bool { return d.whole([]*Node{three, four}) })
+	if lost := d.Conflicts(); d.W.Err == nil && lost != 1 {
+		d.W.fail("%d versions counted as discarded, want one", lost)
+	}
+	d.W.Net.HealAll()
+	if d.judged() == nil && d.final(k) != last {
+		d.W.fail("key %d ends as %v, want %v", k.index, d.final(k), last)
+	}
+	return d.W.Err
+}
+
+// awayForManyViews lets a node stand still, or serve alone, for more Views than
+// any history or line remembers, while the others put and delete what it has.
+func awayForManyViews(seed uint64) error {
+	d := directedData(Config{Nodes: 4, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: 3}}, Mortal: 160})
+	defer d.Close()
+	outer := d.NewClient(0)
+	_ = d.W.Run(200 * time.Millisecond) // errors show in W.Err
+	away, alone := d.W.Nodes[seed%4], seed%3 == 0
+	others := d.W.allBut(away)
+	if d.OneSided = alone; alone {
+		d.together(others, []*Node{away})
+	} else {
+		away.Pause()
+		d.W.step("a View without the paused node", func() bool { return len(others[0].View().Members) == len(others) })
+	}
+	began := others[0].View().Key.Counter
+	for i, k := range d.keys {
+		switch {
+		case i%4 == 0:
+			d.put(k)
+		case i%4 == 1:
+			d.Clients[0].Do(wire.KindDelete, k, nil)
+		case i%4 == 2 && alone && d.serves(away, k):
+			d.putBy(outer, k)
+		}
+	}
+	for d.W.Err == nil && others[0].View().Key.Counter <= began+partition.MaxLine+2 {
+		next := others[0].View().Key.Counter + 1
+		for _, n := range others {
+			n.Membership.Recluster(n.Now())
+			n.pump()
+		}
+		d.W.step("another View", func() bool { return others[0].View().Key.Counter >= next })
+		_ = d.W.Run(50 * time.Millisecond)
+	}
+	newest := others[0].Membership.History()
+	if known := partition.CommonAncestor(newest, away.Membership.History()); d.W.Err == nil && !known.IsZero() {
+		d.W.fail("node%d and the others remember %v: nothing is proven", away.ID, known)
+	}
+	away.Resume()
+	d.W.Net.HealAll()
+	return d.judged()
+}
+
+func TestANodeThatMissedMoreViewsThanAreRememberedIsComparedWhole(t *testing.T) {
+	for seed := range uint64(3) { // the first of them alone, the others paused
+		if err := awayForManyViews(seed); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
 func TestTwoCrashesWithinAComparisonLeaveEqualCopies(t *testing.T) {
 	taken := 0
 	for seed := range uint64(8) {

@@ -45,6 +45,7 @@ var directed = []struct {
 	{"second-process", secondProcess},
 	{"former-master-lost", formerMasterLost},
 	{"represented-write", representedWrite},
+	{"merge-that-did-not-end", mergeThatDidNotEnd},
 }
 
 const directedSeeds = 3
