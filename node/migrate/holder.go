@@ -125,6 +125,7 @@ func (c *Core) filled(from uint16, m *wire.Migrate) bool {
 	}
 	k.State = partition.Full
 	c.report.Lines[pid] = partition.Line(m.Line)
+	c.changes++
 	c.setCopy(pid, k)
 	c.done(from, m)
 	return true

@@ -37,6 +37,13 @@ type Kept struct {
 // CopiesName is the name of the copies file.
 func (k Kept) CopiesName() string { return k.Namespace + ".copies" }
 
+// CopiesMark is the mark that EncodeCopies would return: while it stays the same,
+// a copies file that is not a clean one needs no writing.
+func (p *Plane) CopiesMark() (mark uint64) {
+	p.Copies(func(*partition.Report) { mark = p.mig.core.Changes() })
+	return mark
+}
+
 // EncodeCopies returns the copies file as it is now, and a mark for Stored.
 func (p *Plane) EncodeCopies(k Kept, clean bool) (file []byte, mark uint64) {
 	b := append([]byte(copiesMagic), make([]byte, 8)...)

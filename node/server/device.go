@@ -239,8 +239,12 @@ func (ns *namespace) kept() plane.Kept {
 func (ns *namespace) storeCopies(clean bool) error {
 	ns.copiesMu.Lock()
 	defer ns.copiesMu.Unlock()
+	if !clean && ns.copiesStored != "" && ns.CopiesMark() == ns.copiesMark {
+		return nil
+	}
 	b, mark := ns.EncodeCopies(ns.kept(), clean)
 	if string(b) == ns.copiesStored {
+		ns.copiesMark = mark
 		ns.Stored(mark)
 		return nil
 	}
@@ -250,7 +254,7 @@ func (ns *namespace) storeCopies(clean bool) error {
 	}
 	err = disk.Rewrite(ns.dir, ns.kept().CopiesName(), b)
 	if err == nil {
-		ns.copiesStored = string(b)
+		ns.copiesStored, ns.copiesMark = string(b), mark
 		ns.Stored(mark)
 	}
 	return err

@@ -36,8 +36,9 @@ type namespace struct {
 
 	// All of these are the control goroutine's.
 	dir          disk.Dir   // nil: no devices
-	copiesMu     sync.Mutex // guards copiesStored; taken before the Plane's locks
+	copiesMu     sync.Mutex // guards the two below; taken before the Plane's locks
 	copiesStored string
+	copiesMark   uint64        // of it
 	keepNow      chan struct{} // capacity 1: somebody waits for storeCopies
 	lostSlots    []int
 	doubtful     []int

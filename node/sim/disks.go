@@ -104,6 +104,7 @@ type volume struct {
 	flushAt  cluster.Instant // the next turn of the devices' work
 	storeAt  cluster.Instant // of keepCopies
 	stored   string          // the copies file
+	mark     uint64          // of it
 	fetches  int             // reads that wait for a device
 	shut     bool
 	broken   map[string]disk.OpKind // devices whose operations of that kind fail, by path
@@ -179,8 +180,12 @@ func (s *space) keepView() {
 
 // storeCopies is server's.
 func (s *space) storeCopies(clean bool) error {
+	if !clean && s.vol.stored != "" && s.CopiesMark() == s.vol.mark {
+		return nil
+	}
 	b, mark := s.EncodeCopies(s.kept(), clean)
 	if string(b) == s.vol.stored {
+		s.vol.mark = mark
 		s.toldStored(mark)
 		return nil
 	}
@@ -193,7 +198,7 @@ func (s *space) storeCopies(clean bool) error {
 		return err
 	})
 	if err == nil {
-		s.vol.stored = string(b)
+		s.vol.stored, s.vol.mark = string(b), mark
 		s.toldStored(mark)
 	}
 	return err
