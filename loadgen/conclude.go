@@ -13,6 +13,7 @@ func (n *knee) conclude() {
 	d := &n.doc
 	d.Verdicts = []result.Verdict{}
 	d.AnswerOpsPerSec, d.LowOpsPerSec, d.HighOpsPerSec = nil, nil, nil
+	d.Response, d.AchievedOverOffered, d.CouldOverOffered = result.Percentiles{}, nil, nil // an earlier answer's
 	if n.search == nil {
 		return
 	}
@@ -121,7 +122,9 @@ func (n *knee) judge() {
 	if n.o.nodes > 0 {
 		add("R10", result.Warn, "the generator shares this host with %s: separate machines do more", drive.Nodes(n.o.nodes))
 	}
-	add("R13", result.Info, "the answer and its latencies are of one and the same run")
+	if d.AnswerOpsPerSec != nil {
+		add("R13", result.Info, "the answer and its latencies are of one and the same run")
+	}
 	if c := d.CouldOverOffered; c != nil && *c < drive.CouldShare {
 		add("GENERATOR-LIMITED", result.Warn, "this generator sends only %.2g times the answer to a null target", *c)
 	}

@@ -346,3 +346,73 @@ func TestRunsOfDifferentDilationAreNotCompared(t *testing.T) {
 		t.Errorf("runs of one dilation: %v", err)
 	}
 }
+
+func TestWhatTheRecordsWereOnIsAmongTheDifferences(t *testing.T) {
+	a, b := fresh(t, "a", 1, 1), fresh(t, "b", 1, 1)
+	a.Folder.Summary.Device = &result.Device{Spec: "dram", Class: "dram", Dilation: 1}
+	b.Folder.Summary.Device = &result.Device{Spec: "emulated:sata-ssd@1", Class: "ssd", Dilation: 1}
+	x := environmentDiff([]*Run{a, b}, false)
+	if x.table == nil || len(x.table.Rows) != 1 || x.table.Rows[0][0].Text != "device" || x.table.Rows[0][2].Text != "emulated:sata-ssd@1, class ssd" {
+		t.Errorf("runs on memory and on a device: %+v", x)
+	}
+}
+
+// TestFailedOperationsAreNotTakenForTooFewSamples: a run of which half failed has
+// an infinite p99, not one without samples.
+func TestFailedOperationsAreNotTakenForTooFewSamples(t *testing.T) {
+	p := result.Percentiles{P50: new(float64), Infinite: []string{"p99"}, Unsupported: []string{"p99_9"}}
+	if c := percentile(p, "p99", nil); c.Text != "∞" || !c.Bad {
+		t.Errorf("an infinite p99 of an operation: %+v", c)
+	}
+	if c := percentile(p, "p99_9", nil); c.Text != "not enough samples" {
+		t.Errorf("an unsupported p99.9: %+v", c)
+	}
+	good, bad := fresh(t, "a", 1, 1), fresh(t, "b", 1, 2)
+	list := []trendRun{{dir: "a", run: good.Folder, values: []float64{400, 900, 80}}, {dir: "b", run: bad.Folder, values: []float64{500, optional(p, "p99", nil), 40}},
+		{dir: "c", run: bad.Folder, values: []float64{500, optional(p, "p99_9", nil), 40}}}
+	d := trendDocument(list, nil)
+	var b bytes.Buffer
+	if err := page.Markdown(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"**∞** (failed operations)", "not enough samples", "The p99 of 1 of 3 runs"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the trend does not say %q:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestPanelsOfATrendStandBelowEachOther(t *testing.T) {
+	r := fresh(t, "a", 1, 1)
+	var list []trendRun
+	for i := range 5 {
+		p99 := 900.0
+		if i == 4 {
+			p99 = math.NaN() // the last run has none: its place stays
+		}
+		list = append(list, trendRun{dir: fmt.Sprint(i), run: r.Folder, values: []float64{4e6, p99, 123_456}})
+	}
+	figures := trendDocument(list, nil).Figures()
+	if len(figures) != 3 {
+		t.Fatalf("%d figures", len(figures))
+	}
+	for _, f := range figures[1:] {
+		a, b := figures[0].Wide.Frame, f.Wide.Frame
+		if a.Left != b.Left || a.Right != b.Right || a.To != b.To {
+			t.Errorf("%s stands from %g to %g and spans to %g, %s from %g to %g, to %g", figures[0].Name, a.Left, a.Right, a.To, f.Name, b.Left, b.Right, b.To)
+		}
+	}
+}
+
+func TestARunThatFailsMoreOperationsDiffers(t *testing.T) {
+	nan := math.NaN()
+	worse := Shift{A: "a", B: "b", Points: []Difference{{P: 0.99, A: 900, B: math.Inf(1), ChangeLo: nan, ChangeHi: nan, Supported: true}}}
+	same := Shift{A: "a", B: "c", Points: []Difference{{P: 0.99, A: 900, B: 900, ChangeLo: -0.1, ChangeHi: 0.1, Supported: true}}}
+	r := &Result{Runs: []*Run{{Name: "a"}, {Name: "b"}, {Name: "c"}}, Shifts: []Shift{worse, same}}
+	if got, want := title(r), "1 of 2 runs is shown to differ from a"; got != want {
+		t.Errorf("title = %q, want %q", got, want)
+	}
+	if got, want := sentence(worse), "b fails more operations than a: its p99 is infinite, that of a 900 µs."; got != want {
+		t.Errorf("sentence = %q, want %q", got, want)
+	}
+}

@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"headroom/loadgen/result"
@@ -125,11 +126,14 @@ func title(r *Result) string {
 	}
 	n := 0
 	for _, s := range r.Shifts {
-		if slow, fast := shown(s); len(slow)+len(fast) > 0 {
+		if slow, fast := shown(s); len(slow)+len(fast) > 0 || fails(s) != nil {
 			n++
 		}
 	}
-	if n == 0 {
+	switch {
+	case n == 1:
+		return fmt.Sprintf("1 of %s is shown to differ from %s", stats.Plural(int64(len(r.Shifts)), "run"), r.Runs[0].Name)
+	case n == 0:
 		return fmt.Sprintf("No difference from %s is shown in any of %s", r.Runs[0].Name, stats.Plural(int64(len(r.Shifts)), "run"))
 	}
 	return fmt.Sprintf("%d of %s are shown to differ from %s", n, stats.Plural(int64(len(r.Shifts)), "run"), r.Runs[0].Name)
@@ -149,6 +153,17 @@ func headline(s Shift) string {
 		return fmt.Sprintf("%s (%s %s)", span(list), stats.PercentileName(d.P), signed(d.Change))
 	}
 	return fmt.Sprintf("%s is slower than %s at %s, and faster at %s", s.B, s.A, brief(slower), brief(faster))
+}
+
+// fails returns the lowest percentile that failed operations reach in the second
+// run only, nil without one.
+func fails(s Shift) *Difference {
+	for i := range s.Points {
+		if d := &s.Points[i]; math.IsInf(d.B, 1) && !math.IsInf(d.A, 1) && d.Supported {
+			return d
+		}
+	}
+	return nil
 }
 
 // shown splits the percentiles whose interval excludes zero.
@@ -199,10 +214,8 @@ func latency(us float64) string {
 
 // sentence is the verdict in words.
 func sentence(s Shift) string {
-	for _, d := range s.Points {
-		if math.IsInf(d.B, 1) && !math.IsInf(d.A, 1) && d.Supported {
-			return fmt.Sprintf("%s fails operations that %s does not: its %s is infinite.", s.B, s.A, stats.PercentileName(d.P))
-		}
+	if d := fails(s); d != nil {
+		return fmt.Sprintf("%s fails more operations than %s: its %s is infinite, that of %s %s.", s.B, s.A, stats.PercentileName(d.P), s.A, latency(d.A))
 	}
 	slower, faster := shown(s)
 	switch {
@@ -384,13 +397,7 @@ func operationTable(r *Result) *page.Table {
 		row := []page.Cell{{Text: op}}
 		for _, x := range r.Runs {
 			o := x.Folder.Summary.Operations[op]
-			for _, v := range []*float64{o.Response.P50, o.Response.P99} {
-				if v == nil {
-					row = append(row, page.Cell{Text: "not enough samples", Faint: true})
-					continue
-				}
-				row = append(row, micros(*v))
-			}
+			row = append(row, percentile(o.Response, "p50", o.Response.P50), percentile(o.Response, "p99", o.Response.P99))
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -400,12 +407,23 @@ func operationTable(r *Result) *page.Table {
 	return t
 }
 
+// percentile is a run's own figure, or why there is none.
+func percentile(p result.Percentiles, name string, v *float64) page.Cell {
+	switch {
+	case v != nil:
+		return micros(*v)
+	case slices.Contains(p.Infinite, name):
+		return page.Cell{Text: "∞", Note: "failed operations", Bad: true}
+	}
+	return page.Cell{Text: "not enough samples", Faint: true}
+}
+
 func commands(r *Result) (out []page.Block) {
 	for i, x := range r.Runs {
 		if i == 12 {
 			break
 		}
-		out = append(out, page.Heading(x.Name), page.Code(page.Shell(x.Folder.Summary.Command)))
+		out = append(out, page.Heading(x.Name), page.Code(page.Command(x.Folder.Summary.Command)))
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"headroom/loadgen/result"
 	"headroom/reports/page"
 	"headroom/reports/stats"
 )
@@ -20,7 +21,8 @@ func fields(r *Run) []field {
 	g := s.Generator
 	out := []field{
 		{"target", s.Target}, {"offered rate", stats.Rate(s.OfferedOpsPerSec) + " ops/s"}, {"loop", strings.Trim(s.Loop+", "+g.Arrivals, ", ")},
-		{"schedule", s.Schedule}, {"local nodes", fmt.Sprint(g.LocalNodes)}, {"records loaded", stats.Count(g.LoadedRecs)}, {"warm-up", stats.Seconds(g.WarmupSec)},
+		{"schedule", s.Schedule}, {"local nodes", fmt.Sprint(g.LocalNodes)}, {"device", device(s.Device)}, {"audit", yes(s.Audit.Enabled)},
+		{"host shared with the target", yes(g.SharedHost)}, {"in-flight limit", fmt.Sprint(g.InFlightMax)}, {"think time", stats.Millis(g.ThinkMS)}, {"records loaded", stats.Count(g.LoadedRecs)}, {"warm-up", stats.Seconds(g.WarmupSec)},
 		{"deadline", stats.Millis(g.DeadlineMS)}, {"seed", fmt.Sprint(g.Seed)}, {"lanes", fmt.Sprint(g.Lanes)}, {"faults", fmt.Sprint(len(s.Faults))},
 		{"kernel", e.Kernel}, {"CPU", e.CPUModel}, {"cores", fmt.Sprint(e.Cores)}, {"memory", stats.Bytes(float64(e.MemBytes))}, {"governor", e.Governor},
 		{"clock source", e.Clock}, {"Go", e.GoVersion}, {"GOMAXPROCS", fmt.Sprint(e.GOMAXPROCS)}, {"system", e.GOOS + "/" + e.GOARCH}, {"commit", commit(r)},
@@ -34,6 +36,29 @@ func fields(r *Run) []field {
 		out = append(out, field{"node " + k, e.Flags[k]})
 	}
 	return out
+}
+
+// device is what the nodes keep their records on; nothing is known of those of
+// another cluster.
+func device(d *result.Device) string {
+	if d == nil {
+		return ""
+	}
+	out := d.Spec
+	if d.Class != "" && d.Class != d.Spec {
+		out += ", class " + d.Class
+	}
+	if d.Dilation > 1 {
+		out += fmt.Sprintf(", time stretched %g times", d.Dilation)
+	}
+	return out
+}
+
+func yes(v bool) string {
+	if v {
+		return "yes"
+	}
+	return "no"
 }
 
 func commit(r *Run) string {

@@ -25,16 +25,21 @@ type metric struct {
 }
 
 var metrics = []metric{
-	{"p50", "p50 of response times", true, func(p result.Percentiles, _ *result.Run) float64 { return optional(p.P50) }, stats.Micros},
-	{"p99", "p99 of response times", true, func(p result.Percentiles, _ *result.Run) float64 { return optional(p.P99) }, stats.Micros},
+	{"p50", "p50 of response times", true, func(p result.Percentiles, _ *result.Run) float64 { return optional(p, "p50", p.P50) }, stats.Micros},
+	{"p99", "p99 of response times", true, func(p result.Percentiles, _ *result.Run) float64 { return optional(p, "p99", p.P99) }, stats.Micros},
 	{"throughput", "completed operations per second", false, func(_ result.Percentiles, r *result.Run) float64 { return r.Summary.AchievedOpsPerSec }, func(v float64) string { return stats.Rate(v) + " ops/s" }},
 }
 
-func optional(v *float64) float64 {
-	if v == nil {
-		return math.NaN()
+// optional is NaN for a percentile without enough samples, and infinite for one
+// that failed operations reach.
+func optional(p result.Percentiles, name string, v *float64) float64 {
+	switch {
+	case v != nil:
+		return *v
+	case slices.Contains(p.Infinite, name):
+		return math.Inf(1)
 	}
-	return *v
+	return math.NaN()
 }
 
 // trendRun is a run reduced to its metrics.
@@ -124,7 +129,7 @@ func trendDocument(list []trendRun, v page.Verdicts) *page.Document {
 // series returns a metric's known values and the runs they belong to.
 func series(list []trendRun, metric int) (values []float64, at []int) {
 	for i, x := range list {
-		if y := x.values[metric]; !math.IsNaN(y) && y > 0 {
+		if y := x.values[metric]; !math.IsNaN(y) && !math.IsInf(y, 1) && y > 0 {
 			values, at = append(values, y), append(at, i)
 		}
 	}
@@ -200,7 +205,11 @@ func trendPanel(m metric, values []float64, at []int, points []changePoint, runs
 	if len(points) > 0 {
 		found = stats.Plural(int64(len(points)), "change")
 	}
-	p.Alt = fmt.Sprintf("The %s of %s, %s: %s.", m.name, stats.Plural(int64(len(values)), "run"), stats.Between(slices.Min(values), slices.Max(values), m.print), found)
+	of := stats.Plural(int64(runs), "run")
+	if n := len(values); n < runs {
+		of = fmt.Sprintf("%d of %s (the others have none: too few samples, or failed operations reach it)", n, of)
+	}
+	p.Alt = fmt.Sprintf("The %s of %s, %s: %s.", m.name, of, stats.Between(slices.Min(values), slices.Max(values), m.print), found)
 	return p
 }
 
@@ -219,7 +228,12 @@ func runTable(list []trendRun) *page.Table {
 	for i, x := range list {
 		row := []page.Cell{{Text: fmt.Sprint(i + 1)}, {Text: x.dir}, {Text: x.run.Summary.Started.UTC().Format("2006-01-02 15:04")}, commitCell(x.run)}
 		for k, m := range metrics {
-			if y := x.values[k]; !math.IsNaN(y) {
+			y := x.values[k]
+			if math.IsInf(y, 1) {
+				row = append(row, page.Cell{Text: "∞", Note: "failed operations", Bad: true})
+				continue
+			}
+			if !math.IsNaN(y) {
 				row = append(row, page.Cell{Text: m.print(y), Raw: number(y)})
 				continue
 			}

@@ -205,6 +205,30 @@ func Glance(w io.Writer, d *Document) error {
 	return err
 }
 
+// commandMax is how long a command is printed on one line.
+const commandMax = 72
+
+// Command is Shell with each flag of a long command on a line of its own: a line
+// broken at a hyphen reads like another flag.
+func Command(words []string) string {
+	whole := Shell(words)
+	if len(whole) <= commandMax {
+		return whole
+	}
+	var out strings.Builder
+	for i, w := range words {
+		switch {
+		case i == 0:
+		case strings.HasPrefix(w, "--"):
+			out.WriteString(" \\\n  ")
+		default:
+			out.WriteByte(' ')
+		}
+		out.WriteString(Shell([]string{w}))
+	}
+	return out.String()
+}
+
 // Shell prints a command so that a shell reads the same words again.
 func Shell(words []string) string {
 	out := make([]string, len(words))

@@ -129,7 +129,7 @@ func operations(d *page.Document, f *stats.Facts) {
 func commands(d *page.Document, f *stats.Facts) {
 	command := page.Block(page.Absent("The command was not recorded."))
 	if words := f.Run.Summary.Command; len(words) > 0 {
-		command = page.Code(page.Shell(words))
+		command = page.Code(page.Command(words))
 	}
 	blocks := []page.Block{command}
 	if t := eventTable(f); t != nil {
@@ -170,10 +170,14 @@ func stamp(f *stats.Facts) string {
 	case a.Enabled && a.Corrupt > 0:
 		return "Corrupt values read"
 	}
+	mark := ""
 	for _, v := range f.Run.Summary.Verdicts {
-		if v.Level == result.Fail {
+		switch {
+		case v.Level == result.Fail && v.Rule == "SLO":
+			mark = "Target missed"
+		case v.Level == result.Fail:
 			return "Failed"
 		}
 	}
-	return ""
+	return mark
 }

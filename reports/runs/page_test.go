@@ -363,4 +363,22 @@ func TestCommandsCanBePasted(t *testing.T) {
 	if want := `headroom-loadgen --fault 'kill node3 @10s' 'it'\''s' ''`; got != want {
 		t.Errorf("Shell = %s, want %s", got, want)
 	}
+	got = page.Command([]string{"headroom-loadgen", "run", "ycsb-a", "--local-nodes", "3", "--rate", "1k/s", "--duration", "15s", "--fault", "kill node3 @10s"})
+	if want := "headroom-loadgen run ycsb-a \\\n  --local-nodes 3 \\\n  --rate 1k/s \\\n  --duration 15s \\\n  --fault 'kill node3 @10s'"; got != want {
+		t.Errorf("Command = %s, want %s", got, want)
+	}
+}
+
+func TestAMissedTargetIsInTheTitleAndTheStamp(t *testing.T) {
+	f := facts(t, func(s *result.Summary) {
+		s.SLO = []result.LimitTest{{Limit: result.Limit{P: 0.99, LatencyUS: 500}, Samples: 100, Beyond: 50, Outcome: result.Fails},
+			{Limit: result.Limit{Op: "get", P: 0.5, LatencyUS: 9e5}, Samples: 100, Outcome: result.Holds}}
+		s.Verdicts = append(s.Verdicts, result.Verdict{Rule: "SLO", Level: result.Fail, Text: "missed"})
+	}, nil)
+	if got := Title(f); !strings.HasSuffix(got, "; p99 of all operations within 500 µs was missed") {
+		t.Errorf("title = %q", got)
+	}
+	if got := stamp(f); got != "Target missed" {
+		t.Errorf("stamp = %q", got)
+	}
 }

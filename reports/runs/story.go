@@ -36,10 +36,41 @@ func Title(f *stats.Facts) string {
 		}
 		parts = append(parts, fmt.Sprintf("%s cost %s%s each (%s) and %s", stats.Plural(int64(len(hit)), "fault"), most, cost(f, worst), doing(worst), writes))
 	}
+	if m := missed(f.Run.Summary.SLO); m != "" {
+		parts = append(parts, m)
+	}
 	if w := wrongReads(f.Run.Summary.Audit); w != "" {
 		parts = append(parts, w)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// missed names the limits that the run did not hold, or is empty.
+func missed(list []result.LimitTest) string {
+	var parts []string
+	for _, x := range list {
+		if x.Outcome == result.Fails {
+			parts = append(parts, target(x.Limit))
+		}
+	}
+	switch {
+	case len(parts) == 0:
+		return ""
+	case len(parts) > 2:
+		return fmt.Sprintf("%d of %d targets were missed", len(parts), len(list))
+	case len(parts) == 2:
+		return join(parts) + " were missed"
+	}
+	return parts[0] + " was missed"
+}
+
+// target is a limit in words.
+func target(l result.Limit) string {
+	of := "all operations"
+	if l.Op != "" {
+		of = l.Op
+	}
+	return fmt.Sprintf("%s of %s within %s", stats.PercentileName(l.P), of, stats.Micros(l.LatencyUS))
 }
 
 func subject(f *stats.Facts) string {

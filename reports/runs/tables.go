@@ -90,14 +90,9 @@ func sloTable(f *stats.Facts) *page.Table {
 	if len(list) == 0 {
 		return nil
 	}
-	t := &page.Table{Name: "slo", Label: "The SLO of the run, term by term", Head: []string{"Target", "beyond it", "may be", "verdict"}, Words: map[int]bool{3: true}}
+	t := &page.Table{Name: "slo", Label: "The SLO of the run, term by term", Head: []string{"Target", "beyond it", "allowed", "verdict"}, Words: map[int]bool{3: true}}
 	for _, x := range list {
-		of := "all operations"
-		if x.Limit.Op != "" {
-			of = x.Limit.Op
-		}
-		name := fmt.Sprintf("%s of %s within %s", stats.PercentileName(x.Limit.P), of, stats.Micros(x.Limit.LatencyUS))
-		t.Rows = append(t.Rows, []page.Cell{{Text: name}, {Text: stats.Count(x.Beyond), Note: "of " + stats.Count(x.Samples), Raw: fmt.Sprint(x.Beyond)},
+		t.Rows = append(t.Rows, []page.Cell{{Text: target(x.Limit)}, {Text: stats.Count(x.Beyond), Note: "of " + stats.Count(x.Samples), Raw: fmt.Sprint(x.Beyond)},
 			{Text: stats.Count(int64((1 - x.Limit.P) * float64(x.Samples)))}, {Text: string(x.Outcome), Bad: x.Outcome == result.Fails}})
 	}
 	return t

@@ -37,7 +37,11 @@ func duringText(during string) string {
 
 func kneeTitle(k *result.Knee) string {
 	if k.AnswerOpsPerSec == nil {
-		return fmt.Sprintf("No rate held %s%s", sloText(k.SLO), duringText(k.During))
+		word := "No rate held"
+		if heldOnce(k) > 0 {
+			word = "No rate was confirmed to hold"
+		}
+		return fmt.Sprintf("%s %s%s", word, sloText(k.SLO), duringText(k.During))
 	}
 	t := fmt.Sprintf("%s holds %s%s", rateText(*k.AnswerOpsPerSec), sloText(k.SLO), duringText(k.During))
 	if k.HighOpsPerSec == nil {
@@ -79,9 +83,12 @@ func doubts(k *result.Knee) string {
 
 func kneeValues(k *result.Knee) page.Values {
 	rate := page.Value{Label: "Highest rate that holds", Text: optionalRate(k.AnswerOpsPerSec)}
+	once := heldOnce(k)
 	switch {
 	case k.AnswerOpsPerSec == nil:
-		rate.Text, rate.Bad = "none", true
+		if rate.Text, rate.Bad = "none", true; once > 0 {
+			rate.Note = rateText(once) + " held in a probe, and not when that was confirmed"
+		}
 	case k.Confirmed:
 		rate.Note = "confirmed by a run of " + stats.Seconds(k.ConfirmSec)
 	default:
@@ -98,21 +105,41 @@ func kneeValues(k *result.Knee) page.Values {
 	case k.LowOpsPerSec != nil:
 		between.Text, between.Note = "above "+rateText(*k.LowOpsPerSec), "no rate failed within the limits of the search"
 	case k.HighOpsPerSec != nil:
-		between.Text, between.Note = "below "+rateText(*k.HighOpsPerSec), "every rate tried failed"
+		if between.Text, between.Note = "below "+rateText(*k.HighOpsPerSec), "every rate tried failed"; once > 0 {
+			between.Note = "no rate held twice"
+		}
+	}
+	if k.AnswerOpsPerSec == nil { // of no rate is there anything to say
+		return page.Values{rate, between, limitValue(k)}
 	}
 	p99 := page.Value{Label: "p99 at the answer", Text: optionalMicros(k.Response.P99)}
 	if lo, hi, of := bounds(k.Response, "p99"); of != "" && !math.IsInf(hi, 1) {
 		p99.Note = of + " interval " + stats.Between(lo, hi, stats.Micros)
 	}
-	limit := page.Value{Label: "Limited by", Text: k.Limiting.Resource, Note: k.Limiting.Node}
-	if limit.Text == "" {
-		limit.Text = "unknown"
-	}
-	out := page.Values{rate, between, p99, limit}
+	out := page.Values{rate, between, p99, limitValue(k)}
 	if k.CouldOverOffered != nil {
 		out = append(out, page.Value{Label: "The generator could have sent", Text: stats.Times(*k.CouldOverOffered), Note: "as much, into a null target", Bad: *k.CouldOverOffered < 1.2})
 	}
 	return out
+}
+
+func limitValue(k *result.Knee) page.Value {
+	limit := page.Value{Label: "Limited by", Text: k.Limiting.Resource, Note: k.Limiting.Node}
+	if limit.Text == "" {
+		limit.Text = "unknown"
+	}
+	return limit
+}
+
+// heldOnce is the highest rate of a probe that held although the search has no
+// answer, zero without one.
+func heldOnce(k *result.Knee) (rate float64) {
+	for _, x := range k.Probes {
+		if x.Outcome == result.Holds && k.AnswerOpsPerSec == nil {
+			rate = max(rate, x.OfferedOpsPerSec)
+		}
+	}
+	return rate
 }
 
 // term returns the percentile of the SLO that the curve shows: the first term

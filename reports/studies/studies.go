@@ -121,7 +121,7 @@ func command(words []string) page.Block {
 	if len(words) == 0 {
 		return page.Absent("The command was not recorded.")
 	}
-	return page.Code(page.Shell(words))
+	return page.Code(page.Command(words))
 }
 
 func figure(name string, p chart.Panel) *page.Figure {

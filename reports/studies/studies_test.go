@@ -125,6 +125,13 @@ func TestAKneeIsSaidWithItsIntervalAndItsLimit(t *testing.T) {
 	k = knee()
 	k.Confirmed, k.Probes[1].Outcome, k.Probes[3].Outcome = false, result.Undecided, result.Holds
 	says(t, document(t, t.TempDir(), result.KneeFile, k), "within 2.00 ms, not confirmed by a longer run.", "its probe is undecided", "a probe at 60.0k ops/s held, too", "with the 95 % interval of its p99")
+	k = knee() // a probe held, and not when its rate was confirmed
+	k.AnswerOpsPerSec, k.LowOpsPerSec, k.Confirmed = nil, nil, false
+	text := document(t, t.TempDir(), result.KneeFile, k)
+	says(t, text, "# No rate was confirmed to hold p99 of all operations within 2.00 ms.", "20.0k ops/s held in a probe, and not when that was confirmed", "no rate held twice")
+	if strings.Contains(text, "at the answer") || strings.Contains(text, "every rate tried failed") {
+		t.Errorf("a search without an answer speaks of one:\n%.1500s", text)
+	}
 	k = knee()
 	k.HighOpsPerSec = nil
 	says(t, document(t, t.TempDir(), result.KneeFile, k), "# At least 20.0k ops/s holds")
