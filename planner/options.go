@@ -77,7 +77,7 @@ func parseOptions(v verb, args []string, stdout io.Writer) (*options, error) {
 		f.StringVar(&nodes, "nodes", "", "number of nodes; for fleet several, with commas")
 		f.StringVar(&o.kind, "type", "", "machine `TYPE` of the catalog")
 		f.IntVar(&o.racks, "racks", 0, "racks; default the first that the requirements name")
-		f.IntVar(&o.copies, "rf", 0, "copies; default the first that the requirements name which survives its failures")
+		f.IntVar(&o.copies, "rf", 0, "copies; default that of the requirements with which it takes most")
 	}
 	if err := f.Parse(args); errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintf(stdout, "usage: headroom-planner %s %s\n%s.\n\n%s", v.name, v.args, v.help, f.FlagUsages())

@@ -112,7 +112,7 @@ func runFleet(ctx context.Context, o *options, out io.Writer) error {
 	var sizes []int
 	for _, n := range fleetSizes {
 		// Down to what the racks divide; at least what the rules ask.
-		if n = n / racks * racks; n >= max(slices.Max(r.Redundancy.Copies), o.copies)+r.Redundancy.FailNodes && n > 2*r.Redundancy.FailNodes {
+		if n = n / racks * racks; n >= max(slices.Min(r.Redundancy.Copies), r.Redundancy.FailNodes+1, o.copies, racks)+r.Redundancy.FailNodes && !slices.Contains(sizes, n) {
 			sizes = append(sizes, n)
 		}
 	}
@@ -148,19 +148,22 @@ func (o *options) capacities(ctx context.Context, out io.Writer, sizes []int) er
 
 func printCapacities(out io.Writer, list []plan.Capacity, prior bool) {
 	t := plainTable()
-	t.AppendHeader(table.Row{"nodes", "$/h", "rates alone", "data alone", "both", "binds", "records", "reads", "writes", "rebuild", "a partition lost", "fullest/mean", "lost with RF nodes", ""})
+	t.AppendHeader(table.Row{"nodes", "rf", "$/h", "rates alone", "data alone", "both", "binds", "records", "reads", "writes", "rebuild", "a partition lost", "fullest/mean", "lost with RF nodes", ""})
 	for i := range list {
 		c := &list[i]
 		mark := c.Note
 		if prior {
 			mark = "prior " + mark
 		}
-		t.AppendRow(table.Row{c.Nodes, number(c.USDPerHour, "%.2f"), times(c.Rates), times(c.Data), times(c.Both),
+		t.AppendRow(table.Row{c.Nodes, c.Copies, number(c.USDPerHour, "%.2f"), times(c.Rates), times(c.Data), times(c.Both),
 			words(c.Binding.Resource) + ", " + words(c.Binding.State), fmt.Sprintf("%.3g", c.Records), units.Rate(c.ReadsPerSec), units.Rate(c.WritesPerS),
 			seconds(c.RebuildSec), every(c.MTTDLYears), fmt.Sprintf("%.3f", c.CopiesSpread), c.OneMore, mark})
 	}
-	fmt.Fprintf(out, "%s, RF %d, %d racks: how many times the requirements it takes in every state; the columns after it are at that load\n%s\n",
-		list[0].Type, list[0].Copies, list[0].Racks, t.Render())
+	racks := ""
+	if n := list[0].Racks; n > 1 {
+		racks = fmt.Sprintf(" in %d racks", n)
+	}
+	fmt.Fprintf(out, "%s%s: how many times the requirements it takes in every state; the columns after it are at that load\n%s\n", list[0].Type, racks, t.Render())
 }
 
 func times(v *float64) string {

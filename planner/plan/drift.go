@@ -54,7 +54,7 @@ func (p *Plan) Drift(o Observed) ([]DriftLine, error) {
 	}
 	add("nodes", float64(best.Nodes), float64(o.Members), o.Members < best.Nodes, "%s", nodesText(best.Nodes, o.Members, o.Nodes))
 	at := func(t *model.Triple) float64 { return t.P50 }
-	bytes := 0.0
+	bytes, planned, records := 0.0, 0.0, 0.0
 	for i := range p.Requirements.Namespaces {
 		n := &p.Requirements.Namespaces[i]
 		seen, ok := o.Namespaces[n.Name]
@@ -66,6 +66,7 @@ func (p *Plan) Drift(o Observed) ([]DriftLine, error) {
 		d.add(n, at, p.Requirements.Horizon)
 		bytes += seen.MostBytes
 		found := seen.Records / float64(best.Copies)
+		planned, records = planned+d.records, records+found
 		add(n.Name+" records", d.records, found, beyond(found, d.records), "%s", compared(found, d.records, "records"))
 		add(n.Name+" reads", d.reads, seen.ReadsPerSec, beyond(seen.ReadsPerSec, d.reads), "%s", compared(seen.ReadsPerSec, d.reads, "reads a second at the peak"))
 		add(n.Name+" writes", d.writes, seen.WritesPerS, beyond(seen.WritesPerS, d.writes), "%s", compared(seen.WritesPerS, d.writes, "writes a second at the peak"))
@@ -82,7 +83,11 @@ func (p *Plan) Drift(o Observed) ([]DriftLine, error) {
 		}
 	}
 	bytes += o.DeviceBytes
-	add("bytes per node", best.BytesPerNode, bytes, beyond(bytes, best.BytesPerNode), "%s", p.whyBytes(best, bytes))
+	text := p.whyBytes(best, bytes)
+	if each := bytes / records * planned / best.BytesPerNode; records > 0 && math.Abs(each-1) > driftTolerance {
+		text += fmt.Sprintf("; a record takes %.2g times what was planned", each)
+	}
+	add("bytes per node", best.BytesPerNode, bytes, beyond(bytes, best.BytesPerNode), "%s", text)
 	return list, nil
 }
 

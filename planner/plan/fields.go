@@ -401,5 +401,5 @@ func (r *Requirements) hint(key string) string {
 	if n := strict.Nearest(key, all); n != "" {
 		return fmt.Sprintf(", did you mean %q?", n)
 	}
-	return ""
+	return "; headroom-planner example every-key prints all keys"
 }

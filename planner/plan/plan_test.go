@@ -502,6 +502,10 @@ func TestDriftNamesWhatIsBeyondThePlan(t *testing.T) {
 	if d := cmp.Diff(want, over); d != "" {
 		t.Errorf("beyond the plan:\n%s", d)
 	}
+	seen.Records /= 4
+	if lines, _ = p.Drift(Observed{Nodes: best.Nodes, Members: best.Nodes, Namespaces: map[string]Seen{"default": seen}}); !strings.Contains(lines[len(lines)-1].Text, "4 times what was planned") {
+		t.Errorf("a quarter of the records fill the nodes as planned, and nothing says why: %+v", lines)
+	}
 	lines, err = p.Drift(Observed{Nodes: 1, Members: best.Nodes - 1, Namespaces: map[string]Seen{"other": {Records: 1}}})
 	if err != nil || len(lines) < 3 || !lines[0].Over || !lines[1].Over {
 		t.Errorf("a node and the namespace are missing: %+v, %v", lines, err)
@@ -518,6 +522,13 @@ func TestReverseInvertsThePlan(t *testing.T) {
 	}
 	if *list[0].Both < 1 || *list[1].Both >= 1 || *list[2].Both <= *list[0].Both {
 		t.Errorf("multiples %g with the plan's nodes, %g with one fewer, %g with twice as many", *list[0].Both, *list[1].Both, *list[2].Both)
+	}
+	if err := r.Set("redundancy.replication-factor=choose", "targets.durability-nines=7"); err != nil {
+		t.Fatal(err)
+	}
+	q := answer(t, flashy, "redundancy.replication-factor=choose", "targets.durability-nines=7").Best()
+	if list, err = Reverse(t.Context(), Input{Requirements: r, Types: types(t), Shapes: pool}, q.Type, 0, 0, []int{q.Nodes}); err != nil || *list[0].Both < 1 || list[0].Copies < q.Copies {
+		t.Errorf("a plan for %d nodes with RF %d, in reverse: %+v, %v", q.Nodes, q.Copies, list, err)
 	}
 	if _, err := Reverse(t.Context(), Input{Requirements: r, Types: types(t), Shapes: pool}, "none", 2, 1, []int{5}); err == nil {
 		t.Error("an unknown type: no error")

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -54,8 +55,8 @@ func (d demand) scaled(data, rates float64) demand {
 }
 
 // Reverse computes what clusters of one type take, for each number of nodes.
-// Copies and racks of 0 are the first of the requirements that survive the
-// failures. ctx ends it early with its error.
+// Copies of 0 are those of the requirements with which it takes most, racks of
+// 0 the first that they name. ctx ends it early with its error.
 func Reverse(ctx context.Context, input Input, kind string, copies, racks int, sizes []int) ([]Capacity, error) {
 	m, types, err := newMaker(&input)
 	if err != nil {
@@ -66,47 +67,83 @@ func Reverse(ctx context.Context, input Input, kind string, copies, racks int, s
 		return nil, fmt.Errorf("no machine type %q in the catalog; headroom-planner catalog lists them", kind)
 	}
 	t := &types[i]
-	l, err := m.reverseLayout(t, copies, racks)
+	layouts, err := m.reverseLayouts(t, copies, racks)
 	if err != nil {
 		return nil, err
 	}
 	kinds := m.in.machines(t, m.draws)
 	var list []Capacity
 	for _, n := range sizes {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		best, why := Capacity{}, error(nil)
+		for _, l := range layouts {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if l.Nodes = n; m.wrongSize(l) != nil {
+				why = cmp.Or(why, m.wrongSize(l))
+				continue
+			}
+			if c := m.capacity(t, l, kinds); best.Nodes == 0 || most(c.Both) > most(best.Both) {
+				best = c
+			}
 		}
-		l.Nodes = n
-		if first, rule := m.least(l); n < first || n > MaxNodes || n%l.Racks != 0 {
-			return nil, fmt.Errorf("%d nodes: want %d to %d, and a multiple of the %d racks (%s)", n, first, MaxNodes, l.Racks, rule)
+		if best.Nodes == 0 {
+			return nil, why
 		}
-		list = append(list, m.capacity(t, l, kinds))
+		list = append(list, best)
 	}
 	return list, nil
 }
 
-func (m *maker) reverseLayout(t *catalog.Type, copies, racks int) (Layout, error) {
+// most is a multiple of a Capacity, which is nil where there is no limit.
+func most(v *float64) float64 {
+	if v == nil {
+		return math.Inf(1)
+	}
+	return *v
+}
+
+// wrongSize says why there can be no such number of nodes.
+func (m *maker) wrongSize(l Layout) error {
+	first, rule := m.least(l)
+	if l.Nodes >= first && l.Nodes <= MaxNodes && l.Nodes%l.Racks == 0 {
+		return nil
+	}
+	racks := ""
+	if l.Racks > 1 {
+		racks = fmt.Sprintf(", a multiple of the %d racks", l.Racks)
+	}
+	return fmt.Errorf("%s: want %d to %d%s (%s)", counted(l.Nodes), first, MaxNodes, racks, rule)
+}
+
+// reverseLayouts are the layouts to try: with the given copies and racks, or
+// those of the requirements that survive their failures.
+func (m *maker) reverseLayouts(t *catalog.Type, copies, racks int) ([]Layout, error) {
 	red := &m.in.req.Redundancy
-	l := Layout{Copies: copies, Racks: racks, FailNodes: red.FailNodes, FailRacks: red.FailRacks}
+	l := Layout{Racks: racks, FailNodes: red.FailNodes, FailRacks: red.FailRacks}
 	if l.Racks == 0 {
 		l.Racks = red.Racks[0]
 	}
-	if l.Copies == 0 {
-		l.Copies = red.Copies[len(red.Copies)-1]
-		for _, c := range red.Copies {
-			if c > max(l.FailNodes, l.FailRacks) {
-				l.Copies = c
-				break
-			}
+	tries := red.Copies
+	if copies != 0 {
+		tries = []int{copies}
+	}
+	var list []Layout
+	var why error
+	for _, l.Copies = range tries {
+		if l.Copies < 1 || l.Copies > maxCopies || l.Racks < 1 {
+			return nil, fmt.Errorf("RF %d in %d racks: want 1 to %d copies and at least one rack", l.Copies, l.Racks, maxCopies)
 		}
+		if err := m.unfit(t, l); err != nil {
+			why = cmp.Or(why, fmt.Errorf("%s, RF %d: %w", t.Name, l.Copies, err))
+			continue
+		}
+		list = append(list, l)
 	}
-	if l.Copies < 1 || l.Copies > maxCopies || l.Racks < 1 {
-		return l, fmt.Errorf("RF %d in %d racks: want 1 to %d copies and at least one rack", l.Copies, l.Racks, maxCopies)
+	if len(list) == 0 {
+		return nil, why
 	}
-	if err := m.unfit(t, l); err != nil {
-		return l, fmt.Errorf("%s, RF %d: %w", t.Name, l.Copies, err)
-	}
-	return l, nil
+	return list, nil
 }
 
 func (m *maker) capacity(t *catalog.Type, l Layout, kinds []machine) Capacity {
