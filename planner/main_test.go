@@ -149,6 +149,7 @@ func TestExitCodes(t *testing.T) {
 	f(exitUsage, "--metrics", "drift", bad)
 	f(exitDone, "usage", "plan", "--help")
 	f(exitDone, "commands", "--help")
+	f(exitDone, "exit codes", "help")
 }
 
 const metricsText = `# TYPE headroom_view_members gauge

@@ -56,5 +56,12 @@ func usage() string {
 		fmt.Fprintf(&b, "  %-8s %-44s %s\n", v.name, v.args, v.help)
 	}
 	fmt.Fprintf(&b, "\nREQUIREMENTS is a file, or one of %s. COMMAND --help lists the flags.\n", strings.Join(examples.Names(), ", "))
+	b.WriteString(`
+exit codes:
+  0  done
+  1  failed, or a file that another command wrote is damaged
+  2  wrong usage: also a name that is not there, or a fault in a file written by hand
+  3  nothing meets the requirements, the plan is refuted, or the cluster is beyond its plan
+`)
 	return b.String()
 }
