@@ -182,10 +182,45 @@ func reads(ctx context.Context, o *options) error {
 	return nil
 }
 
-// readers reads records at random in depth goroutines and returns how many a
-// second came from the device.
-func (f *flash) readers(ctx context.Context, depth, records int) (float64, error) {
+// readers reads records at random, depth at a time, and returns how many a
+// second came from the device: through a storage.Reader, as a node answers
+// gets, or, where devices have none, in as many goroutines.
+func (f *flash) readers(ctx context.Context, depth, records int) (rate float64, err error) {
 	before, began := f.Devices()[0].DeviceReads, time.Now()
+	bad := int64(0)
+	if r := f.Reader(0); r != nil {
+		bad = f.stream(ctx, r, depth, records)
+		err = r.Close()
+	} else {
+		bad = f.goroutines(ctx, depth, records)
+	}
+	rate = float64(f.Devices()[0].DeviceReads-before) / time.Since(began).Seconds()
+	if bad > 0 {
+		err = fmt.Errorf("%d records could not be read", bad)
+	}
+	return rate, errors.Join(err, ctx.Err())
+}
+
+func (f *flash) stream(ctx context.Context, r *storage.Reader, depth, records int) (bad int64) {
+	began := time.Now()
+	rnd := rand.New(rand.NewPCG(uint64(depth), uint64(began.UnixNano())))
+	done := func(a *storage.Answer) {
+		if !a.Found || a.Meta.Unreadable || len(a.Body) != 100 {
+			bad++
+		}
+	}
+	for time.Since(began) < f.o.each && ctx.Err() == nil || r.Busy() {
+		for r.Room() > disk.StreamDepth-depth && time.Since(began) < f.o.each {
+			d := numbered(rnd.Uint64N(uint64(records)))
+			r.Get(&d, nil, done)
+		}
+		r.Wait(nil, done)
+	}
+	return bad
+}
+
+func (f *flash) goroutines(ctx context.Context, depth, records int) int64 {
+	began := time.Now()
 	var wg sync.WaitGroup
 	var bad atomic.Int64
 	for w := range depth {
@@ -202,11 +237,7 @@ func (f *flash) readers(ctx context.Context, depth, records int) (float64, error
 		})
 	}
 	wg.Wait()
-	rate := float64(f.Devices()[0].DeviceReads-before) / time.Since(began).Seconds()
-	if bad.Load() > 0 {
-		return 0, fmt.Errorf("%d records could not be read", bad.Load())
-	}
-	return rate, ctx.Err()
+	return bad.Load()
 }
 
 func writes(ctx context.Context, o *options) error {

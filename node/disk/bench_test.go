@@ -37,6 +37,43 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// BenchmarkStream is BenchmarkRead by one goroutine.
+func BenchmarkStream(b *testing.B) {
+	const size, chunk = 256 << 20, 1 << 20
+	d, err := Open(filepath.Join(b.TempDir(), "dev"), Options{Size: size})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	for off := int64(0); off < size; off += chunk {
+		if err := d.WriteAt(Aligned(chunk), off); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s := d.(Streamer).Stream()
+	if s == nil {
+		b.Skip("no streams here")
+	}
+	defer s.Close()
+	for _, depth := range []int{1, 4, 32} {
+		b.Run(fmt.Sprint(depth), func(b *testing.B) {
+			b.ReportAllocs()
+			ended := func(_ int, _ []byte, err error) {
+				if err != nil {
+					b.Error(err)
+				}
+			}
+			for n := 0; n < b.N || s.Busy(); {
+				for ; n < b.N && s.Room() > StreamDepth-depth; n++ {
+					s.Begin(minBlock, rand.Int64N(size/minBlock)*minBlock)
+				}
+				s.Wait(nil, ended)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reads/s")
+		})
+	}
+}
+
 func readAll(b *testing.B, d Device, depth int) {
 	var wg sync.WaitGroup
 	var done atomic.Int64

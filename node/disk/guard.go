@@ -132,11 +132,19 @@ func (g *Guard) count(op, bytes int, f func() error) (err error) {
 	} else {
 		err = g.do(f)
 	}
+	g.counted(op, bytes, time.Since(began))
+	return err
+}
+
+// counted notes a request and how long it took.
+func (g *Guard) counted(op, bytes int, took time.Duration) {
+	if g == nil {
+		return
+	}
 	l := &g.load[op]
 	l.count.Add(1)
 	l.bytes.Add(uint64(bytes))
-	l.nanos.Add(uint64(time.Since(began)))
-	return err
+	l.nanos.Add(uint64(took))
 }
 
 // judged returns why the device was given up, if it was, for a request that

@@ -27,13 +27,21 @@ type Read struct {
 // Begin reads the record if this node serves its partition; body is appended
 // to dst.
 func (p *Plane) Begin(d *record.Digest, dst []byte) (r Read, serves bool) {
+	if r, serves = p.Open(d); serves {
+		r.Meta, r.Body, r.Found = p.store.Get(d, dst)
+	}
+	return r, serves
+}
+
+// Open is Begin for a caller that reads the record itself, later, and fills in
+// what it found.
+func (p *Plane) Open(d *record.Digest) (r Read, serves bool) {
 	if r.route = p.routes[d.Partition()].Load(); r.route&1 == 0 {
 		return r, false
 	}
 	if planted.Is(planted.LeaseBeforeRead) && p.leaseOver() {
 		return r, false
 	}
-	r.Meta, r.Body, r.Found = p.store.Get(d, dst)
 	return r, true
 }
 

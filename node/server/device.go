@@ -163,8 +163,9 @@ func (n *Node) startDevices(ctx context.Context, ns *namespace) {
 			n.wg.Go(func() { ns.watchDevice(ctx, slot) })
 		}
 	}
-	for _, r := range ns.readers {
+	for slot, r := range ns.readers {
 		r.start(ctx, &n.wg)
+		n.wg.Go(func() { n.streamGets(ctx, ns, slot) })
 	}
 }
 

@@ -120,41 +120,28 @@ func (ns *namespace) mustRead(st *connState, d *digest) bool {
 	return !ready
 }
 
-// readOn has a reader serve a get whose deadline is set.
+// readOn has a get whose deadline is set served by who reads the device.
 func (n *Node) readOn(ns *namespace, q *txn.Request) {
-	own := *q
-	own.Body = slices.Clone(q.Body)
-	if !ns.later(q.Digest.Partition(), func() { n.readNow(ns, &own) }) {
+	g := &get{Request: *q}
+	g.Body = slices.Clone(q.Body)
+	r := ns.readersOf(q.Digest.Partition())
+	begun := func() bool { return r.request(func() { n.readNow(ns, g) }) }
+	if rd := r.stream.Load(); rd != nil && rd.Quick() {
+		begun = func() bool { return r.get(rd, g) }
+	}
+	if !begun() {
+		ns.overloads.Add(1)
 		n.reply(q.From, &wire.Reply{Status: wire.StatusBusy})
 	}
 }
 
-// readNow serves a get on a reader.
-func (n *Node) readNow(ns *namespace, q *txn.Request) {
-	if m := q.From.Marks; m != nil {
-		m.Started = n.mono()
-	}
-	began := n.mono()
-	if began >= q.Deadline || !ns.readersOf(q.Digest.Partition()).inTime(q.Deadline.Sub(began)) {
-		// Nobody would wait for it any more. Behind an overloaded device each
-		// read would else be served after its deadline, and none in time.
-		n.overdue.Add(1)
-		n.reply(q.From, &wire.Reply{Status: wire.StatusTimeout})
+// readNow serves a get on a goroutine of its own.
+func (n *Node) readNow(ns *namespace, g *get) {
+	if !n.open(ns, g) {
 		return
 	}
-	read, ok := ns.Begin(&q.Digest, nil)
-	now := n.now()
-	ns.readersOf(q.Digest.Partition()).took(now.Mono.Sub(began))
-	if !ok || !ns.Valid(&read, &q.Digest, now) {
-		ns.Request(q)
-		return
-	}
-	if m := q.From.Marks; m != nil {
-		m.Executed, m.Stored = m.Started, now.Mono
-	}
-	r := read.Reply(now, q.Kind == wire.KindGet)
-	ns.fastReads.Add(1)
-	n.reply(q.From, &r)
+	g.read.Meta, g.read.Body, g.read.Found = ns.store.Get(&g.Digest, nil)
+	n.answer(ns, g)
 }
 
 // scanLater hands a scan to a reader. If it does not, the connection's own time

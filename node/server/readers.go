@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"headroom/node/plane"
+	"headroom/node/storage"
 )
 
 const (
@@ -25,13 +26,15 @@ const (
 // a device must hold up nothing else.
 type readers struct {
 	requests chan func()
+	gets     chan *get                      // of stream's goroutine
+	stream   atomic.Pointer[storage.Reader] // nil: there is none
 	bulk     chan plane.Fetch
 	budget   *readBudget
 	usual    atomic.Int64 // nanoseconds that a get's read takes of late, 0: not known
 }
 
 func newReaders() *readers {
-	return &readers{requests: make(chan func(), readQueue), bulk: make(chan plane.Fetch, readQueue), budget: newReadBudget()}
+	return &readers{requests: make(chan func(), readQueue), gets: make(chan *get, readQueue), bulk: make(chan plane.Fetch, readQueue), budget: newReadBudget()}
 }
 
 // took notes how long a get's read took. Readers that do so at once may forget
@@ -85,6 +88,17 @@ func (r *readers) fetch(f plane.Fetch) bool {
 func (r *readers) request(f func()) bool {
 	select {
 	case r.requests <- f:
+		return true
+	default:
+		return false
+	}
+}
+
+// get hands a get to the stream.
+func (r *readers) get(rd *storage.Reader, g *get) bool {
+	select {
+	case r.gets <- g:
+		rd.Ring()
 		return true
 	default:
 		return false

@@ -32,7 +32,7 @@ func (e *Engine) Waits() bool { return e.log != nil && !e.log.cfg.InMemory }
 func (e *Engine) getLogged(d *record.Digest, dst []byte, wait bool) (m record.Meta, body []byte, ok, ready bool) {
 	var at uint64 // location of the last read that did not verify
 	for range readTries {
-		l, found := e.locate(d, dst)
+		l, found := e.locate(d, dst, wait)
 		if !found || l.ready {
 			return l.meta, l.body, found, true
 		}
@@ -53,7 +53,7 @@ func (e *Engine) getLogged(d *record.Digest, dst []byte, wait bool) (m record.Me
 		}
 		at = l.loc
 	}
-	l, found := e.locate(d, dst)
+	l, found := e.locate(d, dst, false)
 	l.meta.Unreadable = found && !l.ready
 	return l.meta, l.body, found, true
 }
@@ -70,7 +70,9 @@ type located struct {
 
 func (l *located) slot() int { slot, _, _ := splitLoc(l.loc); return int(slot) }
 
-func (e *Engine) locate(d *record.Digest, dst []byte) (l located, found bool) {
+// locate looks a record up; reads says that it will be read from its device
+// unless that is known to fail.
+func (e *Engine) locate(d *record.Digest, dst []byte, reads bool) (l located, found bool) {
 	sh := &e.shards[d.Partition()]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -83,7 +85,16 @@ func (e *Engine) locate(d *record.Digest, dst []byte) (l located, found bool) {
 		l.ready = true
 		return l, true
 	}
-	l.body, l.ready, l.seq = e.log.volumes[l.slot()].copyOut(en.loc, en.size, dst)
+	v := e.log.volumes[l.slot()]
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch l.body, l.ready, l.seq = v.copyOutLocked(en.loc, en.size, dst); {
+	case l.ready || !reads:
+	case v.failed != nil:
+		l.meta.Unreadable, l.ready = true, true
+	default:
+		v.stats.DeviceReads++
+	}
 	return l, true
 }
 

@@ -538,12 +538,10 @@ func (v *volume) left() bool {
 	return v.failed != nil && v.lost
 }
 
-// copyOut appends a record's body to dst if its block is in memory. seq is
+// copyOutLocked appends a record's body to dst if its block is in memory. seq is
 // that of the block, 0 if it holds nothing any more.
-func (v *volume) copyOut(loc uint64, size uint32, dst []byte) (body []byte, ok bool, seq uint64) {
+func (v *volume) copyOutLocked(loc uint64, size uint32, dst []byte) (body []byte, ok bool, seq uint64) {
 	_, n, off := splitLoc(loc)
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	seq = v.blocks[n].seq
 	b := v.inMemory[n]
 	if b == nil {
@@ -557,18 +555,9 @@ func (v *volume) copyOut(loc uint64, size uint32, dst []byte) (body []byte, ok b
 // it is the one it wanted.
 func (v *volume) read(loc uint64, size uint32, seq uint64, dst []byte) (r stored, body []byte, err error) {
 	_, n, off := splitLoc(loc)
-	from := off / v.align * v.align
-	to := min((off+recordSpan(int(size))+v.align-1)/v.align*v.align, v.size)
+	from, to := v.aligned(off, int(size))
 	buf := v.log.takeBuffer(to - from)
 	part := (*buf)[:to-from]
-	v.mu.Lock()
-	failed := v.failed
-	v.stats.DeviceReads++
-	v.mu.Unlock()
-	if failed != nil {
-		v.log.giveBuffer(buf)
-		return r, dst, failed
-	}
 	if err := v.dev.ReadAt(part, v.base(n)+int64(from)); err != nil {
 		return r, dst, v.readFailed(err) // buf is left: a device that hangs may fill it at any later time
 	}
@@ -579,6 +568,12 @@ func (v *volume) read(loc uint64, size uint32, seq uint64, dst []byte) (r stored
 		return r, dst, errDamaged
 	}
 	return r, append(dst, r.body...), nil
+}
+
+// aligned is the part of a block to read for a record at off.
+func (v *volume) aligned(off, size int) (from, to int) {
+	from = off / v.align * v.align
+	return from, min((off+recordSpan(size)+v.align-1)/v.align*v.align, v.size)
 }
 
 func (v *volume) readWell() {

@@ -14,6 +14,7 @@ import (
 // Constants of include/uapi/linux/io_uring.h.
 const (
 	opFsync  = 3
+	opPoll   = 6
 	opRead   = 22
 	opWrite  = 23
 	opAdvise = 25
@@ -24,8 +25,13 @@ const (
 	inWorker = 16 // of entry.options: a thread of the kernel's carries it out, not the caller's
 
 	registerFiles = 2
-	featureSingle = 1      // both rings in one mapping; Linux 5.4
-	featureLimits = 1 << 8 // enter takes a limit to its wait; Linux 5.11
+
+	pollIn        = 1       // of entry.flags
+	pollAgain     = 1       // of entry.len: an answer each time
+	more          = 2       // of answer.flags: further answers to this entry follow
+	featureSingle = 1       // both rings in one mapping; Linux 5.4
+	featureLimits = 1 << 8  // enter takes a limit to its wait; Linux 5.11
+	featureTags   = 1 << 10 // not used; Linux 5.13, whose polls answer more than once
 
 	enterWaits  = 1 // of enter's flags: for answers
 	enterLimits = 8 // its last argument is a limits
@@ -213,6 +219,8 @@ func (q *submissions) push(op uint8, p []byte, off int64, slot uint32) {
 		e.flags = fsyncDatasync
 	case opAdvise:
 		e.options, e.flags = inWorker, unix.MADV_POPULATE_WRITE
+	case opPoll: // of off, which is no file of the ring's
+		e.options, e.file, e.off, e.len, e.flags = 0, int32(off), 0, pollAgain, pollIn
 	}
 	q.list[at], q.array[at] = e, at
 	atomic.StoreUint32(q.tail, tail+1)
@@ -230,12 +238,17 @@ func (q *submissions) takeBack() (slots []uint32) {
 }
 
 // pop removes an answer.
-func (q *completions) pop() (slot uint32, res int32, ok bool) {
+func (q *completions) pop() (a answer, ok bool) {
 	head := *q.head // only we write it
 	if head == atomic.LoadUint32(q.tail) {
-		return 0, 0, false
+		return answer{}, false
 	}
-	a := q.list[head&q.mask]
+	a = q.list[head&q.mask]
 	atomic.StoreUint32(q.head, head+1)
-	return uint32(a.user), a.res, true
+	return a, true
 }
+
+// any reports whether there is an answer.
+func (q *completions) any() bool { return *q.head != atomic.LoadUint32(q.tail) }
+
+func (a *answer) slot() uint32 { return uint32(a.user) }

@@ -70,10 +70,11 @@ func newLane(r *Ring, target int) (*lane, error) {
 func (l *lane) close() error { return errors.Join(unix.Close(l.fd), l.unmap()) }
 
 // lane returns the lane with the fewest requests, one whose driver can take a
-// further one along if possible; nil if there is none, or no room.
+// further one along if possible; nil if there is none, or no room. A stream
+// that waits takes the place of a lane.
 func (r *Ring) lane() (best *lane) {
 	least := int32(2 * laneDepth)
-	for _, l := range r.lanes {
+	for _, l := range r.lanes[min(int(r.waiting.Load()), len(r.lanes)):] {
 		n := l.flying.Load()
 		if n >= laneDepth {
 			continue
@@ -203,12 +204,12 @@ func (l *lane) entered(rest uint32, errno syscall.Errno) (wait bool) {
 // collect tells callers what the kernel answered. Only the driver may call it.
 func (l *lane) collect() {
 	for {
-		i, res, ok := l.cq.pop()
+		a, ok := l.cq.pop()
 		if !ok {
 			return
 		}
 		l.flying.Add(-1)
-		l.slots[i].end(res)
+		l.slots[a.slot()].end(a.res)
 	}
 }
 

@@ -44,15 +44,18 @@ var ErrAbandoned = errors.New("ring: abandoned, with requests in it")
 // Ring is the io_uring of one file.
 type Ring struct {
 	queues
-	file  *os.File    // the ring's own descriptor, which the runtime's poller watches
-	free  chan uint32 // numbers of slots that are not in use
-	slots [Depth]slot
-	lanes []*lane
-	slow  atomic.Int64  // reads that are not to wait in a lane
-	looks atomic.Int64  // counts from 1
-	gone  chan struct{} // closed by Abandon
+	target  int         // the file's descriptor
+	file    *os.File    // the ring's own descriptor, which the runtime's poller watches
+	free    chan uint32 // numbers of slots that are not in use
+	slots   [Depth]slot
+	lanes   []*lane
+	waiting atomic.Int32  // streams whose threads wait
+	slow    atomic.Int64  // reads that are not to wait in a lane
+	looks   atomic.Int64  // counts from 1
+	gone    chan struct{} // closed by Abandon
 
-	mu       sync.Mutex // guards sq and the two below
+	mu       sync.Mutex // guards sq and all below
+	streams  []*Stream  // replaced as a whole
 	pending  uint32     // entries the kernel was not told of
 	entering bool       // a goroutine tells it, and looks for more afterwards
 
@@ -66,7 +69,7 @@ type Ring struct {
 // kernel, or what contains the process, has no io_uring the error wraps
 // ErrUnsupported.
 func New(target, lanes int) (*Ring, error) {
-	r := &Ring{free: make(chan uint32, Depth), gone: make(chan struct{})}
+	r := &Ring{target: target, free: make(chan uint32, Depth), gone: make(chan struct{})}
 	r.looks.Store(1)
 	if err := r.setup(target); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
@@ -174,6 +177,14 @@ func (r *Ring) each(do func(s *slot)) {
 	for _, l := range r.lanes {
 		for i := range l.slots {
 			do(&l.slots[i])
+		}
+	}
+	r.mu.Lock()
+	streams := r.streams
+	r.mu.Unlock()
+	for _, s := range streams {
+		for i := range s.slots {
+			do(&s.slots[i])
 		}
 	}
 }
@@ -292,10 +303,10 @@ func (r *Ring) collect() {
 
 func (r *Ring) collectLocked() {
 	for {
-		i, res, ok := r.cq.pop()
+		a, ok := r.cq.pop()
 		if !ok {
 			return
 		}
-		r.slots[i].end(res)
+		r.slots[a.slot()].end(a.res)
 	}
 }
