@@ -162,6 +162,17 @@ func TestARunSurvivesAKill(t *testing.T) {
 		t.Fatalf("report: exit code %d:\n%s", code, out)
 	}
 	selfContained(t, page)
+	recomputed(t, run)
+}
+
+// recomputed fails the test unless every number of a run follows from its raw
+// files.
+func recomputed(t *testing.T, run string) {
+	t.Helper()
+	out, code := command(t, time.Minute, program("reports"), "verify", run)
+	if code != 0 || !strings.Contains(out, ", 0 differ") || strings.Contains(out, "no raw file") || strings.Contains(out, "older version") || strings.Contains(out, "keep to the bound") {
+		t.Errorf("headroom-reports verify: exit code %d:\n%s", code, out)
+	}
 }
 
 // selfContained checks that a page refers to nothing outside itself.

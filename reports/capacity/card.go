@@ -3,6 +3,7 @@ package capacity
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 
 	"headroom/reports/page"
@@ -19,9 +20,9 @@ func verification(p *Plan) []page.Block {
 		verdict += " (the claim about fewer servers by arithmetic, not run)"
 	}
 	m := c.Miniature
-	blocks := []page.Block{page.Text(verdict + ": " + c.Text + "."),
-		page.Text(fmt.Sprintf("Run at %s on %s as a miniature: %d nodes, %.4g operations a second (the plan's divided by %.3g), %d records of %s (divided by %.3g). Emulated: %s.",
-			c.When, c.Host, m.Nodes, m.OpsPerSec, m.Rates, m.Records, m.ValueSize, m.Bytes, m.Emulates))}
+	blocks := []page.Block{page.Text(verdict + ": " + spoken(c.Text) + "."),
+		page.Text(fmt.Sprintf("Run at %s on %s as a miniature: %d nodes, %s operations a second (the plan's divided by %s), %s records of %s (divided by %s). Emulated: %s.",
+			c.When, c.Host, m.Nodes, digits(m.OpsPerSec), digits(m.Rates), thousands(float64(m.Records)), m.ValueSize, digits(m.Bytes), m.Emulates))}
 	if m.Dilation > 1 {
 		blocks = append(blocks, page.Text(fmt.Sprintf("The devices were emulated and slowed down %.4g times: measured times of the trials are as many times longer than on real devices.", m.Dilation)))
 	}
@@ -34,6 +35,21 @@ func verification(p *Plan) []page.Block {
 		compared.Rows = append(compared.Rows, page.Plain(r.Name, measure(r.Predicted, r.Unit), measure(r.Measured, r.Unit), off(r.Error)))
 	}
 	return append(blocks, trials, compared)
+}
+
+// named matches the names of states and resources; machine types have digits.
+var named = regexp.MustCompile(`\b[a-z]+(_[a-z]+)+\b`)
+
+// spoken writes the names of states and resources in a sentence of the planner's
+// as words.
+func spoken(text string) string { return named.ReplaceAllStringFunc(text, words) }
+
+// digits prints three digits of a small number and all of a large one.
+func digits(v float64) string {
+	if v < 100 {
+		return fmt.Sprintf("%.3g", v)
+	}
+	return thousands(math.Round(v))
 }
 
 func measure(v *float64, unit string) string {

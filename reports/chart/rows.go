@@ -93,7 +93,7 @@ func (r Rows) Draw(width float64) Figure {
 		}
 		for i := range r.Rows {
 			mid := frame.Max.Y - vg.Length((float64(i)+0.5)*pitch) - 8
-			dc.StrokeLine2(sty, at, mid-rowBar, at, mid+rowBar/2+2)
+			dc.StrokeLine2(sty, at, mid-rowBar, at, mid+rowBar/2)
 		}
 	}
 	for _, t := range ticks {

@@ -37,9 +37,9 @@ func matrixDocument(m *result.Matrix) *page.Document {
 
 func rateMeaning(m *result.Matrix) string {
 	if len(m.SLO) > 0 {
-		return "The highest rate that holds " + sloText(m.SLO) + ", and the p99 measured there. Cells without a figure were not run to their end."
+		return "The highest rate that holds " + sloText(m.SLO) + ", and the p99 measured there. A cell without a figure says why."
 	}
-	return "The achieved rate and its p99. Without an SLO these are not capacities. Cells without a figure were not run to their end."
+	return "The achieved rate and its p99. Without an SLO these are not capacities. A cell without a figure says why."
 }
 
 func matrixTitle(m *result.Matrix) string {
