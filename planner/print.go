@@ -21,6 +21,9 @@ func printPlan(out io.Writer, p *plan.Plan, all bool) {
 	if p.Model.Prior {
 		mark = " prior"
 		fmt.Fprintf(out, "No measured model: every figure marked \"prior\" rests on shipped priors, and no percentile is predicted.\n\n")
+	} else if p.Model.PriorCPU {
+		mark = " prior"
+		fmt.Fprintf(out, "The model does not know what all operations cost: every figure marked \"prior\" rests in part on shipped priors.\n\n")
 	}
 	printCandidates(out, p, all, mark)
 	if best := p.Best(); best != nil {

@@ -124,6 +124,9 @@ func Make(cfg Config) (*model.Model, *Report, error) {
 		return nil, nil, err
 	}
 	f.judge()
+	if err := f.contradiction(); err != nil {
+		return nil, r, err
+	}
 	if err := m.Validate(); err != nil {
 		return nil, r, fmt.Errorf("the model does not hold: %w", err)
 	}

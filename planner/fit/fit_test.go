@@ -26,6 +26,7 @@ type synthetic struct {
 	closed       bool
 	noise        float64
 	kill         bool
+	dear         float64 // times what it costs in truth; 0: once
 	host         string
 	change       func(s *result.Summary)
 }
@@ -82,7 +83,7 @@ func (s *synthetic) save(t *testing.T, root string) string {
 				left = int64(8e6 + 1e6*float64(n)) // 12 MB at the last of five
 			}
 			w.Node(fmt.Sprintf("node%d", n+1), result.NodeSample{TSec: float64(sec) + 0.5, Up: !(s.kill && n == 0 && sec > 8), Members: s.nodes, BytesLeft: left,
-				RSSBytes: -1, CPUPct: 100 * s.cores() / float64(s.nodes) * (1 + s.noise*rng.NormFloat64())})
+				RSSBytes: -1, CPUPct: 100 * max(s.dear, 1) * s.cores() / float64(s.nodes) * (1 + s.noise*rng.NormFloat64())})
 		}
 	}
 	if s.change != nil {
@@ -143,6 +144,23 @@ func TestKnownCostsAreRecovered(t *testing.T) {
 	}
 	if m.Measured.NodesLeast != 1 || m.Measured.NodesMost != 8 || m.Measured.ValueMost != 4000 {
 		t.Errorf("measured range %+v", m.Measured)
+	}
+}
+
+func TestRunsThatContradictOneAnotherAreRefused(t *testing.T) {
+	root := campaign(t, 0.02)
+	odd := synthetic{id: "odd", nodes: 3, reads: 2000, write: 100, value: 100, dear: 20}
+	odd.save(t, root)
+	if _, r := made(t, fit.Config{Runs: []string{root}}); !strings.Contains(strings.Join(r.Notes, ""), "off by more than 2 times: odd used") {
+		t.Errorf("one run of another kind is not named: %q", r.Notes)
+	}
+	root = t.TempDir()
+	for i, dear := range []float64{1, 40, 1, 40} {
+		s := synthetic{id: fmt.Sprint("run", i), nodes: 1, reads: 500 * float64(1+i/2), write: 20, value: 100, dear: dear}
+		s.save(t, root)
+	}
+	if _, _, err := fit.Make(fit.Config{Runs: []string{root}}); err == nil || !strings.Contains(err.Error(), "contradicted by its own runs") {
+		t.Errorf("two runs take 40 times what two others do: %v", err)
 	}
 }
 

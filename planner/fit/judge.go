@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
@@ -15,9 +16,9 @@ import (
 // their partitions were not served.
 func (f *fitter) migration() {
 	var bytes, records, gaps []float64
-	brief := 0
+	brief, held := 0, 0
 	for _, o := range f.seen {
-		brief += o.brief
+		brief, held = brief+o.brief, held+o.held
 		body, err := model.Record{Value: int(math.Round(o.value))}.BodyBytes()
 		if err != nil {
 			continue
@@ -33,6 +34,9 @@ func (f *fitter) migration() {
 		f.m.MigrateBytes, f.m.MigrateRecords = tripleOf(bytes), tripleOf(records)
 	case brief > 0:
 		f.unmeasured(fmt.Sprintf("redundancy was back in less than %.0f s, before nodes migrate as fast as they can: the rebuild rests on the prior; kill a node that holds more", moveLeast),
+			"migrate_bytes_per_s", "migrate_records_per_s")
+	case held > 0:
+		f.unmeasured("the nodes were given a migrate-rate, or slowed down devices, in every run with a kill: how fast they migrate at most rests on the prior",
 			"migrate_bytes_per_s", "migrate_records_per_s")
 	default:
 		f.unmeasured("no run watched a kill until redundancy was back (--fault 'kill random @10s'): the rebuild rests on the prior",
@@ -58,6 +62,36 @@ func tripleOf(list []float64) model.Triple {
 	}
 	at := func(p float64) float64 { return list[int(math.Round(p*float64(len(list)-1)))] }
 	return model.Triple{P10: min(at(0.1), mid), P50: mid, P90: max(at(0.9), mid)}
+}
+
+const (
+	// farOff is how many times more or less CPU than by the fit says that a run
+	// is of another kind, farShare how large a part of the runs may be so.
+	farOff   = 2.0
+	farShare = 0.25
+)
+
+// contradiction refuses a fit that many of its own runs contradict, and names
+// those that do where they are few.
+func (f *fitter) contradiction() error {
+	var far []string
+	known := 0
+	for _, r := range f.r.Runs {
+		if r.CPUError == nil {
+			continue
+		}
+		known++
+		if by := 1 + *r.CPUError; by > farOff || by < 1/farOff {
+			far = append(far, fmt.Sprintf("%s used %.3g cores, by the fit %.3g", r.ID, *r.CPU, *r.CPUPredicted))
+		}
+	}
+	switch {
+	case known > 1 && float64(len(far)) > farShare*float64(known):
+		return fmt.Errorf("the model is contradicted by its own runs, %d of %d are off by more than %g times: fit runs of one build and one configuration, made where nothing else ran\n  %s", len(far), known, farOff, joined(far))
+	case len(far) > 0:
+		f.r.Notes = append(f.r.Notes, fmt.Sprintf("off by more than %g times: %s", farOff, strings.Join(far, "; ")))
+	}
+	return nil
 }
 
 // judge sets the fit beside every run, and the errors into the model.

@@ -51,6 +51,7 @@ type observation struct {
 	dist      [opKinds]model.Dist // of the service time, zero with too few samples
 	moves     []move
 	brief     int       // migrations that were over too soon
+	held      int       // migrations that were held back
 	gaps      []float64 // seconds
 	generator float64   // cores of the generator itself
 }
@@ -318,8 +319,8 @@ func mean(list []float64) float64 {
 // How fast nodes migrate at most shows only where neither a rate that they were
 // given nor a slowed down device holds them back.
 func (o *observation) faults(r *result.Run) {
-	_, held := r.Environment.Flags["migrate-rate"]
-	held = held || r.Summary.Device != nil && r.Summary.Device.Dilation > 1
+	rate := r.Environment.Flags["migrate-rate"]
+	held := rate != "" && rate != "0" || r.Summary.Device != nil && r.Summary.Device.Dilation > 1
 	for _, f := range r.Summary.Faults {
 		if f.What != "kill" {
 			continue
@@ -327,7 +328,11 @@ func (o *observation) faults(r *result.Run) {
 		if f.GapMS != nil {
 			o.gaps = append(o.gaps, *f.GapMS/1e3)
 		}
-		if held || f.RedundancyRestoredSec == nil || *f.RedundancyRestoredSec <= 0 {
+		if f.RedundancyRestoredSec == nil || *f.RedundancyRestoredSec <= 0 {
+			continue
+		}
+		if held {
+			o.held++
 			continue
 		}
 		// Before the View without the node nothing is moved.

@@ -118,6 +118,15 @@ func (m *Model) Rests(fields ...string) bool {
 	return m.Prior || slices.ContainsFunc(fields, func(f string) bool { return slices.Contains(m.Unmeasured, f) })
 }
 
+// RestsCPU reports whether any cost of an operation rests on a prior, RestsPace
+// whether that of migration does.
+func (m *Model) RestsCPU() bool {
+	return m.Rests("read_cpu_us", "write_cpu_us", "replica_cpu_us", "per_kib_cpu_us")
+}
+
+// RestsPace is described at RestsCPU.
+func (m *Model) RestsPace() bool { return m.Rests("migrate_bytes_per_s", "migrate_records_per_s") }
+
 // Latency reports whether the model predicts percentiles.
 func (m *Model) Latency() bool { return !m.Prior && !m.Read.IsZero() && !m.Write.IsZero() }
 

@@ -12,7 +12,7 @@ import (
 // plan makes the file of judged choices, best first.
 func (m *maker) plan(choices []choice) *Plan {
 	p := &Plan{Format: Format, Requirements: m.in.req,
-		Model: ModelRef{m.in.model.Name, m.in.model.Prior, m.in.model.Runs}}
+		Model: ModelRef{m.in.model.Name, m.in.model.Prior, m.in.model.Runs, m.in.model.RestsCPU(), m.in.model.RestsPace()}}
 	for i := range choices {
 		p.Candidates = append(p.Candidates, m.candidate(&choices[i]))
 	}
@@ -125,8 +125,8 @@ func (m *maker) assumptions(choices []choice) []Assumption {
 	add := func(prior bool, format string, args ...any) {
 		list = append(list, Assumption{fmt.Sprintf(format, args...), prior})
 	}
-	add(mo.Rests("read_cpu_us", "write_cpu_us", "replica_cpu_us", "per_kib_cpu_us"), "CPU per operation: %v us a read, %v us a write at its master, %v us at a replica, %v us per KiB beside", mo.ReadCPU, mo.WriteCPU, mo.ReplicaCPU, mo.PerKiBCPU)
-	add(mo.Rests("migrate_bytes_per_s", "migrate_records_per_s"), "a node moves %v MB/s and %v records/s of migration at most", mo.MigrateBytes.Times(1e-6), mo.MigrateRecords)
+	add(mo.RestsCPU(), "CPU per operation: %v us a read, %v us a write at its master, %v us at a replica, %v us per KiB beside", mo.ReadCPU, mo.WriteCPU, mo.ReplicaCPU, mo.PerKiBCPU)
+	add(mo.RestsPace(), "a node moves %v MB/s and %v records/s of migration at most", mo.MigrateBytes.Times(1e-6), mo.MigrateRecords)
 	add(mo.Rests("failover_s"), "a dead node's partitions are served again after %v s", mo.Failover)
 	if t := m.in.req.Targets; !mo.Latency() && max(t.ReadP99, t.WriteP99, t.DegradedReadP99, t.DegradedWriteP99) > 0 {
 		add(true, "the targets for p99 are not judged: the model predicts no percentile")

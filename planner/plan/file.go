@@ -43,6 +43,10 @@ type ModelRef struct {
 	Name  string   `json:"name"`
 	Prior bool     `json:"prior"`
 	Runs  []string `json:"runs,omitempty"`
+	// PriorCPU and PriorPace say that what operations cost, or how fast copies
+	// are made again, rests on a prior although the model was fitted.
+	PriorCPU  bool `json:"prior_cpu,omitempty"`
+	PriorPace bool `json:"prior_pace,omitempty"`
 }
 
 // Candidate is a machine type in a layout with its fewest nodes.

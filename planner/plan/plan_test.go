@@ -400,6 +400,18 @@ func TestMeasuredModelPredictsPercentiles(t *testing.T) {
 	}
 }
 
+func TestAModelThatKnowsLittleMarksWhatRestsOnPriors(t *testing.T) {
+	mo := measured()
+	if text := withModel(t, mo).Summary; strings.Contains(text, "(prior)") {
+		t.Errorf("all was measured, but: %q", text)
+	}
+	mo.Unmeasured = []string{"read_cpu_us", "migrate_records_per_s"}
+	p := withModel(t, mo)
+	if !p.Model.PriorCPU || !p.Model.PriorPace || strings.Count(p.Summary, "(prior)") != 3 || strings.Contains(p.Summary, "150 ms (prior)") {
+		t.Errorf("%+v: %q; want the probability, the rebuild and the loss marked, and not the failover", p.Model, p.Summary)
+	}
+}
+
 func TestMixtureKeepsMeanAndTail(t *testing.T) {
 	a, b := model.Lognormal(80, 0.3), model.Lognormal(400, 0.5)
 	for _, share := range []float64{0, 0.001, 0.3, 0.9, 1} {

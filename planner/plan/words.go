@@ -195,7 +195,7 @@ func (m *maker) summary(p *Plan, c *choice) string {
 		}
 	}
 	say("%s of type %s%s, with %s, %s: the cheapest that passes every state, with probability %.2f%s.", counted(best.Nodes), best.Type, inRacks(best.Racks),
-		copies(best.Copies), price, best.PFeasible, prior(m.in.model.Prior))
+		copies(best.Copies), price, best.PFeasible, prior(m.in.model.RestsCPU()))
 	state, resource, use := c.loads.worst()
 	binds := "What binds, with every input at its median: %s."
 	if best.WhyNotFewer.State == structure {
@@ -237,7 +237,7 @@ func copies(n int) string {
 
 // sayLoss tells what happens when a server dies.
 func (m *maker) sayLoss(say func(string, ...any), c *choice, best *Candidate) {
-	mark := prior(m.in.model.Prior)
+	mark := prior(m.in.model.RestsPace())
 	if c.layout.Nodes == 1 {
 		say("There is one node: when it stops, nothing is served, and records in memory are lost.")
 		return
@@ -248,7 +248,7 @@ func (m *maker) sayLoss(say func(string, ...any), c *choice, best *Candidate) {
 	}
 	at := m.in.pick(m.in.median())
 	say("When a server dies, its partitions are served by others after about %s%s, and every record has %d copies again after about %s%s.",
-		span(at(&m.in.model.Failover)), mark, c.layout.Copies, span(c.loads.rebuild[RollingRestart]), mark)
+		span(at(&m.in.model.Failover)), prior(m.in.model.Rests("failover_s")), c.layout.Copies, span(c.loads.rebuild[RollingRestart]), mark)
 	if c.loads.mttdl > 0 {
 		say("A partition is lost for good %s%s.", years(c.loads.mttdl/secondsPerYear), mark)
 	}
