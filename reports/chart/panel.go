@@ -55,6 +55,7 @@ const (
 	Shares  // 0 to 1, printed as per cent
 	Wholes  // whole numbers: nodes
 	Percent // per cent as they stand, may be negative
+	Ratios  // how many times as much, as decimal logarithms: 0 is the same
 	Times   // durations in microseconds, linear
 )
 

@@ -49,6 +49,8 @@ func valueTicks(m Measure, lo, hi float64, n int) []plot.Tick {
 		return linear(lo, hi, step(hi-lo, n), func(v float64) string { return Amount(v*100) + " %" })
 	case Percent:
 		return linear(lo, hi, step(hi-lo, n), func(v float64) string { return minus(Amount(v)) + " %" })
+	case Ratios:
+		return linear(lo, hi, max(step(hi-lo, n), 1), func(v float64) string { return Amount(math.Pow(10, v)) + "×" })
 	case Wholes:
 		return linear(lo, hi, max(step(hi-lo, n), 1), Amount)
 	case Clock:

@@ -416,3 +416,27 @@ func TestARunThatFailsMoreOperationsDiffers(t *testing.T) {
 		t.Errorf("sentence = %q, want %q", got, want)
 	}
 }
+
+// TestGreatChangesAreDrawnAsMultiples: an interval of a million per cent must not
+// press the others on zero.
+func TestGreatChangesAreDrawnAsMultiples(t *testing.T) {
+	s := Shift{A: "a", B: "b", Points: []Difference{{P: 0.5, A: 400, B: 160_000, Change: 399, ChangeLo: 4.6, ChangeHi: 26_852, Supported: true},
+		{P: 0.9, A: 900, B: 500, Change: -0.44, ChangeLo: -0.6, ChangeHi: -0.2, Supported: true}}, Rate: Difference{A: 800, B: 170, Change: -0.79, ChangeLo: math.NaN(), ChangeHi: math.NaN()}}
+	f := shiftFigure(&Result{}, s, "shift")
+	for _, x := range append(f.Wide.Flaws(), f.Narrow.Flaws()...) {
+		t.Error(x)
+	}
+	for _, want := range []string{"1×", "10×", "1k×", "b as a multiple of a, log scale"} {
+		if !strings.Contains(f.Wide.SVG, want) {
+			t.Errorf("no %q in the figure", want)
+		}
+	}
+	if !strings.Contains(f.Caption, "Right of 1× is slower") {
+		t.Errorf("caption %q", f.Caption)
+	}
+	s.Points[0].Change, s.Points[0].ChangeHi = 0.2, 0.5
+	s.Points[0].ChangeLo = 0.1
+	if f := shiftFigure(&Result{}, s, "shift"); !strings.Contains(f.Wide.SVG, " %") || strings.Contains(f.Wide.SVG, "×") {
+		t.Error("small changes are not drawn in per cent")
+	}
+}

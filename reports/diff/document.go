@@ -252,6 +252,11 @@ func span(list []Difference) string {
 func shiftFigure(r *Result, s Shift, id string) *page.Figure {
 	zero := 0.0
 	rows := chart.Rows{Unit: "change from " + s.A + " to " + s.B, X: chart.Percent, Zero: &zero, Alt: sentence(s)}
+	place, reading := func(change float64) float64 { return change * 100 }, "Right of zero is slower"
+	if far(s) {
+		place, reading = func(change float64) float64 { return math.Log10(max(1+change, leastRatio)) }, "Right of 1× is slower"
+		rows.X, rows.Unit = chart.Ratios, s.B+" as a multiple of "+s.A+", log scale"
+	}
 	add := func(label string, d Difference, up, down chart.Ink, text string) {
 		if math.IsNaN(d.Change) {
 			return
@@ -263,9 +268,9 @@ func shiftFigure(r *Result, s Shift, id string) *page.Figure {
 		case d.Known() && d.ChangeHi < 0:
 			ink = down
 		}
-		row := chart.Row{Label: label, Text: text, Dots: []chart.Dot{{At: d.Change * 100, Ink: ink}}}
+		row := chart.Row{Label: label, Text: text, Dots: []chart.Dot{{At: place(d.Change), Ink: ink}}}
 		if d.Known() {
-			row.Spans = []chart.Span{{From: d.ChangeLo * 100, To: d.ChangeHi * 100, Ink: ink}}
+			row.Spans = []chart.Span{{From: place(d.ChangeLo), To: place(d.ChangeHi), Ink: ink}}
 		}
 		rows.Rows = append(rows.Rows, row)
 	}
@@ -278,12 +283,32 @@ func shiftFigure(r *Result, s Shift, id string) *page.Figure {
 	if len(rows.Rows) == 0 {
 		return nil
 	}
-	caption := "Right of zero is slower; of the throughput, faster. " + rows.Alt
+	caption := reading + "; of the throughput, faster. " + rows.Alt
 	if r.Forced != "" {
 		caption = "DIFFERENT WORKLOADS. " + caption
 		rows.Unit = "different workloads: " + rows.Unit
 	}
 	return &page.Figure{Name: id, Caption: caption, Wide: rows.Draw(chart.Wide), Narrow: rows.Draw(chart.Narrow)}
+}
+
+const (
+	// farRatio is how many times as much a figure may become before per cent hide
+	// all that is less, and leastRatio the least that is drawn.
+	farRatio   = 10
+	leastRatio = 1e-6
+)
+
+// far reports whether some change, or an end of its interval, is beyond farRatio
+// either way.
+func far(s Shift) bool {
+	for _, d := range append([]Difference{s.Rate}, s.Points...) {
+		for _, v := range []float64{d.Change, d.ChangeLo, d.ChangeHi} {
+			if v > farRatio-1 || v < 1.0/farRatio-1 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func shiftTable(s Shift, id string) *page.Table {
