@@ -62,7 +62,7 @@ func (c *Core) lift(l lift, r wire.MigrateRecord, found bool) {
 	if !found || r.Meta.Unreadable || r.Meta.Version != l.ours {
 		return
 	}
-	r.Meta.Version.Regime = l.theirs.Regime
+	r.Meta.Lift(l.theirs.Regime)
 	if _, _, _, err := c.store.PutNewer(&l.digest, r.Meta, r.Body); err == nil {
 		c.settled(l)
 	}
@@ -136,7 +136,7 @@ func (c *Core) absorb(j *job, r *wire.MigrateRecord) error {
 			c.outlive(j, lift{r.Digest, old.Version, r.Meta.Version, verdict == partition.Conflict})
 			return nil
 		}
-		r.Meta.Version.Regime = max(r.Meta.Version.Regime, old.Version.Regime) // as in lift
+		r.Meta.Lift(old.Version.Regime) // as in lift
 	}
 	applied, _, _, err := c.store.PutNewer(&r.Digest, r.Meta, r.Body)
 	if err == nil && applied && verdict == partition.Conflict {

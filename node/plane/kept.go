@@ -101,6 +101,7 @@ func (p *Plane) LoadCopies(k Kept, b []byte, rec storage.Recovery) error {
 	r := m.Namespaces[0].Report
 	p.judgeCopies(k, r, rec, binary.LittleEndian.Uint32(b[12:]) == 1 && rec.Clean)
 	p.Load(r)
+	p.mortal.Store(true) // nobody has looked at what is there
 	return nil
 }
 

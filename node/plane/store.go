@@ -23,6 +23,7 @@ type Engine interface {
 	ListBucket(p, bucket int, dst []wire.DigestVersion) []wire.DigestVersion
 	Partition(p int) storage.PartitionStats
 	Remove(d *record.Digest, v record.Version) bool
+	Bury(d *record.Digest, v record.Version) bool
 	Drop(p int)
 }
 

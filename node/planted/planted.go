@@ -62,6 +62,8 @@ const (
 	WritesInFlightNotTold
 	RepresentedNotCompared
 	MergeBegunNotTold
+	ExpiredForgotten
+	ShorteningNotInherited
 	End // one more than the last
 )
 
@@ -115,6 +117,8 @@ var Rules = [End]string{
 	MergeBegunNotTold:        "the descent of a copy tells of each merge that has begun to reach it",
 	LackingCopyIsFull:        "a copy that lacks records is not full",
 	TombstoneReapedEarly:     "a tombstone outlasts every absence after which copies are merged",
+	ExpiredForgotten:         "a version that shortens a record's life leaves a tombstone when it expires",
+	ShorteningNotInherited:   "what follows a version that shortens a life does so, too",
 	StoppedReplicaIgnored:    "a write is refused where a replica takes none",
 	LoadedNotLookedAtAgain:   "a record read from a device is used while it is the one that is there",
 }

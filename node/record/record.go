@@ -106,6 +106,9 @@ type Meta struct {
 	Generation uint16 // counts writes, wraps past 65535 to 1; zero only for "no record"
 	Expiry     uint32 // seconds since the Unix epoch; zero never expires
 	Tombstone  bool   // deleted: kept so that no old copy revives the record
+	// Shortens says that an older version of the record may live longer than
+	// this one: when this one expires, a tombstone of it stays. See Follow.
+	Shortens bool
 	// Unreadable means that the record is there but its contents could not be
 	// read: its device failed, or it is damaged. Never stored nor sent.
 	Unreadable bool
@@ -120,6 +123,24 @@ func (m *Meta) Expired(nowSec uint32) bool {
 
 // Live reports whether a reader should see the record at second now.
 func (m *Meta) Live(nowSec uint32) bool { return !m.Tombstone && !m.Expired(nowSec) }
+
+// Follow tells a version about to be written what it replaces. If that, or
+// anything before it, may live longer, the version is marked: a copy that missed
+// it would otherwise bring back what it ended. A record that is written again
+// with the same time to live is never marked.
+func (m *Meta) Follow(old *Meta) {
+	longer := old.Tombstone || old.Shortens || old.Expiry == 0 || old.Expiry > m.Expiry
+	m.Shortens = !m.Tombstone && m.Expiry != 0 && (m.Shortens || longer)
+}
+
+// Lift gives the version a higher regime, so that it wins against one of the
+// other side of a split, of which nobody asks how long it lives.
+func (m *Meta) Lift(regime uint32) {
+	if regime > m.Version.Regime {
+		m.Version.Regime = regime
+		m.Shortens = !m.Tombstone && m.Expiry != 0
+	}
+}
 
 // DigestVersion says which version of which record a holder has: one line of
 // the lists that copies are compared by.

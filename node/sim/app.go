@@ -219,7 +219,9 @@ func (a *app) Tick(now cluster.Instant) {
 func (a *app) reap() {
 	for _, s := range a.spaces {
 		for _, pid := range a.d.pids {
-			a.d.Stats.Reaped += s.Reap(pid, a.now().WallMS, a.d.cfg.Horizon)
+			removed, buried := s.Reap(pid, a.now().WallMS, a.d.cfg.Horizon)
+			a.d.Stats.Reaped += removed
+			a.d.Stats.Buried += buried
 		}
 	}
 }

@@ -101,6 +101,7 @@ type DataStats struct {
 	Acked, Reads, NotFound, InDoubt, Refused int
 	Overdue                                  int           // requests that nodes refused as overdue
 	Reaped                                   int           // records removed for good
+	Buried                                   int           // records that expired, of which a tombstone stays
 	Worst                                    time.Duration // of one operation
 	Discarded, Counted                       uint64        // versions that a merge had to discard, and that were counted
 	Mismatches                               int           // writes refused because of the record's generation

@@ -10,10 +10,15 @@ import (
 
 // operations lets clients do everything a client can (operate, writes that ask
 // for a generation, touches, records that expire, batches, scans) while one
-// node at a time crashes, pauses, is slow or leaves: what they are told of each
-// key must fit one order.
+// node at a time crashes, and may find what its devices held, pauses, is left
+// alone, is slow or leaves: what they are told of each key must fit one order.
 func operations(seed uint64, log func(string)) (*Data, int, error) {
-	d, r := dataWorld(seed, log)
+	d, r := dataWorldOn(seed, log, func(r *rand.Rand, s *SpaceConfig) {
+		if r.IntN(2) == 0 {
+			s.DeviceConfig = DeviceConfig{Devices: 1, Blocks: 48 + r.IntN(32), WriteBlock: 4096 << r.IntN(2), InMemory: r.IntN(3) == 0,
+				Latency: time.Duration(float64(20*time.Microsecond) * pow10(r.Float64()*3))}
+		}
+	})
 	if err := beginActs(d, r); err != nil {
 		return d, 0, err
 	}
@@ -23,15 +28,44 @@ func operations(seed uint64, log func(string)) (*Data, int, error) {
 		if err := d.Await("redundancy after the fault", 20*time.Second, d.Settled); err != nil {
 			return d, faults, err
 		}
+		if n := d.W.Nodes[r.IntN(len(d.W.Nodes))]; r.IntN(8) == 0 {
+			d.alone(n, time.Duration(float64(20*time.Millisecond)*pow10(r.Float64()*3)))
+			continue
+		}
 		d.singleFault(r)
 	}
 	return d, faults, d.judgeActs()
 }
 
+// alone cuts a node off from all others for some time, after it has done what
+// it had to do for clients, and gives it back to them when all have one View: it
+// goes on by itself, with what it held.
+func (d *Data) alone(n *Node, last time.Duration) {
+	w := d.W
+	w.note(FaultIsolate)
+	d.OneSided = true
+	defer func() { d.OneSided = false }()
+	d.apart(n, w.Net.Cut)
+	_ = w.Run(opTimeout) // an error is in W.Err
+	w.cutFor(last, []*Node{n}, w.allBut(n), true)
+	_ = w.Run(last + last/4 + time.Millisecond)
+	_ = d.Await("one View after a node was alone", 20*time.Second, d.Settled)
+	_ = w.Run(opTimeout)
+	d.apart(n, w.Net.Heal)
+}
+
+// apart cuts or heals what goes between a node and the clients.
+func (d *Data) apart(n *Node, do func(from, to cluster.NodeID)) {
+	for _, c := range d.Clients {
+		do(c.ID, n.ID)
+		do(n.ID, c.ID)
+	}
+}
+
 // beginActs is beginLoad for acts of all kinds.
 func beginActs(d *Data, r *rand.Rand) error {
 	if d.cfg.Skew <= time.Second {
-		d.cfg.ReapEvery = time.Duration(10+r.IntN(10)) * time.Second // production: a minute
+		d.cfg.ReapEvery = time.Duration(1+r.IntN(12)) * time.Second // production: a minute
 	}
 	if err := d.startTwoClients(); err != nil {
 		return err

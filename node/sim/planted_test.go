@@ -81,6 +81,8 @@ func testFor(b planted.Bug) string {
 	switch b {
 	case planted.TombstoneReapedEarly:
 		return "TestNothingDeletedComesBack"
+	case planted.ExpiredForgotten, planted.ShorteningNotInherited:
+		return "TestWhatExpiredDoesNotComeBack"
 	case planted.StoppedReplicaIgnored:
 		return "TestWritesStopWhereAReplicaHasNoRoom"
 	case planted.LoadedNotLookedAtAgain:
@@ -101,6 +103,8 @@ func scenarioFor(b planted.Bug) string {
 		return "views"
 	case b == planted.ConflictNotCounted, b == planted.DescentIgnored:
 		return "one-split"
+	case b == planted.ExpiredForgotten, b == planted.ShorteningNotInherited:
+		return "operations"
 	}
 	return "splits"
 }

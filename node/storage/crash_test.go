@@ -29,7 +29,7 @@ type content struct {
 	there     bool
 	meta      record.Meta
 	body      []byte
-	collected bool // removed without a tombstone: the one before it is as good
+	collected bool // removed without a tombstone, or buried: the one before it is as good
 }
 
 // ledger is what a disk may hold after a crash: for each key the contents
@@ -127,7 +127,11 @@ func (r *rig) step() error {
 	case n < 68:
 		r.put(k, 0, true)
 	case n < 72:
-		r.remove(k)
+		if r.rnd.IntN(2) == 0 {
+			r.remove(k)
+		} else {
+			r.bury(k)
+		}
 	case n < 73:
 		r.drop(r.rnd.IntN(5))
 	case n < 86:
@@ -150,7 +154,8 @@ func (r *rig) step() error {
 
 func (r *rig) put(k, size int, tombstone bool) {
 	r.stamp++
-	c := content{there: true, meta: record.Meta{Version: record.Version{Regime: 1, Stamp: hlc.Stamp(r.stamp), Node: 1}, Generation: uint16(r.stamp), Tombstone: tombstone}}
+	c := content{there: true, meta: record.Meta{Version: record.Version{Regime: 1, Stamp: hlc.Stamp(r.stamp), Node: 1}, Generation: uint16(r.stamp),
+		Tombstone: tombstone, Shortens: !tombstone && r.stamp%3 == 0}}
 	if !tombstone {
 		c.body = bytes.Repeat([]byte{byte(r.stamp), byte(k)}, size/2)
 	}
@@ -165,6 +170,20 @@ func (r *rig) remove(k int) {
 	if c := r.ledger.last(k); c.there && c.meta.Tombstone {
 		r.e.Remove(&r.ledger.keys[k], c.meta.Version)
 		r.ledger.record(k, content{collected: true})
+	}
+}
+
+// bury makes a tombstone of a record: that the record itself comes back is as
+// good, because it has expired.
+func (r *rig) bury(k int) {
+	c := r.ledger.last(k)
+	if !c.there || c.meta.Tombstone {
+		return
+	}
+	r.ledger.record(k, content{there: true, meta: record.Meta{Version: c.meta.Version, Generation: c.meta.Generation, Tombstone: true}, collected: true})
+	if !r.e.Bury(&r.ledger.keys[k], c.meta.Version) {
+		h := &r.ledger.history[k]
+		*h = (*h)[:len(*h)-1]
 	}
 }
 

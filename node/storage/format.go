@@ -96,14 +96,17 @@ func recordSpan(n int) int { return (recordHeader + n + unit - 1) / unit * unit 
 //	| magic | flags | zero | crc32c| size | regime | stamp | node | digest | expiry | lineage| generation | zero | body
 //	| u16   | u8    | u8   | u32   | u32  | u32    | u64   | u64  | 20     | u32    | u32    | u16        | u16  | size
 //
-// The checksum covers all but itself, from the block's seed on, and is mixed
-// with the record's place in the block.
+// Flags: 1 a tombstone, 2 record.Meta.Shortens, not both. The checksum covers
+// all but itself, from the block's seed on, and is mixed with the record's place
+// in the block.
 type stored struct {
 	digest  record.Digest
 	meta    record.Meta
 	lineage uint32 // how often the partition had been dropped
 	body    []byte
 }
+
+const storedShortens = 2
 
 // sum mixes the place into a checksum, so that a record copied to another
 // place of its block does not verify.
@@ -120,6 +123,8 @@ func (r *stored) put(block []byte, at int, seed uint32) {
 	b[2], b[3] = 0, 0
 	if r.meta.Tombstone {
 		b[2] = flagTombstone
+	} else if r.meta.Shortens {
+		b[2] = storedShortens
 	}
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(r.body)))
 	binary.LittleEndian.PutUint32(b[12:], r.meta.Version.Regime)
@@ -139,7 +144,7 @@ func (r *stored) put(block []byte, at int, seed uint32) {
 // that begins at base. The body aliases block.
 func (r *stored) parse(block []byte, base, at int, seed uint32) bool {
 	b := block[at-base:]
-	if len(b) < recordHeader || binary.LittleEndian.Uint16(b) != recordMagic || b[2]&^flagTombstone != 0 {
+	if len(b) < recordHeader || binary.LittleEndian.Uint16(b) != recordMagic || b[2] > storedShortens {
 		return false
 	}
 	size := int(binary.LittleEndian.Uint32(b[8:]))
@@ -154,7 +159,8 @@ func (r *stored) parse(block []byte, base, at int, seed uint32) bool {
 			Regime: binary.LittleEndian.Uint32(b[12:]), Stamp: hlc.Stamp(binary.LittleEndian.Uint64(b[16:])),
 			Node: cluster.NodeID(binary.LittleEndian.Uint64(b[24:])),
 		},
-		Expiry: binary.LittleEndian.Uint32(b[52:]), Generation: binary.LittleEndian.Uint16(b[60:]), Tombstone: b[2]&flagTombstone != 0,
+		Expiry: binary.LittleEndian.Uint32(b[52:]), Generation: binary.LittleEndian.Uint16(b[60:]),
+		Tombstone: b[2] == flagTombstone, Shortens: b[2] == storedShortens,
 	}
 	r.digest = record.Digest(b[32:52])
 	r.lineage = binary.LittleEndian.Uint32(b[56:])

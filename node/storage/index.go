@@ -33,6 +33,7 @@ const (
 	flagDoomed    = 4  // to be removed once they do not
 	flagRaided    = 8  // none was found so far
 	flagDamaged   = 16 // cannot be read
+	flagShortens  = 32 // record.Meta's
 
 	// minBits gives the smallest table 64 buckets (256 bytes), one for each
 	// sub-bucket of the summary, so that a sub-bucket is a run of buckets.
@@ -52,7 +53,7 @@ func (en *entry) version() record.Version {
 func (en *entry) meta() record.Meta {
 	return record.Meta{
 		Version: en.version(), Generation: en.generation, Expiry: en.expiry,
-		Tombstone: en.flags&flagTombstone != 0, Unreadable: en.flags&flagDamaged != 0,
+		Tombstone: en.flags&flagTombstone != 0, Shortens: en.flags&flagShortens != 0, Unreadable: en.flags&flagDamaged != 0,
 	}
 }
 
@@ -61,6 +62,8 @@ func (en *entry) setMeta(m *record.Meta) {
 	en.generation, en.expiry, en.flags = m.Generation, m.Expiry, 0
 	if m.Tombstone {
 		en.flags = flagTombstone
+	} else if m.Shortens {
+		en.flags = flagShortens
 	}
 }
 

@@ -69,6 +69,7 @@ func (m *model) random() kept {
 	}}
 	if !k.meta.Tombstone {
 		n := m.size()
+		k.meta.Shortens = m.rng.IntN(3) == 0
 		k.body = bytes.Repeat(binary.BigEndian.AppendUint64(nil, m.rng.Uint64()), n/8+1)[:n]
 	}
 	return k
@@ -114,7 +115,9 @@ func (m *model) step() {
 		if want {
 			delete(m.records, d)
 		}
-	case n < 901:
+	case n < 930:
+		m.bury(d, was, had)
+	case n < 931:
 		p := m.parts[m.rng.IntN(len(m.parts))]
 		m.e.Drop(p)
 		for d := range m.records {
@@ -130,6 +133,20 @@ func (m *model) step() {
 		if got, ok := m.e.Meta(&d); ok != had || got != was.meta {
 			m.t.Fatalf("Meta = %+v, %v, want %+v, %v", got, ok, was.meta, had)
 		}
+	}
+}
+
+func (m *model) bury(d record.Digest, was kept, had bool) {
+	v := was.meta.Version
+	if m.rng.IntN(5) == 0 {
+		v.Stamp++
+	}
+	want := had && v == was.meta.Version && !was.meta.Tombstone
+	if got := m.e.Bury(&d, v); got != want {
+		m.t.Fatalf("Bury = %v, want %v", got, want)
+	}
+	if want {
+		m.records[d] = kept{meta: record.Meta{Version: v, Generation: was.meta.Generation, Tombstone: true}}
 	}
 }
 

@@ -225,6 +225,23 @@ func (e *Engine) Remove(d *record.Digest, v record.Version) bool {
 	return true
 }
 
+// Bury leaves a tombstone of the same version in place of the record, if its
+// version still is v. It returns whether it did; not so where a device has no
+// room at the moment. To other copies the two are equal: where one version is a
+// record on one copy and a tombstone on another, it is one that has expired.
+func (e *Engine) Bury(d *record.Digest, v record.Version) bool {
+	p := d.Partition()
+	sh := &e.shards[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	_, en := e.find(sh, d)
+	if en == nil || en.version() != v || en.flags&flagTombstone != 0 {
+		return false
+	}
+	m := record.Meta{Version: v, Generation: en.generation, Tombstone: true}
+	return e.replaceLocked(p, en, &m, nil) == nil
+}
+
 // Stats are the sizes of an engine. Each number is exact; together they are
 // a moment apart.
 type Stats struct {

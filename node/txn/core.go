@@ -324,7 +324,18 @@ func (c *Core) change(now Now, q *Request, r Record) (m record.Meta, body []byte
 		return m, nil, nil, false, wire.StatusBadRequest
 	}
 	m.Version = c.stamp(now, old.Version)
+	if r.Found {
+		follow(&m, old)
+	}
 	return m, body, bins, true, wire.StatusOK
+}
+
+// follow is m.Follow.
+func follow(m *record.Meta, old record.Meta) {
+	if planted.Is(planted.ShorteningNotInherited) {
+		old.Shortens = false
+	}
+	m.Follow(&old)
 }
 
 // stamp makes a version newer than old and than all this Core has seen. Its

@@ -202,6 +202,9 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	c.stats.Adopted++
 	o.reply = wire.Reply{Status: wire.StatusOK}
 	o.meta.Version = c.stamp(now, o.meta.Version)
+	if ok {
+		follow(&o.meta, cur)
+	}
 	c.unsettle(o)
 	if err := c.cfg.Store.Put(&o.req.Digest, o.meta, o.req.Body); err != nil {
 		o.reply.Status = refused(err)
@@ -535,7 +538,7 @@ func (c *Core) merge(now Now, p *part, from cluster.NodeID, o *op, m *wire.Resol
 			winner, body = r.Meta, r.Body
 		}
 	}
-	winner.Version.Regime = max(winner.Version.Regime, loser.Regime)
+	winner.Lift(loser.Regime)
 	if winner.Version != old.Version {
 		if winner.Unreadable {
 			return true

@@ -119,6 +119,9 @@ func (c *Core) replicateAgain(now Now, p *part, o *op) {
 		return
 	}
 	o.meta.Version = c.stamp(now, o.meta.Version)
+	if ok {
+		follow(&o.meta, cur)
+	}
 	if err := c.cfg.Store.Put(&o.req.Digest, o.meta, o.body); err != nil {
 		o.reply = wire.Reply{Status: wire.StatusInDoubt}
 		c.finish(now, o)

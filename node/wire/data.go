@@ -7,20 +7,35 @@ import (
 )
 
 // AppendMeta appends a record's metadata: regime u32, stamp u64, node u64,
-// generation u16, expiry u32, tombstone bool: 27 bytes.
+// generation u16, expiry u32, flags u8: 27 bytes.
 func AppendMeta(b []byte, m *record.Meta) []byte {
 	b = appendVersion(b, m.Version)
 	b = AppendU16(b, m.Generation)
 	b = AppendU32(b, m.Expiry)
-	return AppendBool(b, m.Tombstone)
+	switch {
+	case m.Tombstone:
+		return append(b, metaTombstone)
+	case m.Shortens:
+		return append(b, metaShortens)
+	}
+	return append(b, 0)
 }
+
+// Flags of a record's metadata, one at most.
+const (
+	metaTombstone = 1
+	metaShortens  = 2
+)
 
 // Meta reads what AppendMeta wrote.
 func (r *Reader) Meta() record.Meta {
-	return record.Meta{
-		Version:    r.version(),
-		Generation: r.U16(), Expiry: r.U32(), Tombstone: r.Bool(),
+	m := record.Meta{Version: r.version(), Generation: r.U16(), Expiry: r.U32()}
+	f := r.U8()
+	if f > metaShortens {
+		r.fail("unknown flag of a record")
 	}
+	m.Tombstone, m.Shortens = f == metaTombstone, f == metaShortens
+	return m
 }
 
 func appendVersion(b []byte, v record.Version) []byte {

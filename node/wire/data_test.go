@@ -39,8 +39,9 @@ func digestOf(n byte) (d record.Digest) {
 }
 
 var (
-	testKey  = cluster.ViewKey{Counter: 12, Proposer: 4, Inc: 3}
-	testMeta = record.Meta{Version: record.Version{Regime: 12, Stamp: hlc.Stamp(5 << 16), Node: 4}, Generation: 7, Expiry: 99, Tombstone: true}
+	testKey   = cluster.ViewKey{Counter: 12, Proposer: 4, Inc: 3}
+	testMeta  = record.Meta{Version: record.Version{Regime: 12, Stamp: hlc.Stamp(5 << 16), Node: 4}, Generation: 7, Expiry: 99, Tombstone: true}
+	testShort = record.Meta{Version: record.Version{Regime: 12, Stamp: hlc.Stamp(5 << 16), Node: 4}, Generation: 7, Expiry: 99, Shortens: true}
 )
 
 func samples() []message {
@@ -61,6 +62,7 @@ func samples() []message {
 		m,
 		&Replicate{View: testKey, Namespace: 1, Digest: digestOf(6), Meta: testMeta, Body: []byte("r")},
 		&Resolve{View: testKey, Namespace: 1, Digest: digestOf(7)},
+		&Replicate{View: testKey, Namespace: 1, Digest: digestOf(6), Meta: testShort, Body: []byte("r")},
 		&Resolved{Status: StatusNotFound, Meta: testMeta, Body: []byte("z")},
 		&Progress{View: testKey, Partitions: 3, Unavailable: 1, Bytes: 1 << 40},
 		&Migrate{View: testKey, Namespace: 1, Partition: 7, Step: StepSummaryAsk, Seq: 9},
