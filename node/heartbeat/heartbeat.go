@@ -115,7 +115,8 @@ type Core struct {
 
 // peer is what is known of one other node.
 type peer struct {
-	member    cluster.Member // in the newest incarnation heard; Inc zero: never heard
+	member    cluster.Member // in the newest incarnation heard; Inc zero: never heard. Addr is where to call it
+	at        string         // where that incarnation was heard
 	leaving   bool
 	gone      bool // said goodbye in this incarnation: nothing of it counts any more
 	dead      bool // lost by goodbye or refused port: no process holds a lease of ours
@@ -173,6 +174,7 @@ type twin struct {
 	sent  cluster.Instant // on its clock, of its newest pulse
 	seen  int             // pulses with growing sent
 	asked cluster.Instant // when it was last called
+	until cluster.Instant // it is older: this process holds no lease until then; zero: there is none
 }
 
 // New returns a Core that starts calling its seeds at the first Tick.

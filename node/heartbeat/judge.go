@@ -13,6 +13,9 @@ import (
 func (c *Core) Tick(now cluster.Instant) {
 	c.checkPause(now)
 	c.judge(now)
+	if now >= c.selfTwin.until {
+		c.selfTwin.until = 0
+	}
 	if now >= c.beat {
 		c.beatAll(now)
 	}

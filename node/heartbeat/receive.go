@@ -56,7 +56,7 @@ func (c *Core) Receive(now cluster.Instant, m *wire.Pulse, from string) {
 
 // accept decides whether m is news of p, and makes p heard.
 func (c *Core) accept(now cluster.Instant, p *peer, m *wire.Pulse) bool {
-	moved := p.member.Inc != 0 && m.Addr != p.member.Addr
+	moved := p.member.Inc != 0 && m.Addr != p.at            // others may have told another address of a lost peer
 	fresh := p.heard && now.Sub(p.quietFrom) < c.timeout(p) // it lives, and a lease of it may hold
 	switch {
 	case moved && (fresh || m.Inc < p.member.Inc && p.heard):
@@ -100,7 +100,7 @@ func (c *Core) takeOver(now cluster.Instant, p *peer, m *wire.Pulse) {
 	if p.member.Inc != m.Inc {
 		granted = 0 // to another process
 	}
-	*p = peer{member: cluster.Member{Node: m.Node, Inc: m.Inc, Addr: m.Addr}, heard: p.heard, grantFrom: granted,
+	*p = peer{member: cluster.Member{Node: m.Node, Inc: m.Inc, Addr: m.Addr}, at: m.Addr, heard: p.heard, grantFrom: granted,
 		dueAt: p.dueAt, lastSent: p.lastSent, sendSeq: p.sendSeq, called: p.called}
 	p.due(now)
 	c.changed(now)
@@ -229,6 +229,9 @@ func (c *Core) fromSelf(now cluster.Instant, m *wire.Pulse, from string) {
 	// to another address and left a packet behind. Sent counts from the start
 	// of the process: the younger one yields, by address if they are equal.
 	older := m.Sent > now || m.Sent == now && m.Addr > c.self.Addr
+	if older {
+		t.until = now.Add(maxStretch * c.cfg.Timeout)
+	}
 	if t.seen >= 3 && older {
 		c.out.DuplicateSelf = m.Addr
 	}
@@ -278,7 +281,7 @@ func (c *Core) noteRival(now cluster.Instant, p *peer, m *wire.Pulse) {
 // that was given an id in use must not answer even for the few pulses that it
 // takes the two to find each other, or for good if the path between them is cut.
 func (c *Core) rivalled() bool {
-	return slices.ContainsFunc(c.peers, func(p *peer) bool { return p.heard && p.rival })
+	return c.selfTwin.until != 0 || slices.ContainsFunc(c.peers, func(p *peer) bool { return p.heard && p.rival })
 }
 
 func (c *Core) seedAnswered(p *peer, m *wire.Pulse) {

@@ -77,3 +77,47 @@ func TestASecondProcessOfOneIDServesNothingWhereAMemberCouldTellIt(t *testing.T)
 		t.Errorf("%d second processes served alone: that they stop is hardly tested", alone)
 	}
 }
+
+// twinStorm is a second process among members that stand still and restart: it
+// may take the place of the first when that is taken for lost, and in the end one
+// of the two is left.
+func twinStorm(seed uint64) error {
+	r := rand.New(rand.NewPCG(seed, 37))
+	w := NewWorld(Config{Nodes: 2 + r.IntN(5), Seed: seed, Net: RandomNet(r)})
+	w.Net.cfg.Loss = 0 // else a path that works may yet tell nothing
+	nodes := w.Nodes
+	w.startAll(nodes...)
+	t, open := w.Twin(nodes[r.IntN(len(nodes))].ID), nodes[r.IntN(len(nodes))]
+	for _, n := range nodes {
+		if n != open && r.IntN(2) == 0 {
+			w.Net.Cut(n.end(), t.end())
+			w.Net.Cut(t.end(), n.end())
+		}
+	}
+	w.After(time.Duration(r.IntN(2000))*time.Millisecond, t.Start)
+	for range 2 + r.IntN(8) {
+		n, at := nodes[r.IntN(len(nodes))], time.Duration(r.IntN(6000))*time.Millisecond
+		last := time.Duration(float64(20*time.Millisecond) * pow10(r.Float64()*2))
+		down, up := n.Pause, n.Resume
+		if r.IntN(3) == 0 {
+			down, up = func() { n.Crash(r.IntN(2) == 0) }, n.Start
+		}
+		w.After(at, down)
+		w.After(at+last, up)
+	}
+	_ = w.Run(9 * time.Second) // errors show in w.Err
+	w.Net.HealAll()
+	w.Net.Quiet()
+	first := w.Node(t.ID)
+	w.step("one of two processes stops", func() bool { return first.Up != t.Up })
+	w.step("one View", w.OneView)
+	return w.Err
+}
+
+func TestOneOfTwoProcessesOfAnIDIsLeftAfterAnyStorm(t *testing.T) {
+	for seed := range uint64(twinSeeds) {
+		if err := twinStorm(seed); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
