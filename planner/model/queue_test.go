@@ -3,6 +3,7 @@ package model
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -73,6 +74,27 @@ func TestSimulatorMeetsTheory(t *testing.T) {
 	near(t, "M/D/1 mean wait", Summarise(waits).Mean, 1.1667, .05)
 	waits, _ = responses(t, Station{Servers: 1, Service: Lognormal(1, 4), Rate: .5}, 6*n)
 	near(t, "M/G/1 log-normal cs2 4 mean wait", Summarise(waits).Mean, 2.5, .05) // rho/(1-rho) * (1+cs2)/2
+}
+
+func TestPercentilesAreThoseOfTheSortedList(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{1, 2, 3, 10, 999, 1000, 1001, 10_000} {
+		for _, distinct := range []int{1, 2, 30, 1 << 40} {
+			list := make([]float64, n)
+			for i := range list {
+				list[i] = float64(rng.IntN(distinct))
+			}
+			if n > 3 {
+				list[0] = math.Inf(1)
+			}
+			sorted := slices.Sorted(slices.Values(list))
+			at := func(p float64) float64 { return sorted[min(int(p*float64(n)), n-1)] }
+			got := Summarise(list)
+			if got.P50 != at(0.5) || got.P99 != at(0.99) || got.P999 != at(0.999) {
+				t.Errorf("%d of %d distinct: %+v, want %g, %g, %g", n, distinct, got, at(0.5), at(0.99), at(0.999))
+			}
+		}
+	}
 }
 
 func TestDistKeepsMeanAndTail(t *testing.T) {

@@ -167,7 +167,7 @@ func (m *maker) deviceTimes(sp *Spread, t *catalog.Type, d *demand, k *machine, 
 		return nil, true
 	}
 	channels := max(math.Round(float64(dev.Channels)*t.ReadIOPS/dev.ReadIOPS), 1)
-	st := model.Station{Servers: int(min(channels, 1<<16)), Service: mixture(dev.Read, dev.Write, small/(small+blocks)), Rate: (small + blocks) * 1e-6}
+	st := model.Station{Servers: int(min(channels, 1<<16)), Service: m.deviceService(&dev, small/(small+blocks)), Rate: (small + blocks) * 1e-6}
 	waits, err := st.Waits(samples, rng)
 	if err != nil {
 		return nil, false
@@ -178,33 +178,54 @@ func (m *maker) deviceTimes(sp *Spread, t *catalog.Type, d *demand, k *machine, 
 	return waits, true
 }
 
+// deviceService is the mixture of a device's reads and writes; it is cut once
+// for all states of all candidates.
+func (m *maker) deviceService(dev *model.Device, reads float64) model.Dist {
+	if reads >= 1 || reads <= 0 {
+		return mixture(dev.Read, dev.Write, reads)
+	}
+	m.cutOnce.Do(func() { m.readCuts, m.writeCuts = cut(dev.Read), cut(dev.Write) })
+	return mix(m.readCuts, m.writeCuts, reads)
+}
+
 // mixture is the distribution that draws from a with that share, else from b:
 // both cut into equal slices of probability and merged.
 func mixture(a, b model.Dist, share float64) model.Dist {
-	const n = 2000
 	if share >= 1 {
 		return a
 	}
 	if share <= 0 {
 		return b
 	}
-	slice := func(d *model.Dist, i int) float64 {
-		if i == n {
-			return math.Inf(1)
-		}
-		return d.Quantile((float64(i) + 0.5) / n)
+	return mix(cut(a), cut(b), share)
+}
+
+// equalCuts are a distribution cut into as many of equal probability, ascending,
+// with an infinite one at the end.
+type equalCuts [cuts + 1]float64
+
+const cuts = 2000
+
+func cut(d model.Dist) *equalCuts {
+	var s equalCuts
+	for i := range cuts {
+		s[i] = d.Quantile((float64(i) + 0.5) / cuts)
 	}
-	q, v := make([]float64, 0, 2*n), make([]float64, 0, 2*n)
-	sum, x, y := 0.0, slice(&a, 0), slice(&b, 0)
-	for i, j := 0, 0; i < n || j < n; {
-		weight, t := share/n, x
-		if x <= y {
+	s[cuts] = math.Inf(1)
+	return &s
+}
+
+// mix is mixture of what was cut before.
+func mix(a, b *equalCuts, share float64) model.Dist {
+	q, v := make([]float64, 0, 2*cuts), make([]float64, 0, 2*cuts)
+	sum := 0.0
+	for i, j := 0, 0; i < cuts || j < cuts; {
+		weight, t := share/cuts, a[i]
+		if a[i] <= b[j] {
 			i++
-			x = slice(&a, i)
 		} else {
-			weight, t = (1-share)/n, y
+			weight, t = (1-share)/cuts, b[j]
 			j++
-			y = slice(&b, j)
 		}
 		q, v = append(q, sum+weight/2), append(v, t)
 		sum += weight

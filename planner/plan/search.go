@@ -47,6 +47,9 @@ type maker struct {
 
 	shapeOnce sync.Once // guards the making of shape
 	shape     model.Dist
+
+	cutOnce             sync.Once // guards the making of both
+	readCuts, writeCuts *equalCuts
 }
 
 // Input is what a plan is made of.
