@@ -55,7 +55,7 @@ func build(m *testing.M) (int, error) {
 	if err := depend("../.."); err != nil {
 		return 1, err
 	}
-	for _, p := range []string{"node", "loadgen", "reports"} {
+	for _, p := range []string{"node", "loadgen", "reports", "planner"} {
 		cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "headroom-"+p), "./"+p)
 		cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
