@@ -38,10 +38,9 @@ func (m *maker) shadow(c *choice, kinds []machine) []Shadow {
 	}
 	for i := 0; i < len(short) && len(list) == 0; i++ {
 		for j := i + 1; j < len(short) && len(list) == 0; j++ {
-			if more, ok := d.enough(m.in.req.Probability, short[i], short[j]); ok {
-				add(short[i], more, true)
-				rest, _ := d.capped(short[i], more).enough(m.in.req.Probability, short[j])
-				add(short[j], rest, true)
+			if a, b, ok := d.pair(m.in.req.Probability, short[i], short[j]); ok {
+				add(short[i], a, true)
+				add(short[j], b, true)
 			}
 		}
 	}
@@ -121,6 +120,22 @@ func (d drawn) enough(share float64, resources ...int) (times float64, ok bool) 
 	}
 	slices.Sort(list)
 	return max(list[need-1], 1), true
+}
+
+// pair is how many times as much of two resources there must be together: one as
+// much as both would need alike, the other as little as then does, whichever
+// way round is less.
+func (d drawn) pair(share float64, a, b int) (timesA, timesB float64, ok bool) {
+	alike, ok := d.enough(share, a, b)
+	if !ok {
+		return 0, 0, false
+	}
+	lessB, _ := d.capped(a, alike).enough(share, b)
+	lessA, _ := d.capped(b, alike).enough(share, a)
+	if lessA < lessB {
+		return lessA, alike, true
+	}
+	return alike, lessB, true
 }
 
 // capped is the draws with so many times as much of a resource.

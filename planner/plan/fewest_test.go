@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"headroom/planner/catalog"
 )
 
 func TestSmallestIsTheEdgeOfWhatIsFeasible(t *testing.T) {
@@ -74,5 +76,33 @@ func TestTheLevelIsWhereTheClaimShowsBest(t *testing.T) {
 	}
 	if r := (level{0.5, 0.9, 0.99}).room(); r != 0 {
 		t.Errorf("room %g although fewer nodes do", r)
+	}
+}
+
+func TestTwoResourcesThatAreShortArePricedTogether(t *testing.T) {
+	d := make(drawn, 10)
+	for i := range d {
+		d[i][Memory], d[i][CPU] = 1.2, 0.5+float64(i)/10 // CPU up to 1.4
+	}
+	if _, ok := d.enough(0.9, Memory); ok {
+		t.Error("memory alone is said to be enough, where CPU is short in four draws of ten")
+	}
+	if a, b, ok := d.pair(0.9, Memory, CPU); !ok || math.Abs(a-1.2) > 1e-9 || math.Abs(b-1.3) > 1e-9 {
+		t.Errorf("%g times the memory and %g times the CPU, want 1.2 and 1.3: nine draws of ten", a, b)
+	}
+	if v, ok := d.enough(0.5, Memory); !ok || math.Abs(v-1.2) > 1e-9 {
+		t.Errorf("%g times the memory for half of the draws, want 1.2 alone", v)
+	}
+}
+
+func TestTheNearestMissIsTheOneThatFailsLeast(t *testing.T) {
+	miss := func(name string, use, p float64) choice {
+		c := choice{kind: &catalog.Type{Name: name}, reason: name + " misses", p: p}
+		c.loads.use[Healthy][CPU] = use
+		return c
+	}
+	got := noAnswer([]choice{miss("over", 1.5, 0), miss("half", 0.2, 0.5), miss("most", 0.9, 0.8)})
+	if !strings.Contains(got, "nearest, most") {
+		t.Errorf("%q, want the one that holds in most draws", got)
 	}
 }

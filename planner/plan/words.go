@@ -162,7 +162,7 @@ func noAnswer(choices []choice) string {
 		if count[c.reason]++; count[c.reason] > count[most.reason] {
 			most = c
 		}
-		if _, _, use := c.loads.worst(); use > 0 && (near == nil || use < worstUse(near)) {
+		if _, _, use := c.loads.worst(); use > 0 && (near == nil || c.short() < near.short()) {
 			near = c
 		}
 	}
@@ -177,9 +177,13 @@ func noAnswer(choices []choice) string {
 	return fmt.Sprintf("%s the requirements. %s.", none, what)
 }
 
-func worstUse(c *choice) float64 {
-	_, _, use := c.loads.worst()
-	return use
+// short is how far a choice that does not do is from doing: its worst
+// utilisation or, where that is below the limit, the share of draws that fail.
+func (c *choice) short() float64 {
+	if _, _, use := c.loads.worst(); use > 1+tolerance {
+		return use
+	}
+	return 1 - c.p
 }
 
 // summary is the answer in plain words.
