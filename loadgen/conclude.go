@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"headroom/loadgen/drive"
 	"headroom/loadgen/result"
@@ -44,6 +45,11 @@ func (n *knee) conclude() {
 	}
 	d.Limiting = n.limiting()
 	n.judge()
+}
+
+// heldOnce reports whether some probe held.
+func heldOnce(list []result.Probe) bool {
+	return slices.ContainsFunc(list, func(p result.Probe) bool { return p.Outcome == result.Holds })
 }
 
 // probeAt is the last probe at the answer that held.
@@ -104,7 +110,11 @@ func (n *knee) judge() {
 	case len(d.Probes) == 0:
 		add("BUDGET", result.Fail, "the budget of %v left no time for a probe", n.k.budget)
 	case d.AnswerOpsPerSec == nil:
-		add("SLO", result.Fail, "no rate held the SLO")
+		text := "no rate held the SLO"
+		if heldOnce(d.Probes) {
+			text = "no rate was confirmed to hold the SLO: one that held in a probe did not when it was run again"
+		}
+		add("SLO", result.Fail, "%s", text)
 	case n.search.Ceiling() && d.Limiting.Resource == "generator":
 		add("GENERATOR-LIMITED", result.Fail, "the knee is above %v: shard the load (--shard)", units.Rate(*d.AnswerOpsPerSec))
 	case n.search.Ceiling():

@@ -9,6 +9,7 @@ import (
 
 	"headroom/loadgen/drive"
 	"headroom/loadgen/result"
+	"headroom/loadgen/seek"
 )
 
 func TestAKneeWantsASensibleCommandLine(t *testing.T) {
@@ -100,5 +101,24 @@ func TestAKneeThatCannotStartLeavesItsDocument(t *testing.T) {
 	}
 	if err := result.ReadStudy(t.TempDir(), result.KneeFile, result.KneeFormat, &k); err == nil {
 		t.Error("a folder without knee.json reads as one")
+	}
+}
+
+func TestASearchWithoutAnAnswerKeepsNothingOfAnEarlierOne(t *testing.T) {
+	v := 9.0
+	n := &knee{k: &kneeOptions{}, bed: &bed{o: &options{}}, search: seek.New(seek.Config{})}
+	n.doc.Response.P99, n.doc.CouldOverOffered, n.doc.AchievedOverOffered = &v, &v, &v
+	n.doc.Probes = []result.Probe{{RateOpsPerSec: 2250, Outcome: result.Holds}, {RateOpsPerSec: 2250, Outcome: result.Fails}}
+	n.conclude()
+	if d := &n.doc; d.AnswerOpsPerSec != nil || d.Response.P99 != nil || d.CouldOverOffered != nil || d.AchievedOverOffered != nil {
+		t.Errorf("no answer, and yet figures at it: %+v", d)
+	}
+	for _, v := range n.doc.Verdicts {
+		if v.Rule == "R13" || v.Text == "no rate held the SLO" {
+			t.Errorf("no answer after a probe that held: %+v", v)
+		}
+	}
+	if got := n.tried(); got != "No rate was confirmed to hold " {
+		t.Errorf("sentence begins %q", got)
 	}
 }

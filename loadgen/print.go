@@ -74,8 +74,8 @@ func (s *session) printFaults() {
 	t := plainTable()
 	t.AppendHeader(table.Row{"fault", "at", "longest wait", "failed", "in doubt", "one view after", "redundancy after"})
 	for _, f := range s.summary.Faults {
-		t.AppendRow(table.Row{f.What + " " + f.Node, fmt.Sprintf("%.2f s", f.AtSec), optional(f.GapMS, "ms"), f.Failed, f.InDoubt,
-			optional(f.OneViewMS, "ms"), optional(f.RedundancyRestoredSec, "s")})
+		t.AppendRow(table.Row{f.What + " " + f.Node, fmt.Sprintf("%.2f s", f.AtSec), optional(f.GapMS, 1e3), f.Failed, f.InDoubt,
+			optional(f.OneViewMS, 1e3), optional(f.RedundancyRestoredSec, 1e6)})
 	}
 	fmt.Fprintln(s.stdout, t.Render())
 	for _, c := range s.summary.Conflicts {
@@ -107,11 +107,12 @@ func cell(p *result.Percentiles, name string, v *float64) string {
 	return micros(*v)
 }
 
-func optional(v *float64, unit string) string {
+// optional prints a time given in units of so many microseconds.
+func optional(v *float64, unitUS float64) string {
 	if v == nil {
 		return "not seen"
 	}
-	return fmt.Sprintf("%.3g %s", *v, unit)
+	return micros(*v * unitUS)
 }
 
 // print writes the search as a table and the answer as sentences.
@@ -151,6 +152,9 @@ func (n *knee) print(w io.Writer) error {
 func (n *knee) tried() string {
 	if len(n.doc.Probes) == 0 {
 		return "No rate was tried that could hold "
+	}
+	if heldOnce(n.doc.Probes) {
+		return "No rate was confirmed to hold "
 	}
 	low, high := math.Inf(1), 0.0
 	for _, p := range n.doc.Probes {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 
@@ -227,8 +228,12 @@ func verdicts(p *Plan) page.Verdicts {
 	if b != nil && b.Confidence != "" && b.Confidence != "measured" {
 		v = append(v, page.Verdict{Level: "info", Rule: "CATALOG", Text: fmt.Sprintf("the row of %s is %s (%s, %s)", b.Type, b.Confidence, b.Source, b.Date)})
 	}
+	slices.SortStableFunc(v, func(a, b page.Verdict) int { return strings.Compare(gravity[a.Level], gravity[b.Level]) })
 	return v
 }
+
+// gravity sorts verdicts, the worst first.
+var gravity = map[string]string{"fail": "a", "warn": "b", "info": "c"}
 
 func runsText(list []string) string {
 	switch {

@@ -187,12 +187,12 @@ func within(p result.Percentiles) (out []string) {
 	if strings.HasPrefix(percentile(p, "p50"), "∞") {
 		return []string{"Half of all operations or more were not answered: failed ones count as infinitely slow"}
 	}
-	known := false
+	known, never := false, []string{}
 	for _, x := range []struct{ name, share string }{{"p50", "half of all operations"}, {"p99", "99 %"}, {"p99_9", "99.9 %"}} {
 		text := percentile(p, x.name)
 		switch {
 		case strings.HasPrefix(text, "∞"):
-			out = append(out, x.share+" not at all, because failed operations count as infinite")
+			never = append(never, x.share)
 		case strings.Contains(text, "not enough"):
 			out = append(out, x.share+" unknown: "+text)
 		case known:
@@ -200,6 +200,9 @@ func within(p result.Percentiles) (out []string) {
 		default:
 			out, known = append(out, x.share+" answered within "+text), true
 		}
+	}
+	if len(never) > 0 {
+		out = append(out, join(never)+" not at all, because failed operations count as infinite")
 	}
 	out[0] = strings.ToUpper(out[0][:1]) + out[0][1:]
 	return out

@@ -157,6 +157,9 @@ func TestTitleIsTrueOfTheRun(t *testing.T) {
 		f.Seconds[11+i].OK, f.Seconds[11+i].Failed = 0, 100
 	}
 	check("4 nodes held 3.00k ops/s; killing node3 cost all service from then on and no acknowledged write", func(*result.Summary) {})
+	check("4 nodes held 3.00k ops/s; killing node1, node2 and node3, the last of 2 faults, cost all service from then on and no acknowledged write", func(s *result.Summary) {
+		s.Faults[0].AtSec, s.Faults[1].What, s.Faults[1].Node, s.Faults[1].AtSec = 3, "kill", "node1 node2 node3", 10
+	})
 	if v := gap(f); v.Text != "to the end" || !v.Bad {
 		t.Errorf("service never came back, and the headline says %+v", v)
 	}

@@ -30,11 +30,12 @@ func Title(f *stats.Facts) string {
 	case len(hit) == 1:
 		parts = append(parts, fmt.Sprintf("%s cost %s and %s", doing(hit[0]), cost(f, hit[0]), writes))
 	default:
-		worst, most := longest(hit), "at most "
-		if last := hit[len(hit)-1]; gone(f, last) {
-			worst, most = last, ""
+		worst, last := longest(hit), hit[len(hit)-1]
+		if gone(f, last) {
+			parts = append(parts, fmt.Sprintf("%s, the last of %d faults, cost %s and %s", doing(last), len(hit), cost(f, last), writes))
+			break
 		}
-		parts = append(parts, fmt.Sprintf("%s cost %s%s each (%s) and %s", stats.Plural(int64(len(hit)), "fault"), most, cost(f, worst), doing(worst), writes))
+		parts = append(parts, fmt.Sprintf("%s cost at most %s each (%s) and %s", stats.Plural(int64(len(hit)), "fault"), cost(f, worst), doing(worst), writes))
 	}
 	if m := missed(f.Run.Summary.SLO); m != "" {
 		parts = append(parts, m)
@@ -135,7 +136,7 @@ func doing(x result.Fault) string {
 	if !ok {
 		verb = x.What
 	}
-	return strings.TrimSpace(verb + " " + x.Node)
+	return strings.TrimSpace(verb + " " + join(strings.Fields(x.Node)))
 }
 
 // gone reports whether nothing succeeded any more after a fault: its longest

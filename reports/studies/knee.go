@@ -32,7 +32,13 @@ func duringText(during string) string {
 	if during == "" {
 		return ""
 	}
-	return " throughout " + during
+	for _, x := range [][2]string{{"kill", "while a node is killed and comes back"}, {"term", "while a node leaves and comes back"},
+		{"stop", "while a node stands still for a time"}, {"rolling-restart", "throughout a rolling restart"}} {
+		if x[0] == during {
+			return " " + x[1]
+		}
+	}
+	return " during " + during
 }
 
 func kneeTitle(k *result.Knee) string {

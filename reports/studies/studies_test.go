@@ -121,7 +121,7 @@ func TestAKneeIsSaidWithItsIntervalAndItsLimit(t *testing.T) {
 		"the cluster recovers by itself", "generator-limited", "| 3 | bisect | 22.0k ops/s")
 	k := knee()
 	k.AnswerOpsPerSec, k.LowOpsPerSec, k.Probes, k.Hysteresis, k.During = nil, nil, nil, nil, "kill"
-	says(t, document(t, t.TempDir(), result.KneeFile, k), "# No rate held p99 of all operations within 2.00 ms throughout kill.", "Nothing to draw: no probe measured a latency", "below 22.0k ops/s")
+	says(t, document(t, t.TempDir(), result.KneeFile, k), "# No rate held p99 of all operations within 2.00 ms while a node is killed and comes back.", "Nothing to draw: no probe measured a latency", "below 22.0k ops/s")
 	k = knee()
 	k.Confirmed, k.Probes[1].Outcome, k.Probes[3].Outcome = false, result.Undecided, result.Holds
 	says(t, document(t, t.TempDir(), result.KneeFile, k), "within 2.00 ms, not confirmed by a longer run.", "its probe is undecided", "a probe at 60.0k ops/s held, too", "with the 95 % interval of its p99")
