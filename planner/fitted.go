@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"headroom/planner/catalog"
 	"headroom/planner/fit"
 	"headroom/planner/model"
 )
@@ -26,6 +28,9 @@ func runFit(_ context.Context, o *options, out io.Writer) error {
 	if o.output == "" {
 		o.output = "model.json"
 	}
+	if err := noteType(o.kind, r); err != nil {
+		return err
+	}
 	if err := m.Save(o.output); err != nil {
 		return err
 	}
@@ -37,6 +42,19 @@ func runFit(_ context.Context, o *options, out io.Writer) error {
 	}
 	printFit(out, m, r)
 	fmt.Fprintf(out, "model file: %s\n", o.output)
+	return nil
+}
+
+// noteType says that no shipped catalog has the type that the runs were made
+// on: a slip of the pen would make every plan transfer its figures.
+func noteType(name string, r *fit.Report) error {
+	types, err := catalog.Load(catalog.Shipped())
+	if err != nil {
+		return err
+	}
+	if name != "" && !slices.ContainsFunc(types, func(t catalog.Type) bool { return t.Name == name }) {
+		r.Notes = append(r.Notes, fmt.Sprintf("no shipped catalog has the type %s: give plan the --catalog that has it, else its figures are transferred to every type", name))
+	}
 	return nil
 }
 

@@ -393,10 +393,15 @@ func (r *Requirements) hint(key string) string {
 	for _, f := range topFields {
 		all = append(all, f.name)
 	}
-	for i := range r.Namespaces {
-		for _, f := range namespaceFields {
-			all = append(all, f.name, r.Namespaces[i].Name+"."+f.name)
+	for _, f := range namespaceFields {
+		var named []string
+		for i := range r.Namespaces {
+			named = append(named, r.Namespaces[i].Name+"."+f.name)
 		}
+		if f.name == key {
+			return fmt.Sprintf(", say of which namespace: %s", strings.Join(named, " or "))
+		}
+		all = append(append(all, f.name), named...)
 	}
 	if n := strict.Nearest(key, all); n != "" {
 		return fmt.Sprintf(", did you mean %q?", n)
