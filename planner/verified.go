@@ -132,7 +132,7 @@ func valued(v *float64, unit string) string {
 	case v == nil:
 		return "unknown"
 	case unit == "bytes":
-		return units.Bytes(*v).String()
+		return fmt.Sprintf("%.0fB", *v)
 	}
 	return strings.TrimSpace(fmt.Sprintf("%.4g %s", *v, unit))
 }
