@@ -156,7 +156,13 @@ func (m *maker) amount(c *choice, resource int, more float64) string {
 	case DeviceBytes:
 		return units.Bytes(t.Bytes()*more).Human() + " of device per node"
 	case DeviceIOPS:
-		return fmt.Sprintf("%.3g IOPS per node", t.ReadIOPS*more)
+		return thousands(math.Ceil(t.ReadIOPS*more)) + " read IOPS per node, and of writes likewise"
+	case DeviceBandwidth:
+		read := t.ReadBytes
+		if math.IsNaN(read) {
+			read = t.ReadIOPS * ioUnit
+		}
+		return fmt.Sprintf("%.3g MB/s of reads per node, and of writes likewise", read*more/1e6)
 	case CPU:
 		return fmt.Sprintf("%.1f vCPU per node", t.VCPU*more)
 	case Network:

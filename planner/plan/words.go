@@ -263,16 +263,16 @@ func (m *maker) sayLoss(say func(string, ...any), c *choice, best *Candidate) {
 
 // expected says what would change the answer.
 func (p *Plan) expected() string {
-	var parts []string
+	var parts, more []string
 	for _, s := range p.Shadow {
-		parts = append(parts, fmt.Sprintf("%s more %s (%s) would save %d", percent(s.More), wordsOf(s.Resource), s.Amount, s.Saves))
+		more = append(more, fmt.Sprintf("%s more %s (%s)", percent(s.More), resourceWords(slices.Index(resourceNames[:], s.Resource)), s.Amount))
 	}
-	if len(p.Shadow) > 1 {
-		join := ", or "
-		if p.Shadow[0].Together {
-			join = ", but only together with the other: "
-		}
-		parts = []string{strings.Join(parts, join)}
+	switch {
+	case len(more) == 0:
+	case p.Shadow[0].Together:
+		parts = append(parts, fmt.Sprintf("%s, together, would save %s", strings.Join(more, " and "), counted(p.Shadow[0].Saves)))
+	default:
+		parts = append(parts, fmt.Sprintf("%s would save %s", strings.Join(more, ", or "), counted(p.Shadow[0].Saves)))
 	}
 	if len(p.Tornado) > 0 {
 		t := p.Tornado[0]
