@@ -61,6 +61,7 @@ func TestARunFolderHoldsItsOwnNumbers(t *testing.T) {
 	if rows != count || count < 35_000 {
 		t.Errorf("series.csv counts %d operations, run.json %d, want equal and about 40,000", rows, count)
 	}
+	recomputed(t, dir)
 }
 
 func TestAStoppedRunIsWritten(t *testing.T) {
@@ -79,6 +80,7 @@ func TestAStoppedRunIsWritten(t *testing.T) {
 	if !strings.Contains(stdout, "INTERRUPTED") {
 		t.Errorf("the table does not say that the run was stopped:\n%s", stdout)
 	}
+	recomputed(t, dir)
 }
 
 func TestAnUnreachableTargetIsAClearError(t *testing.T) {

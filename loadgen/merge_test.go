@@ -256,6 +256,9 @@ func TestShardsRunAndMerge(t *testing.T) {
 	if s := r.Summary; s.OfferedOpsPerSec != 2000 || s.Generator.LoadedRecs != 1000 || s.All.Count != 2000 || !s.MeasuredFrom.Equal(s.Merged[0].StartAt) {
 		t.Errorf("offered %v, %d records, %d operations", s.OfferedOpsPerSec, s.Generator.LoadedRecs, s.All.Count)
 	}
+	for _, dir := range append(dirs, out) {
+		recomputed(t, dir)
+	}
 }
 
 func TestShardsWantACommonLoad(t *testing.T) {

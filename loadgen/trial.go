@@ -139,6 +139,9 @@ func (t *trial) measure(ctx context.Context, faults faulting, watch func(*drive.
 	t.summary.Generator.StealPct = now.StealPct(ticks)
 	t.meters = append(t.meters, result.Meter{Name: result.MeterTicks, From: int64(ticks.Total), To: int64(now.Total)},
 		result.Meter{Name: result.MeterSteal, From: int64(ticks.Steal), To: int64(now.Steal)})
+	if !measured {
+		sampler = local.NewSampler(t.o.linkSpeed) // what the warm-up did is not the run's
+	}
 	t.self(sampler)
 	t.phase("measured phase ended")
 	return report, err

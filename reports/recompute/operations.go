@@ -59,7 +59,7 @@ func (c *checker) logs() {
 		}
 		log, err := hlog.Open(stats.LogPath(c.dir, op, result.Response))
 		if err != nil {
-			o.err = err
+			o.err = c.lacking(err)
 			continue
 		}
 		defer log.Close()
@@ -159,6 +159,8 @@ func (c *checker) totals() {
 	s, sum := c.run.Summary, c.ops[""].row
 	if m, ok := c.meters[result.MeterMeasured]; ok {
 		c.number("duration_s", s.DurationSec, m.Diff()/1e9, "meters.csv")
+	} else if c.newer() && !c.merged() {
+		c.number("duration_s", s.DurationSec, 0, "meters.csv") // nothing was measured
 	} else if len(c.run.Series) > 0 && !c.merged() {
 		c.lastArrival()
 	}
@@ -220,7 +222,7 @@ func (c *checker) operation(op string) {
 	c.summary("operations."+op+".", op, c.run.Summary.Operations[op])
 	for kind, want := range map[result.Kind]result.Percentiles{result.Service: c.run.Summary.Operations[op].Service, result.Lateness: c.run.Summary.Operations[op].Lateness} {
 		field, file := "operations."+op+"."+string(kind)+"_us", filepath.Base(stats.LogPath(c.dir, op, kind))
-		sum, err := total(stats.LogPath(c.dir, op, kind), math.MinInt64, math.MaxInt64)
+		sum, err := c.log(op, kind)
 		if err != nil {
 			c.unreadable(field, file, err)
 			continue
@@ -278,7 +280,7 @@ func (c *checker) all() {
 	for kind, want := range map[result.Kind]result.Percentiles{result.Service: s.All.Service, result.Lateness: s.All.Lateness} {
 		sum := hlog.NewCounts()
 		for _, op := range stats.Operations(c.run) {
-			x, err := total(stats.LogPath(c.dir, op, kind), math.MinInt64, math.MaxInt64)
+			x, err := c.log(op, kind)
 			if err != nil {
 				c.unreadable("all."+string(kind)+"_us", filepath.Base(stats.LogPath(c.dir, op, kind)), err)
 				return
@@ -291,6 +293,24 @@ func (c *checker) all() {
 			c.percentiles("generator.lateness_us", s.Generator.Lateness, got, nil, "lateness logs")
 		}
 	}
+}
+
+// lacking is the error of a log that cannot be opened: where the list of files
+// would name a missing one, one that is not there was never begun.
+func (c *checker) lacking(err error) error {
+	if c.newer() && errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// log adds up a whole log.
+func (c *checker) log(op string, kind result.Kind) (*hlog.Counts, error) {
+	sum, err := total(stats.LogPath(c.dir, op, kind), math.MinInt64, math.MaxInt64)
+	if err != nil && c.lacking(err) == nil {
+		return hlog.NewCounts(), nil
+	}
+	return sum, err
 }
 
 // total adds up the intervals of a log that begin in [from, to) Unix

@@ -268,6 +268,9 @@ func (c *checker) percentiles(field string, want, got result.Percentiles, boot m
 	for i, n := range names {
 		c.pointer(field+"."+n, a[i], b[i], from)
 	}
+	if want.Samples == 0 && got.Samples == 0 && want.Unsupported == nil {
+		return // nothing was measured, and no reason is given
+	}
 	c.words(field+".unsupported", want.Unsupported, got.Unsupported, from)
 	c.words(field+".infinite", want.Infinite, got.Infinite, from)
 	c.words(field+".wide", want.Wide, got.Wide, from)
