@@ -42,7 +42,7 @@ func (e *Engine) Recovery() Recovery {
 
 func (e *Engine) openLog(cfg LogConfig) error {
 	cfg = cfg.withDefaults()
-	l := &log{cfg: cfg, lowWater: cfg.LowWater, volumes: make([]*volume, len(cfg.Devices))}
+	l := &log{cfg: cfg, lowWater: cfg.LowWater, volumes: make([]*volume, len(cfg.Devices)), buffers: new(sync.Pool), blocks: new(sync.Pool)}
 	e.log = l
 	if err := l.check(); err != nil {
 		return err
