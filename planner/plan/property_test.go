@@ -184,3 +184,42 @@ func TestWhatASavingCostsIsEnough(t *testing.T) {
 		t.Errorf("tried %v: too few resources to say anything", tried)
 	}
 }
+
+// TestTwiceOfAllNeedsTwiceTheNodes doubles records and rates at random. Fewer
+// than twice may do, as the nodes that may be lost are not twice as many; what
+// one node more carries, and how evenly partitions lie, is a few in the hundred.
+func TestTwiceOfAllNeedsTwiceTheNodes(t *testing.T) {
+	compared := 0
+	for seed := range uint64(questions) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		q := randomQuestion(rng)
+		// More nodes fail more often, and as many nodes as copies rebuild nothing.
+		q.sets = []string{"targets.durability-nines=0", "targets.rebuild=0s"}
+		base := q.plan(t)
+		if base.Answer == nil {
+			continue
+		}
+		q.sets = append(q.sets, "max-nodes=80")
+		for i := range base.Requirements.Namespaces {
+			n := &base.Requirements.Namespaces[i]
+			for key, v := range map[string]float64{"records": n.Records.P50, "reads": n.Reads.P50, "writes": n.Writes.P50, "updates": n.Updates.P50} {
+				q.sets = append(q.sets, fmt.Sprintf("%s.%s=%.0f", n.Name, key, 2*v))
+			}
+		}
+		twice, red := q.plan(t), &base.Requirements.Redundancy
+		for _, kind := range []string{"even", "cores", "memory"} {
+			x, y := fewestOf(base, kind), fewestOf(twice, kind)
+			if x == math.MaxInt {
+				continue
+			}
+			compared++
+			slack := red.Racks[0] + red.FailNodes
+			if float64(y) > 2.06*float64(x)+float64(slack) || x > y/2+slack+1 {
+				t.Errorf("seed %d: %s needs %d nodes, %d for twice of all\n%s", seed, kind, x, y, q.text)
+			}
+		}
+	}
+	if compared < questions/2 {
+		t.Errorf("%d comparisons: too few to say anything", compared)
+	}
+}
