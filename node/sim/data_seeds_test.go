@@ -157,8 +157,8 @@ func (d *Data) leaveAndReturn(n *Node, last time.Duration) {
 	d.W.note(FaultLeave)
 	d.prompt = true
 	defer func() { d.prompt = false }()
-	if d.Clients[0].Load.Mix != nil {
-		_ = d.W.Run(opTimeout) // what an earlier fault has left in doubt ends as such
+	if d.Clients[0].Load.Mix != nil || d.cfg.Spaces[0].Devices > 0 {
+		_ = d.W.Run(opTimeout) // what an earlier fault has left in doubt, or a read that is late, ends as such
 	}
 	failed := d.failed()
 	d.Leave(n, 10*time.Second)
