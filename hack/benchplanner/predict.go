@@ -159,6 +159,9 @@ func (t *table) row(what string, predicted, measured, gate, host float64, late b
 			word += ", devices off their schedule"
 		}
 		t.void++
+	case math.IsNaN(host):
+		word = "void: the run was cut short"
+		t.void++
 	case math.IsNaN(measured):
 		word = "MISSED: not seen within the run"
 		t.missed++

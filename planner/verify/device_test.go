@@ -102,3 +102,19 @@ func TestAMixOfStoragesIsRefused(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestAQueueThatHadNoTimeToGrowProvesNothing(t *testing.T) {
+	f := func(rate float64, want plan.Verdict) {
+		t.Helper()
+		c := &cluster{t: t, holds: map[int]bool{5: true, 4: true}}
+		card, err := Run(t.Context(), Config{Plan: flashPlan(t, "device_iops", 1.2), Dir: t.TempDir(), OpsPerSec: rate, Start: c.start})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if card.Verdict != want {
+			t.Errorf("at %g/s %s: %s; want %s", rate, card.Verdict, card.Text, want)
+		}
+	}
+	f(4000, plan.Refuted)
+	f(420, plan.NotDistinguishable)
+}

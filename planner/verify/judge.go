@@ -71,6 +71,10 @@ func (m *miniature) judge(card *plan.Verification, enough, fewer *seen) {
 	case m.byDraws():
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held, and so did %d: the plan has them fail in %.0f %% of its draws only, and the miniature runs at the medians of its inputs", enough.Nodes, fewer.Nodes, why.Failing*100)
+	case m.unseen():
+		card.Verdict = plan.NotDistinguishable
+		card.Text = fmt.Sprintf("%d nodes held, and so did %d: slowed down %.0f times, a queue before devices at %.0f %% of what they carry does not grow past the limit in the %v that were watched; raise --rate or --phase",
+			enough.Nodes, fewer.Nodes, m.device.dilation, m.over*100, m.after())
 	case m.insideInterval():
 		card.Verdict = plan.NotDistinguishable
 		card.Text = fmt.Sprintf("%d nodes held, and so did %d; the plan has them at %.0f %% of the limit, inside the model's interval", enough.Nodes, fewer.Nodes, m.over*100)
@@ -86,6 +90,17 @@ const busier = 0.05
 
 // nearlyAll of the operations succeed where nodes are late and no more.
 const nearlyAll = 0.98
+
+// unseen reports that overloaded devices could hold all the same: their queue
+// grows by the excess of every second, and was not watched for long enough to
+// be half as long again as what counts as late.
+func (m *miniature) unseen() bool {
+	if m.kind != devices || m.fail == 0 || latencyBound(m.bind.Resource) {
+		return false
+	}
+	limit, _ := m.limits(m.lostState())
+	return (m.over-1)*m.after().Seconds() < 1.5*limit
+}
 
 // insideInterval reports that the predicted excess of fewer nodes is less than
 // the model is uncertain by.
