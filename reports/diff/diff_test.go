@@ -440,3 +440,11 @@ func TestGreatChangesAreDrawnAsMultiples(t *testing.T) {
 		t.Error("small changes are not drawn in per cent")
 	}
 }
+
+func TestGreatChangesHaveTheirThousandsApart(t *testing.T) {
+	for v, want := range map[float64]string{26852.18: "+2,685,218 %", 0.123: "+12 %", -0.021: "−2.1 %", 0: "0 %"} {
+		if got := signed(v); got != want {
+			t.Errorf("signed(%v) = %q, want %q", v, got, want)
+		}
+	}
+}

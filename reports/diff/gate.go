@@ -135,6 +135,6 @@ func signed(c float64) string {
 	case v < 9.95:
 		return fmt.Sprintf("%s%.1f %%", sign, v)
 	default:
-		return fmt.Sprintf("%s%.0f %%", sign, v)
+		return fmt.Sprintf("%s%s %%", sign, stats.Count(int64(math.Round(min(v, 1e15)))))
 	}
 }
