@@ -31,6 +31,7 @@ type Stream struct {
 // asked is a read under way.
 type asked struct {
 	n     int
+	into  []byte // nil: the stream's own memory
 	off   int64
 	began time.Time
 }
@@ -68,13 +69,31 @@ func (s *Stream) Begin(n int, off int64) (number int, ok bool) {
 	if check(s.device, n, off) != nil {
 		return 0, false
 	}
+	number, ok = s.Stream.Begin(n, off)
+	s.note(number, ok, asked{n: n, off: off})
+	return number, ok
+}
+
+// BeginInto is Begin into memory of the caller's, aligned, which is the
+// device's until the read has ended, and for ever if it ended with an error.
+func (s *Stream) BeginInto(p []byte, off int64) (number int, ok bool) {
+	if check(s.device, len(p), off) != nil {
+		return 0, false
+	}
+	number, ok = s.Stream.BeginInto(p, off)
+	s.note(number, ok, asked{n: len(p), into: p, off: off})
+	return number, ok
+}
+
+func (s *Stream) note(number int, ok bool, a asked) {
+	if !ok {
+		return
+	}
 	if s.now.IsZero() {
 		s.now = time.Now()
 	}
-	if number, ok = s.Stream.Begin(n, off); ok {
-		s.asked[number] = asked{n, off, s.now}
-	}
-	return number, ok
+	a.began = s.now
+	s.asked[number] = a
 }
 
 // Wait is ring.Stream's. The reads that have ended are whole, or have an error
@@ -105,7 +124,10 @@ func (s *Stream) again(a *asked, err error) ([]byte, error) {
 		}
 		return nil, err
 	}
-	p := Aligned(a.n)
+	p := a.into
+	if p == nil {
+		p = Aligned(a.n)
+	}
 	if s.guard != nil {
 		return p, s.guard.ReadAt(p, a.off)
 	}

@@ -17,7 +17,8 @@ import (
 //	| header   | record | record | 0... | record | ... 0... | trailer  |
 //
 // Zeros fill what a flush left of a device block: the next record begins at
-// the next one, so that nothing that was flushed is ever written again.
+// the next one, so that nothing that was flushed is ever written again. So they
+// do before a record that begins with a device block: see place.
 const (
 	unit         = 16
 	volumeHeader = 128 << 10 // two superblocks, each in a device block of at most 64 KiB

@@ -1,6 +1,10 @@
 package storage
 
-import "sync"
+import (
+	"sync"
+
+	"headroom/node/disk"
+)
 
 // A block whose records are about as long as a device block, a sector, or
 // longer is mostly made of sectors that nobody needs by the time it is
@@ -11,9 +15,12 @@ import "sync"
 const (
 	// sectorMost keeps the records of a sector, at least 80 bytes each, within a byte.
 	sectorMost = 16 << 10
-	// gapMost is what is read along rather than asked for around: some 10 µs of a
-	// quick drive, the price of a request.
-	gapMost = 16 << 10
+	// gapMost is what is read along rather than asked for around: 8 µs of a quick
+	// drive, about the price of a request. Of records of 4000 bytes at 50 % live
+	// fill, 0.36 bytes are read for each that is written, 0.24 if nothing were
+	// read along; fio beside 24 reads of 12 KiB for each MiB it writes is no
+	// slower than beside 49 of 4 KiB.
+	gapMost = 8 << 10
 	// wholePct of a block needed make one read of all the better.
 	wholePct = 60
 	// readsAtOnce for one block.
@@ -80,17 +87,44 @@ func (v *volume) needed(n uint32, seq uint64) (list []stretch) {
 
 // readStretches returns a block of which only these parts are good, to be given
 // back.
-func (v *volume) readStretches(n uint32, list []stretch) ([]byte, error) {
-	data := (*v.log.takeBuffer(v.size))[:v.size]
-	err := worst(v.atOnce(readsAtOnce, len(list), func(i int) error {
-		t := list[i]
-		return v.dev.ReadAt(data[t.from:t.to], v.base(n)+int64(t.from))
-	}))
+func (v *volume) readStretches(s *disk.Stream, n uint32, list []stretch) (data []byte, err error) {
+	data = (*v.log.takeBuffer(v.size))[:v.size]
+	if s != nil {
+		err = v.streamStretches(s, n, data, list)
+	} else {
+		err = worst(v.atOnce(readsAtOnce, len(list), func(i int) error {
+			t := list[i]
+			return v.dev.ReadAt(data[t.from:t.to], v.base(n)+int64(t.from))
+		}))
+	}
 	if err != nil {
 		return nil, v.readFailed(err)
 	}
 	v.readWell()
 	return data, nil
+}
+
+// streamStretches reads parts of a block, all of them at once: a request costs
+// half of what a goroutine's does.
+func (v *volume) streamStretches(s *disk.Stream, n uint32, data []byte, list []stretch) (err error) {
+	ended := func(_ int, _ []byte, failed error) {
+		if failed != nil {
+			err = failed
+		}
+	}
+	for _, t := range list {
+		for s.Room() == 0 && s.Busy() {
+			s.Wait(nil, ended)
+		}
+		p, off := data[t.from:t.to], v.base(n)+int64(t.from)
+		if _, ok := s.BeginInto(p, off); !ok {
+			ended(0, nil, v.dev.ReadAt(p, off))
+		}
+	}
+	for s.Busy() {
+		s.Wait(nil, ended)
+	}
+	return err
 }
 
 // walkStretch calls fn for each record that lies in a part of a block as a

@@ -91,3 +91,29 @@ func TestDefragmentationReadsTheSectorsThatItNeeds(t *testing.T) {
 	f(60_000, false)
 	f(200, true)
 }
+
+// TestRecordsBeginWhereTheyTouchFewestSectors appends to a volume of 4 KiB
+// sectors.
+func TestRecordsBeginWhereTheyTouchFewestSectors(t *testing.T) {
+	v := &volume{size: 1 << 20, align: 4096}
+	f := func(off, need, want int) {
+		t.Helper()
+		if got := v.place(off, need); got != want {
+			t.Errorf("place(%d, %d) = %d, want %d", off, need, got, want)
+		}
+	}
+	f(headerSize, 4064, headerSize) // a header would cost a whole sector
+	f(8192, 4064, 8192)
+	f(8192+4064, 4064, 3*4096)
+	f(8192+3900, 4064, 3*4096)    // 196 bytes are left empty
+	f(8192+3800, 4064, 8192+3800) // 296 are too many
+	f(8192+992, 4160, 8192+992)   // touches two, wherever it begins
+	f(8192+4064, 4160, 3*4096)    // two instead of three
+	f(8192+4064, 8192, 3*4096)    // two instead of three
+	f(4096*7+4048, 176, 4096*7+4048)
+	f(4096*7+4080, 1024, 4096*8)
+	last := v.size - headerSize
+	f(last-4064, 4064, last-4064) // it fits here only
+	f(headerSize, v.size-2*headerSize, headerSize)
+	f(headerSize, v.size-4096, headerSize)
+}

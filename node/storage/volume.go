@@ -181,14 +181,15 @@ func (v *volume) append(r *stored, why purpose) (loc uint64, err error) {
 		return 0, v.failed
 	}
 	b := v.open[why]
-	if b == nil || b.off+need > v.size-headerSize {
+	if b == nil || v.place(b.off, need)+need > v.size-headerSize {
 		if b, err = v.nextBufferLocked(why, r.meta.Tombstone); err != nil {
 			return 0, err
 		}
 	}
-	at := b.off
+	at := v.place(b.off, need)
+	clear(b.data[b.off:at])
 	r.put(b.data, at, b.seed)
-	b.off += need
+	b.off = at + need
 	v.blocks[b.block].live += uint32(need)
 	v.countSectors(&v.blocks[b.block], at, need, 1)
 	b.records++
@@ -204,6 +205,21 @@ func (v *volume) append(r *stored, why purpose) (loc uint64, err error) {
 		v.stats.UserBytes += uint64(need)
 	}
 	return makeLoc(v.slot, b.block, at), nil
+}
+
+// placeShare of a record may be left empty before it for it to begin with a
+// device block.
+const placeShare = 16
+
+// place is where a record goes in a block that is filled up to off: there, or
+// at the next device block if the record so touches one less. Records of a
+// little less than 4 KiB are read in one device block then, not in two.
+func (v *volume) place(off, need int) int {
+	next := (off + v.align - 1) / v.align * v.align
+	if next+need > v.size-headerSize || (next-off)*placeShare > need || (off+need-1)/v.align-off/v.align < (need+v.align-1)/v.align {
+		return off
+	}
+	return next
 }
 
 // nextBufferLocked closes the buffer being filled and begins another.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/disk"
 	"headroom/node/record"
 )
 
@@ -87,13 +88,20 @@ const defragmenters = 3
 
 // runDefrag defragments beside the flushes.
 func (e *Engine) runDefrag(ctx context.Context, v *volume) {
+	var s *disk.Stream
+	if d, ok := v.dev.(disk.Streamer); ok {
+		s = d.Stream()
+	}
+	if s != nil {
+		defer s.Close()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-v.sparse:
 		}
-		for ctx.Err() == nil && !v.crowded() && e.defragment(v) {
+		for ctx.Err() == nil && !v.crowded() && e.defragment(v, s) {
 			signal(v.sparse) // there may be work for another
 			if v.short() {
 				signal(v.due)
@@ -162,18 +170,19 @@ func (e *Engine) Defragment() bool {
 	did := false
 	if e.log != nil {
 		for _, v := range e.log.volumes {
-			did = v != nil && e.defragment(v) || did
+			did = v != nil && e.defragment(v, nil) || did
 		}
 	}
 	return did
 }
 
-func (e *Engine) defragment(v *volume) bool {
+// defragment empties one block of a device, through a stream if there is one.
+func (e *Engine) defragment(v *volume, s *disk.Stream) bool {
 	n, seq, ok := v.victim()
 	if !ok {
 		return false
 	}
-	stuck, err := e.empty(v, n, seq)
+	stuck, err := e.empty(v, s, n, seq)
 	if err != nil {
 		v.requeue(n, seq)
 		var broken *DeviceError
@@ -192,10 +201,10 @@ func (e *Engine) defragment(v *volume) bool {
 
 // empty moves the live records out of a block, reading only the parts that
 // hold some if that is possible. It reports whether there was no room for one.
-func (e *Engine) empty(v *volume, n uint32, seq uint64) (stuck bool, err error) {
+func (e *Engine) empty(v *volume, s *disk.Stream, n uint32, seq uint64) (stuck bool, err error) {
 	move := func(r *stored, at int) { stuck = !e.move(v, r, makeLoc(v.slot, n, at)) || stuck }
 	if parts := v.needed(n, seq); parts != nil {
-		data, err := v.readStretches(n, parts)
+		data, err := v.readStretches(s, n, parts)
 		if err != nil {
 			return false, err
 		}

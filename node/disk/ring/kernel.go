@@ -19,6 +19,8 @@ const (
 	opWrite  = 23
 	opAdvise = 25
 
+	opPollOnce = 0xff // ours: opPoll with one answer
+
 	fsyncDatasync = 1 // of entry.flags
 	fixedFile     = 1 // of entry.options: the descriptor is a number of a registered file
 
@@ -219,8 +221,11 @@ func (q *submissions) push(op uint8, p []byte, off int64, slot uint32) {
 		e.flags = fsyncDatasync
 	case opAdvise:
 		e.options, e.flags = inWorker, unix.MADV_POPULATE_WRITE
-	case opPoll: // of off, which is no file of the ring's
-		e.options, e.file, e.off, e.len, e.flags = 0, int32(off), 0, pollAgain, pollIn
+	case opPoll, opPollOnce: // of off, which is no file of the ring's
+		e.op, e.options, e.file, e.off, e.flags = opPoll, 0, int32(off), 0, pollIn
+		if op == opPoll {
+			e.len = pollAgain
+		}
 	}
 	q.list[at], q.array[at] = e, at
 	atomic.StoreUint32(q.tail, tail+1)

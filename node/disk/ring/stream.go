@@ -47,12 +47,9 @@ type Stream struct {
 	bell int        // eventfd that wakes the owner, -1: none
 }
 
-// Stream returns a stream of reads of the ring's file. It is nil where there
-// are no threads to spare, see New, or the kernel is too old.
+// Stream returns a stream of reads of the ring's file, nil where the kernel is
+// too old.
 func (r *Ring) Stream() *Stream {
-	if len(r.lanes) == 0 {
-		return nil
-	}
 	s := &Stream{ring: r, bell: -1, limits: &limits{time: unix.NsecToTimespec(int64(laneWait))}}
 	s.limits.until = uint64(uintptr(unsafe.Pointer(&s.limits.time)))
 	if err := s.open(streamEntries, featureSingle|featureLimits|featureTags, r.target); err != nil {
@@ -111,11 +108,19 @@ func (s *Stream) Begin(n int, off int64) (number int, ok bool) {
 	if len(s.free) == 0 {
 		return 0, false
 	}
-	i := s.free[len(s.free)-1]
-	p := s.memory[i*streamBuffer:][:min(n, streamBuffer)]
 	if n > streamBuffer {
-		p = aligned(n)
+		return s.BeginInto(aligned(n), off)
 	}
+	return s.BeginInto(s.memory[s.free[len(s.free)-1]*streamBuffer:][:n], off)
+}
+
+// BeginInto is Begin into memory of the caller's, which is the device's until
+// the read has ended, and for ever if it ended with ErrAbandoned.
+func (s *Stream) BeginInto(p []byte, off int64) (number int, ok bool) {
+	if len(s.free) == 0 {
+		return 0, false
+	}
+	i := s.free[len(s.free)-1]
 	l := &s.slots[i]
 	if !s.ring.begin(l, p) {
 		return 0, false
@@ -139,14 +144,18 @@ func aligned(n int) []byte {
 // when Ring has effect already, says so. It calls ended for each read that has
 // ended, with what was read, which is ended's until it returns. After Abandon
 // all reads end with ErrAbandoned.
+//
+// It waits in its thread if the device is quick and the runtime has a slot to
+// spare, see New, and else as a goroutine.
 func (s *Stream) Wait(stay func() bool, ended func(number int, p []byte, err error)) {
 	s.inside.Store(true)
 	var errno syscall.Errno
 	var taken uint32
+	stays := !s.cq.any() && (stay == nil || stay())
+	thread := stays && s.takeThread()
 	switch {
-	case !s.cq.any() && (stay == nil || stay()):
+	case thread:
 		began := time.Now()
-		s.ring.waiting.Add(1)
 		taken, errno = enterAndWait(s.fd, s.pending, s.limits)
 		s.ring.waiting.Add(-1)
 		if s.under > 0 && time.Since(began) > slowWait {
@@ -155,12 +164,28 @@ func (s *Stream) Wait(stay func() bool, ended func(number int, p []byte, err err
 	case s.pending > 0:
 		taken, errno = enter(s.fd, s.pending)
 	}
-	s.inside.Store(false)
 	s.entered(taken, errno, ended)
+	if stays && !thread && s.pending == 0 && !s.cq.any() {
+		_, _ = s.ring.do(opPollOnce, nil, int64(s.fd)) // an error is told by the reads themselves
+	}
+	s.inside.Store(false)
 	s.collect(ended)
 	if s.ring.abandoned() {
 		s.leave(ended)
 	}
+}
+
+// takeThread reports whether Wait may keep its thread, and so a slot of the
+// runtime's.
+func (s *Stream) takeThread() bool {
+	if !s.Quick() {
+		return false
+	}
+	if int(s.ring.waiting.Add(1)) <= len(s.ring.lanes) {
+		return true
+	}
+	s.ring.waiting.Add(-1)
+	return false
 }
 
 // Ring makes Wait return, or the next one if nobody waits. Anybody may call it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -30,6 +31,14 @@ func numberedFile(t *testing.T, parts int) *os.File {
 	return f
 }
 
+// bothWays runs a test of streams that wait in their thread and of such that
+// wait as goroutines.
+func bothWays(t *testing.T, test func(t *testing.T, lanes int)) {
+	for _, lanes := range []int{0, 1} {
+		t.Run(fmt.Sprintf("%d lanes", lanes), func(t *testing.T) { test(t, lanes) })
+	}
+}
+
 func stream(t *testing.T, r *Ring) *Stream {
 	t.Helper()
 	s := r.Stream()
@@ -39,9 +48,11 @@ func stream(t *testing.T, r *Ring) *Stream {
 	return s
 }
 
-func TestAStreamGivesEachReadItsBytes(t *testing.T) {
+func TestAStreamGivesEachReadItsBytes(t *testing.T) { bothWays(t, aStreamGivesEachReadItsBytes) }
+
+func aStreamGivesEachReadItsBytes(t *testing.T, lanes int) {
 	const parts, reads = 1000, 5000
-	r := openFile(t, numberedFile(t, parts), 1)
+	r := openFile(t, numberedFile(t, parts), lanes)
 	defer r.Close()
 	s := stream(t, r)
 	defer s.Close()
@@ -77,8 +88,10 @@ func TestAStreamGivesEachReadItsBytes(t *testing.T) {
 	}
 }
 
-func TestReadsOfAStreamEndWithTheFile(t *testing.T) {
-	r := openFile(t, numberedFile(t, 1), 1)
+func TestReadsOfAStreamEndWithTheFile(t *testing.T) { bothWays(t, readsOfAStreamEndWithTheFile) }
+
+func readsOfAStreamEndWithTheFile(t *testing.T, lanes int) {
+	r := openFile(t, numberedFile(t, 1), lanes)
 	defer r.Close()
 	s := stream(t, r)
 	defer s.Close()
@@ -102,8 +115,10 @@ func TestReadsOfAStreamEndWithTheFile(t *testing.T) {
 
 // TestRingWakesAStream rings while its owner waits for a pipe that is never
 // written to.
-func TestRingWakesAStream(t *testing.T) {
-	r, to := pipe(t, 1)
+func TestRingWakesAStream(t *testing.T) { bothWays(t, ringWakesAStream) }
+
+func ringWakesAStream(t *testing.T, lanes int) {
+	r, to := pipe(t, lanes)
 	s := stream(t, r)
 	if _, ok := s.Begin(8, 0); !ok {
 		t.Fatal("not begun")
@@ -142,8 +157,10 @@ func TestRingWakesAStream(t *testing.T) {
 	s.Ring() // of no effect
 }
 
-func TestAnAbandonedStreamLeavesItsReads(t *testing.T) {
-	r, to := pipe(t, 1)
+func TestAnAbandonedStreamLeavesItsReads(t *testing.T) { bothWays(t, anAbandonedStreamLeavesItsReads) }
+
+func anAbandonedStreamLeavesItsReads(t *testing.T, lanes int) {
+	r, to := pipe(t, lanes)
 	s := stream(t, r)
 	for range StreamDepth {
 		s.Begin(8, 0)
@@ -187,7 +204,11 @@ func TestAnAbandonedStreamLeavesItsReads(t *testing.T) {
 
 // TestReadsOfAStreamEndWhenTheKernelTakesNone breaks its descriptor.
 func TestReadsOfAStreamEndWhenTheKernelTakesNone(t *testing.T) {
-	r := openFile(t, numberedFile(t, 1), 1)
+	bothWays(t, readsOfAStreamEndWhenTheKernelTakesNone)
+}
+
+func readsOfAStreamEndWhenTheKernelTakesNone(t *testing.T, lanes int) {
+	r := openFile(t, numberedFile(t, 1), lanes)
 	defer r.Close()
 	s := stream(t, r)
 	defer s.Close()
