@@ -176,7 +176,12 @@ func (c *Core) allDone(from uint16, m *wire.Migrate) bool {
 	if k.State != partition.None && k.State != partition.Spare && !inSync {
 		return false
 	}
-	if k.State != partition.None {
+	switch {
+	case k.State == partition.None:
+	case c.cfg.Keeps:
+		c.dropLater(from, m)
+		return true
+	default:
 		c.drop(pid)
 	}
 	c.done(from, m)

@@ -16,6 +16,7 @@ type keep struct {
 	pid     uint16
 	seq     uint32
 	changes uint64 // that have to be kept
+	drop    bool   // it waits until this node's copy, which is kept as none, is dropped
 }
 
 // Changes counts the changes of the copy states: take it with Copies, and give
@@ -77,7 +78,7 @@ func (c *Core) keep(from uint16, m *wire.Migrate) bool {
 		return true
 	}
 	c.out.Keep = true
-	if i := slices.IndexFunc(c.keeps, func(x keep) bool { return x.pid == k.pid }); i >= 0 {
+	if i := slices.IndexFunc(c.keeps, func(x keep) bool { return x.pid == k.pid && !x.drop }); i >= 0 {
 		c.keeps[i].seq = k.seq // asked again
 	} else {
 		c.keeps = append(c.keeps, k)
@@ -85,7 +86,35 @@ func (c *Core) keep(from uint16, m *wire.Migrate) bool {
 	return true
 }
 
+// dropLater drops our copy when it is kept that there is none, and answers then.
+// Until then it stays in the write set: were it found after a power cut by a
+// node that had said it was gone, it would lack what was written since.
+func (c *Core) dropLater(from uint16, m *wire.Migrate) {
+	if i := slices.IndexFunc(c.keeps, func(x keep) bool { return x.drop && x.pid == m.Partition }); i >= 0 {
+		c.keeps[i].seq = m.Seq // asked again
+		return
+	}
+	c.changes++
+	c.out.Keep = true
+	c.keeps = append(c.keeps, keep{from: from, pid: m.Partition, seq: m.Seq, changes: c.changes, drop: true})
+}
+
+// EachLeaving calls f with each partition whose copy is dropped as soon as it is
+// kept that there is none.
+func (c *Core) EachLeaving(f func(pid int)) {
+	for i := range c.keeps {
+		if c.keeps[i].drop {
+			f(int(c.keeps[i].pid))
+		}
+	}
+}
+
 func (c *Core) keptAnswer(k *keep) {
+	if k.drop {
+		c.drop(int(k.pid))
+		c.send(k.from, k.pid, &wire.Migrate{Step: wire.StepDone, Answers: wire.StepAllDone, Seq: k.seq})
+		return
+	}
 	m := &wire.Migrate{Step: wire.StepDone, Answers: wire.StepKeep, Seq: k.seq}
 	if k.from == c.self {
 		m.Partition = k.pid

@@ -53,6 +53,7 @@ func (p *Plane) EncodeCopies(k Kept, clean bool) (file []byte, mark uint64) {
 	r := partition.MemberReport{Namespaces: []partition.NamespaceReport{{Name: k.Namespace, RF: k.RF}}}
 	p.Copies(func(now *partition.Report) {
 		c := *now
+		p.mig.core.EachLeaving(func(pid int) { c.Copies[pid] = partition.Copy{} })
 		if clean {
 			p.keepBases(&c)
 		}
