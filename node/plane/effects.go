@@ -160,6 +160,9 @@ func (p *Plane) carryOutOnceLocked(index int) (again bool) {
 	for i := range out.Forwards {
 		p.host.Forward(out.Forwards[i].To, out.Forwards[i].Req)
 	}
+	if len(out.Lacking) > 0 {
+		p.unequal.note(out.Lacking)
+	}
 	if len(out.Drained) > 0 {
 		p.mig.drainMu.Lock()
 		p.mig.drained = append(p.mig.drained, out.Drained...)

@@ -111,6 +111,7 @@ type Plane struct {
 	plan    atomic.Pointer[Committed]
 	mortal  atomic.Bool
 	losses  losses
+	unequal unequal
 
 	// unsettled counts, by slotOf, the writes that are stored here and may yet
 	// be lost: a read that finds one after it took the record waits for it.
@@ -223,6 +224,7 @@ func (p *Plane) SetRate(r migrate.Rate) {
 
 // SetStopped is txn.Core's, for all shards. Call it when something changed.
 func (p *Plane) SetStopped(nodes []cluster.NodeID) {
+	p.unequal.setStopped(nodes)
 	for i := range p.shards {
 		sh := &p.shards[i]
 		sh.mu.Lock()

@@ -27,6 +27,7 @@ func (p *Plane) Freeze(members []cluster.Member) *partition.Report {
 	for _, pid := range writing {
 		r.Unequal[pid] |= partition.Writing
 	}
+	p.unequal.tell(r)
 	return r
 }
 
@@ -46,6 +47,7 @@ func (p *Plane) Commit(now cluster.Instant, c *Committed) {
 		}
 		p.masters[pid].Store(m)
 	}
+	p.unequal.committed()
 	p.mig.core.Commit(now, c.View, c.Plan)
 	for i := range p.shards {
 		sh := &p.shards[i]

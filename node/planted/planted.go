@@ -64,6 +64,7 @@ const (
 	MergeBegunNotTold
 	ExpiredForgotten
 	ShorteningNotInherited
+	RefusedWriteForgotten
 	End // one more than the last
 )
 
@@ -119,6 +120,7 @@ var Rules = [End]string{
 	TombstoneReapedEarly:     "a tombstone outlasts every absence after which copies are merged",
 	ExpiredForgotten:         "a version that shortens a record's life leaves a tombstone when it expires",
 	ShorteningNotInherited:   "what follows a version that shortens a life does so, too",
+	RefusedWriteForgotten:    "copies of which one had no room for a write are compared when it has",
 	StoppedReplicaIgnored:    "a write is refused where a replica takes none",
 	LoadedNotLookedAtAgain:   "a record read from a device is used while it is the one that is there",
 }

@@ -209,16 +209,27 @@ func (n *Node) recordDamaged(ns *namespace, d digest) {
 }
 
 // wantRepairs asks for a View while anything is lost or damaged that the last
-// one was not told of. The control loop calls it at each turn.
+// one was not told of, or copies differ and may be made equal. The control loop
+// calls it at each turn.
 func (n *Node) wantRepairs(now cluster.Instant) {
 	for _, ns := range n.namespaces {
 		n.takeFailed(now, ns)
-		if len(ns.lostSlots)+len(ns.doubtful) > 0 && now >= ns.repairAt {
+		if now < ns.repairAt {
+			continue
+		}
+		unequal := ns.WantsComparison(ns.refuses)
+		if unequal {
+			n.log.Info("copies are compared: a write in doubt was given up where there was no room, and there is some again", "namespace", ns.cfg.Name)
+		}
+		if unequal || len(ns.lostSlots)+len(ns.doubtful) > 0 {
 			ns.repairAt = now.Add(damageView)
 			n.ctl.ms.Want(now)
 		}
 	}
 }
+
+// refuses reports whether this node takes no writes of the namespace but deletes.
+func (ns *namespace) refuses() bool { return ns.store.Stats().StopWrites }
 
 // noteLost puts into the report that is about to be made what devices lost.
 // The control goroutine calls it before each Freeze of the namespace.

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"headroom/node/cluster"
 	"headroom/node/disk"
 	"headroom/node/record"
 )
@@ -84,6 +85,20 @@ func (a *app) wantRepairs() {
 		}
 	}
 }
+
+// wantComparisons is the part of server's wantRepairs that looks for copies that
+// differ.
+func (a *app) wantComparisons(now cluster.Instant) {
+	for _, s := range a.spaces {
+		if now >= s.repairAt && s.WantsComparison(s.refuses) {
+			s.repairAt = now.Add(damageView)
+			a.n.Membership.Want(now)
+		}
+	}
+}
+
+// refuses is server's.
+func (s *space) refuses() bool { return s.store.Stats().StopWrites }
 
 // post runs f on the node's control goroutine: an event of its own.
 func (s *space) post(f func()) {

@@ -46,12 +46,13 @@ const (
 	FaultDamage   = "damaged records"
 	FaultWipedDir = "wiped data directory"
 	FaultFull     = "stop writes"
+	FaultGivenUp  = "a write given up for want of room"
 )
 
 // faultKinds are all of them.
 var faultKinds = []string{FaultCrash, FaultRestart, FaultStorm, FaultPause, FaultSlow, FaultJump, FaultLeave, FaultOneWay, FaultBridge,
 	FaultRing, FaultSplit, FaultIsolate, FaultFlap, FaultClog, FaultWiped, FaultStale, FaultPowerCut, FaultLateRead,
-	FaultDevice, FaultDamage, FaultFull, FaultWipedDir, FaultSwizzle, FaultLoss, FaultDuplicate, FaultLate, FaultDrift}
+	FaultDevice, FaultDamage, FaultFull, FaultGivenUp, FaultWipedDir, FaultSwizzle, FaultLoss, FaultDuplicate, FaultLate, FaultDrift}
 
 // maxDrift of a clock, in parts per million: twice what a bad quartz does.
 const maxDrift = 200

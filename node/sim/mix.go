@@ -102,23 +102,27 @@ func (c *Client) pad() int {
 }
 
 // FillActs puts every key once, and waits until all are acknowledged.
-func (d *Data) FillActs(c *Client) error {
-	left := len(d.keys)
+func (d *Data) FillActs(c *Client) error { return d.doAll(c, verbPut, d.keys) }
+
+// doAll does the same with each key once, and waits until all of it is
+// acknowledged.
+func (d *Data) doAll(c *Client, v verb, keys []*key) error {
+	left := len(keys)
 	var put func(k *key)
 	put = func(k *key) {
-		a := d.newAct(k, verbPut)
+		a := d.newAct(k, v)
 		c.Act(k, a, func() {
-			if a.fate == fateDone {
+			if a.fate == fateDone || a.fate == fateAbsent {
 				left--
 			} else {
 				put(k)
 			}
 		})
 	}
-	for _, k := range d.keys {
+	for _, k := range keys {
 		put(k)
 	}
-	return d.Await("all keys are written", 10*opTimeout, func() bool { return left == 0 })
+	return d.Await("all keys are written or deleted", 40*opTimeout, func() bool { return left == 0 })
 }
 
 // ReadActs reads every key once; all answers must come.

@@ -103,6 +103,8 @@ func scenarioFor(b planted.Bug) string {
 		return "views"
 	case b == planted.ConflictNotCounted, b == planted.DescentIgnored:
 		return "one-split"
+	case b == planted.RefusedWriteForgotten:
+		return "full"
 	case b == planted.ExpiredForgotten, b == planted.ShorteningNotInherited:
 		return "operations"
 	}

@@ -2,10 +2,14 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
+	"headroom/node/cluster"
 	"headroom/node/disk"
 	"headroom/node/membership"
+	"headroom/node/record"
+	"headroom/node/wire"
 )
 
 // brokenDisks lets devices of one node at a time fail for good, records on them
@@ -159,14 +163,16 @@ func (d *Data) loseDataDir(n *Node, r *rand.Rand) {
 }
 
 // fullNodes lets the records of a cluster grow until nodes have no room for
-// more, and shrink again: a write is refused before it does anything, or in
-// doubt; reads and deletes go on, and afterwards writes do.
+// more, once for longer than a write in doubt goes on, and shrink again: a write
+// is refused before it does anything, or in doubt; reads and deletes go on, and
+// afterwards writes do, and the copies are equal.
 func fullNodes(seed uint64, log func(string)) (*Data, int, error) {
 	d, r, pad := fullWorld(seed, log)
 	if err := beginActs(d, r); err != nil {
 		return d, 0, err
 	}
 	w, faults := d.W, 0
+	d.staysFull(r, pad)
 	for end := w.now.Add(atLeast); w.now < end; faults++ {
 		for _, c := range d.Clients {
 			c.Load.Pad, c.Load.Mix.Put, c.Load.Mix.Delete = pad, 0.6, 0.02
@@ -187,6 +193,71 @@ func fullNodes(seed uint64, log func(string)) (*Data, int, error) {
 		w.fail("no node was ever full: proves nothing; %+v", d.Stats)
 	}
 	return d, faults, d.judgeActs()
+}
+
+// staysFull lets a node that nobody hears of its want of room have none for more
+// than a minute. When there is room again, and before all records are written
+// again, the copies must be equal.
+func (d *Data) staysFull(r *rand.Rand, pad int) {
+	w, mute := d.W, d.W.Nodes[r.IntN(len(d.W.Nodes))].ID
+	w.Net.Drop = func(from, _ cluster.NodeID, k wire.Kind, _ []byte) bool {
+		return from == mute && k == wire.KindProgress
+	}
+	loads := []Load{}
+	for _, c := range d.Clients {
+		loads = append(loads, c.Load)
+		mix := *c.Load.Mix
+		mix.Put, mix.Delete = 0.6, 0.02
+		c.Load.Pad, c.Load.Mix = pad, &mix
+	}
+	_ = w.Run(65*time.Second + time.Duration(r.Int64N(int64(30*time.Second)))) // an error is in W.Err
+	w.Net.Drop = nil
+	for _, c := range d.Clients {
+		c.Load = Load{}
+	}
+	_ = w.Run(2 * opTimeout)
+	equal := slices.DeleteFunc(slices.Clone(d.keys), d.differs)
+	if len(equal) < len(d.keys) {
+		w.note(FaultGivenUp)
+	}
+	_ = d.doAll(d.Clients[0], verbDelete, equal)
+	_ = w.Run(time.Second)
+	_ = d.Await("the copies are compared when there is room", 20*time.Second, func() bool { return d.Settled() && !d.wantsComparison() })
+	if d.Stop() == nil {
+		_ = d.CheckCopies()
+	}
+	for i, c := range d.Clients {
+		c.Load = loads[i]
+	}
+}
+
+// differs reports whether two replicas hold k in different versions.
+func (d *Data) differs(k *key) (yes bool) {
+	var first *record.Version
+	d.eachSpace(func(s *space) {
+		if s.id == k.space && contains(s.part(k.pid()).Replicas, s.self()) {
+			m, _ := s.store.Meta(&k.digest)
+			yes = yes || first != nil && *first != m.Version
+			first = &m.Version
+		}
+	})
+	return yes
+}
+
+// wantsComparison reports whether a node knows of copies that may differ.
+func (d *Data) wantsComparison() (wants bool) {
+	d.eachSpace(func(s *space) { wants = wants || s.WantsComparison(func() bool { return false }) })
+	return wants
+}
+
+func (d *Data) eachSpace(f func(s *space)) {
+	for _, n := range d.W.Nodes {
+		if n.Up {
+			for _, s := range n.App.(*app).spaces {
+				f(s)
+			}
+		}
+	}
 }
 
 // fullWorld has little room for records padded to so many bytes: two thirds of

@@ -69,7 +69,7 @@ func (c *Core) Reset() {
 	clear(o.Forwards)
 	clear(o.Executed)
 	o.Replies, o.Sends, o.Answers, o.Forwards, o.Drained = o.Replies[:0], o.Sends[:0], o.Answers[:0], o.Forwards[:0], o.Drained[:0]
-	o.Executed, o.Loads = o.Executed[:0], o.Loads[:0]
+	o.Executed, o.Loads, o.Lacking = o.Executed[:0], o.Loads[:0], o.Lacking[:0]
 	c.bins = c.bins[:0]
 }
 

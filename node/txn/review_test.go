@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"slices"
 	"testing"
 
 	"headroom/node/cluster"
@@ -164,5 +165,45 @@ func TestParkedRequestsAreCopiedOnce(t *testing.T) {
 	}
 	if n := w.nodes[1].core.Stats().Parked; n != 64 {
 		t.Errorf("%d parked, want 64: each once", n)
+	}
+}
+
+// A replica that has no room for a write for a minute is named when the write is
+// given up, so that its copy is compared later.
+func TestAWriteGivenUpNamesWhoLacksIt(t *testing.T) {
+	w := newWorld(t, 3)
+	w.commit(1, 3, 3, 2, 1)
+	id, where := w.request(3, wire.KindPut, 7, body(1)), digest(7)
+	refuses := func() (named []cluster.NodeID) {
+		for len(w.queue) > 0 {
+			m := w.queue[0]
+			if w.queue = w.queue[1:]; m.to == 1 {
+				w.nodes[3].core.Replicated(w.now, 1, w.nodes[3].core.nextID, wire.StatusStopWrites)
+				continue
+			}
+			m.run()
+			w.collect(w.nodes[m.to])
+		}
+		w.collect(w.nodes[3])
+		w.now.Mono = w.now.Mono.Add(ackRetry)
+		w.nodes[3].core.Tick(w.now)
+		for _, l := range w.nodes[3].core.Take().Lacking {
+			if named = append(named, l.Node); l.Partition != where.Partition() {
+				t.Errorf("it is of partition %d, want %d", l.Partition, where.Partition())
+			}
+		}
+		w.collect(w.nodes[3])
+		return named
+	}
+	began := w.now.Mono
+	var named []cluster.NodeID
+	for len(named) == 0 && w.now.Mono.Sub(began) < 2*keepFor {
+		named = refuses()
+	}
+	if took := w.now.Mono.Sub(began); w.status(id) != wire.StatusInDoubt || !slices.Equal(named, []cluster.NodeID{1}) || took < keepFor {
+		t.Errorf("after %v status %v, lacking %v; want in doubt, and node 1 after %v", took, w.status(id), named, keepFor)
+	}
+	if again := refuses(); len(again) > 0 || w.nodes[3].core.Stats().GivenUp != 1 {
+		t.Errorf("given up %d times, then %v", w.nodes[3].core.Stats().GivenUp, again)
 	}
 }

@@ -144,6 +144,14 @@ type Effects struct {
 	Drained  []int    // partitions whose last write in flight has ended after Drain
 	Executed []*Marks // of sampled requests whose record was read or written during the call
 	Loads    []Load   // records to be read from their device outside the Core's lock; see Loaded
+	Lacking  []Lacking
+}
+
+// Lacking says that a member may lack a write of a partition which has been given
+// up, though its copy counts as equal; this node, if it is not known who.
+type Lacking struct {
+	Partition int
+	Node      cluster.NodeID
 }
 
 // Stats counts what happened since the Core was made.
@@ -160,6 +168,7 @@ type Stats struct {
 	Delayed                  uint64 // reads that waited for a write of their record
 	Loads                    uint64 // records read from a device
 	Stopped                  uint64 // writes refused because a replica takes none
+	GivenUp                  uint64 // writes in doubt that not every copy has: see Lacking
 }
 
 // Duplicate is a holder whose records the working master may lack.

@@ -123,6 +123,8 @@ func (c *Core) replicateAgain(now Now, p *part, o *op) {
 		follow(&o.meta, cur)
 	}
 	if err := c.cfg.Store.Put(&o.req.Digest, o.meta, o.body); err != nil {
+		o.await = append(o.await[:0], c.cfg.Self)
+		c.giveUp(o)
 		o.reply = wire.Reply{Status: wire.StatusInDoubt}
 		c.finish(now, o)
 		return
@@ -283,11 +285,30 @@ func (c *Core) expireOp(now Now, o *op) (ends bool) {
 		return true
 	}
 	c.doubt(o)
-	if now.Mono.Sub(o.req.Deadline) < keepFor && len(c.ops) <= maxKept && !planted.Is(planted.DoubtfulWriteDropped) {
+	dropped := planted.Is(planted.DoubtfulWriteDropped)
+	if now.Mono.Sub(o.req.Deadline) < keepFor && len(c.ops) <= maxKept && !dropped {
 		return false
+	}
+	if !dropped {
+		c.giveUp(o)
 	}
 	c.finish(now, o)
 	return true
+}
+
+// giveUp tells that copies that count as equal may differ by an op's write: a
+// member had no room for it for so long.
+func (c *Core) giveUp(o *op) {
+	if planted.Is(planted.RefusedWriteForgotten) {
+		return
+	}
+	if len(o.await) == 0 {
+		o.await = append(o.await, c.cfg.Self)
+	}
+	c.stats.GivenUp++
+	for _, n := range o.await {
+		c.out.Lacking = append(c.out.Lacking, Lacking{o.req.Digest.Partition(), n})
+	}
 }
 
 // recycle keeps an ended op's memory for the next one.
