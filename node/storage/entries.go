@@ -14,7 +14,7 @@ type entryArena struct {
 
 func (a *entryArena) init(e *Engine) {
 	a.pool.init(e, maxEntryChunks)
-	a.class.init(&a.pool, entrySize)
+	a.class.init(&a.pool, classOf(entrySize))
 }
 
 // at returns the entry of a handle that is in use, while its shard is locked.

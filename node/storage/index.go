@@ -167,14 +167,19 @@ func (e *Engine) linkLocked(p int, h uint32, en *entry) {
 // replaceLocked gives an entry another version and body; in place if the new
 // body fits the old one's slot.
 func (e *Engine) replaceLocked(p int, en *entry, m *record.Meta, body []byte) error {
-	loc := en.loc
-	moves := e.log != nil || slotSize(uint32(len(body))) != slotSize(en.size)
+	loc, size := en.loc, uint32(len(body))
+	moves := e.log != nil || !e.slab.fits(loc, en.size, size)
 	if moves {
 		var err error
 		if loc, err = e.newBody((*record.Digest)(&en.digest), m, body); err != nil {
-			return err
+			if e.log != nil || !e.slab.lendAgain(en.loc, en.size, size) {
+				return err
+			}
+			e.dataBytes.Add(int64(slotSize(size)) - int64(slotSize(en.size)))
+			moves, loc = false, en.loc
 		}
-	} else {
+	}
+	if !moves {
 		copy(e.slab.bytes(loc, uint32(len(body))), body)
 	}
 	e.countLocked(p, en, -1)

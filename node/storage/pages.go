@@ -38,6 +38,7 @@ type span struct {
 	fresh      uint32 // slots from here on were never used
 	unused     uint32 // a free slot plus one, leading to the next; 0: none
 	back       uint16 // pages to the first page of the span
+	class      uint16 // size class of its slots
 }
 
 // chunkInfo is kept beside the chunk, on the heap, without pointers.

@@ -3,14 +3,17 @@ package storage
 import (
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
 // Bodies and hash tables live in slots of fixed sizes: every 16 bytes up to
 // 1 KiB, then eight sizes per doubling up to 1 MiB, so that rounding costs at
 // most an eighth. Slots of one size share spans of whole pages; a span whose
-// slots are all free goes back to the pool for any size. A location is an
-// offset into the pool's pages.
+// slots are all free goes back to the pool for any size. Once the memory limit
+// leaves no page for another span, a body is lent a free slot of a larger size:
+// else records of one size, of which a few in each span were deleted, would keep
+// those of every other size out. A location is an offset into the pool's pages.
 const (
 	slotStep    = 16
 	smallMax    = 1 << 10
@@ -81,12 +84,13 @@ func spanPages(slot uint32) int {
 type slab struct {
 	pool    pagePool
 	classes [sizeClasses]sizeClass
+	lent    atomic.Int64 // slots in use by what is smaller than their class
 }
 
 func (s *slab) init(e *Engine) {
 	s.pool.init(e, maxDataChunks)
 	for c := range s.classes {
-		s.classes[c].init(&s.pool, slotOf(c))
+		s.classes[c].init(&s.pool, c)
 	}
 }
 
@@ -101,11 +105,55 @@ func (s *slab) bytes(loc uint64, size uint32) []byte {
 // alloc returns a slot for size bytes, 0 < size <= maxSlot, with undefined
 // contents. Errors are ErrStopWrites, unless forced, and ErrNoMemory.
 func (s *slab) alloc(size uint32, force bool) (loc uint64, err error) {
-	return s.classes[classOf(size)].alloc(force)
+	c := classOf(size)
+	if loc, err = s.classes[c].alloc(force); err == nil {
+		return loc, nil
+	}
+	for c++; c < sizeClasses; c++ {
+		if loc, ok := s.classes[c].lend(); ok {
+			s.lent.Add(1)
+			return loc, nil
+		}
+	}
+	return 0, err
 }
 
 // free takes back the slot at loc that was allocated for size bytes.
-func (s *slab) free(loc uint64, size uint32) { s.classes[classOf(size)].free(loc) }
+func (s *slab) free(loc uint64, size uint32) {
+	c := s.classAt(loc)
+	if c != classOf(size) {
+		s.lent.Add(-1)
+	}
+	s.classes[c].free(loc)
+}
+
+// fits reports whether the slot at loc, which has size bytes, is the one that
+// other bytes should have. A slot that is lent is not, so that it goes back.
+func (s *slab) fits(loc uint64, size, other uint32) bool {
+	return slotSize(size) == slotSize(other) && (size == 0 || s.lent.Load() == 0 || s.classAt(loc) == classOf(size))
+}
+
+// lendAgain gives the slot at loc from size bytes to others, if they fit.
+func (s *slab) lendAgain(loc uint64, size, other uint32) bool {
+	if size == 0 || other == 0 || classOf(other) > s.classAt(loc) {
+		return false
+	}
+	for _, x := range []struct {
+		size uint32
+		n    int64
+	}{{size, -1}, {other, 1}} {
+		if classOf(x.size) != s.classAt(loc) {
+			s.lent.Add(x.n)
+		}
+	}
+	return true
+}
+
+// classAt returns the size class of the slot at loc, which is in use.
+func (s *slab) classAt(loc uint64) int {
+	id := uint32(loc / pageSize)
+	return int(s.pool.span(id - uint32(s.pool.span(id).back)).class)
+}
 
 // sizeClass is all slots of one size.
 type sizeClass struct {
@@ -116,11 +164,13 @@ type sizeClass struct {
 	slot  uint32     // bytes of a slot
 	slots uint32     // slots of a span
 	pages uint32     // pages of a span
-	_     [32]byte   // a cache line each
+	class uint16     // as classOf
+	_     [30]byte   // a cache line each
 }
 
-func (k *sizeClass) init(pool *pagePool, slot uint32) {
-	k.pool, k.room, k.slot = pool, noPage, slot
+func (k *sizeClass) init(pool *pagePool, class int) {
+	slot := slotOf(class)
+	k.pool, k.class, k.room, k.slot = pool, uint16(class), noPage, slot
 	k.pages = uint32(spanPages(slot))
 	k.slots = k.pages * pageSize / slot
 }
@@ -130,6 +180,17 @@ func (k *sizeClass) alloc(force bool) (loc uint64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.allocLocked(force)
+}
+
+// lend is alloc without another span.
+func (k *sizeClass) lend() (loc uint64, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.room == noPage {
+		return 0, false
+	}
+	loc, err := k.allocLocked(false)
+	return loc, err == nil
 }
 
 // allocMany fills dst with slots and returns how many there were. It gives the
@@ -155,6 +216,7 @@ func (k *sizeClass) allocLocked(force bool) (loc uint64, err error) {
 		if err != nil {
 			return 0, err
 		}
+		k.pool.span(id).class = k.class
 		k.pushLocked(id)
 	}
 	id := k.room

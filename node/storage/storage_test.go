@@ -176,19 +176,94 @@ func TestFragmentationCannotPassTheLimit(t *testing.T) {
 	const limit = 16 << 20
 	e := open(t, Config{MemoryLimit: limit})
 	rng := rand.New(rand.NewPCG(3, 3))
-	body := make([]byte, record.MaxSize)
+	bodies, lent := map[int64][]byte{}, int64(0)
 	for i := range int64(20_000) {
-		d := digestOf(t, rng.Int64N(3000))
-		err := e.Put(&d, record.Meta{Version: version(uint64(i))}, body[:rng.IntN(1<<rng.IntN(21))])
-		if err != nil && !errors.Is(err, ErrStopWrites) {
+		k := rng.Int64N(3000)
+		d := digestOf(t, k)
+		body := bytes.Repeat([]byte{byte(i)}, rng.IntN(1<<rng.IntN(21)))
+		err := e.Put(&d, record.Meta{Version: version(uint64(i))}, body)
+		switch {
+		case err == nil:
+			bodies[k] = body
+		case !errors.Is(err, ErrStopWrites):
 			t.Fatal(err)
 		}
+		lent = max(lent, e.slab.lent.Load())
 		if m, ok := e.Meta(&d); ok && rng.IntN(2) == 0 {
 			e.Remove(&d, m.Version)
+			delete(bodies, k)
 		}
 	}
-	if s := e.Stats(); s.HeldBytes > limit {
-		t.Errorf("limit %d, but %+v", limit, s)
+	if s := e.Stats(); s.HeldBytes > limit || lent == 0 {
+		t.Errorf("limit %d, %d slots lent, %+v", limit, lent, s)
+	}
+	data := int64(0)
+	for k, want := range bodies {
+		d := digestOf(t, k)
+		if _, got, ok := e.Get(&d, nil); !ok || !bytes.Equal(got, want) {
+			t.Fatalf("key %d: %d bytes, %v, want %d", k, len(got), ok, len(want))
+		}
+		data += int64(slotSize(uint32(len(want))))
+	}
+	if s := e.Stats(); s.DataBytes != data {
+		t.Errorf("%d bytes of data, want %d", s.DataBytes, data)
+	}
+	for k := range bodies {
+		d := digestOf(t, k)
+		m, _ := e.Meta(&d)
+		e.Remove(&d, m.Version)
+	}
+	if s := e.Stats(); s.HeldBytes != 0 || e.slab.lent.Load() != 0 {
+		t.Errorf("emptied, but %d slots lent, %+v", e.slab.lent.Load(), s)
+	}
+}
+
+func TestRecordsOfOneSizeDoNotKeepOthersOut(t *testing.T) {
+	e := open(t, Config{MemoryLimit: 8 << 20})
+	large, small := make([]byte, 24<<10), make([]byte, 50)
+	put := func(k int64, v uint64, body []byte) error {
+		d := digestOf(t, k)
+		_, _, _, err := e.PutNewer(&d, record.Meta{Version: version(v), Tombstone: body == nil}, body)
+		return err
+	}
+	n := int64(0)
+	for put(n, 1, large) == nil { // as a replica takes them
+		n++
+	}
+	for k := int64(0); k < n; k += 4 {
+		if err := put(k, 2, nil); err != nil {
+			t.Fatalf("delete: %v", err)
+		}
+	}
+	for k := int64(1); k < n; k += 4 {
+		if err := put(k, 2, small); err != nil {
+			t.Fatalf("a smaller version: %v", err)
+		}
+	}
+	for k := int64(0); k < n; k += 4 {
+		if err := put(k, 3, small); err != nil {
+			t.Fatalf("a small record where large ones were deleted: %v", err)
+		}
+	}
+	for k := range n {
+		if k%4 > 1 {
+			if err := put(k, 2, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for k := int64(0); k < n; k += 4 {
+		if err := put(k, 4, small); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k := int64(1); k < n; k += 4 {
+		if err := put(k, 4, small); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := e.Stats(); e.slab.lent.Load() != 0 || s.HeldBytes > 1<<20 {
+		t.Errorf("written again with room, but %d slots lent, %+v", e.slab.lent.Load(), s)
 	}
 }
 
