@@ -14,23 +14,28 @@ type conflict struct{ node, namespace, cause string }
 
 // conflicts adds up what the nodes say they discarded after splits. Their
 // counters begin anew with each process; what a process had counted by its last
-// answer stays.
+// answer stays. Within a process they may fall: of two nodes that counted the same
+// version one takes it back.
 type conflicts struct {
 	last map[conflict]int64 // by the process that runs
 	gone map[conflict]int64 // by those before it
+	of   map[string]*Status // the last answer of each node
 }
 
 // saw takes in one answer and says in words what is new in it, empty if nothing.
 func (c *conflicts) saw(node string, s *Status) string {
 	if c.last == nil {
-		c.last, c.gone = map[conflict]int64{}, map[conflict]int64{}
+		c.last, c.gone, c.of = map[conflict]int64{}, map[conflict]int64{}, map[string]*Status{}
 	}
+	was := c.of[node]
+	another := was != nil && (was.Process.PID != s.Process.PID || s.Process.UptimeS < was.Process.UptimeS)
+	c.of[node] = s
 	var news []string
 	for _, ns := range s.Namespaces {
 		for _, cause := range slices.Sorted(maps.Keys(ns.Conflicts)) {
 			k, n := conflict{node, ns.Name, cause}, ns.Conflicts[cause]
 			before := c.last[k]
-			if n < before { // another process
+			if another {
 				c.gone[k] += before
 				before = 0
 			}

@@ -164,10 +164,6 @@ func (c *Core) others() []uint16 {
 func (c *Core) next(j *job) {
 	if j.stage == absorbing {
 		c.out.Resolved = append(c.out.Resolved, j.pid)
-		for i := range j.part.Duplicates {
-			c.report.Lines[j.pid] = c.report.Lines[j.pid].Absorb(j.part.Lines[1+i], c.view.Key)
-		}
-		c.changes++
 	}
 	c.skip(j)
 	if j.stage > filling {

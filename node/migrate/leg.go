@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"headroom/node/partition"
+	"headroom/node/planted"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
@@ -46,8 +47,13 @@ func (c *Core) beginLeg(j *job) {
 	c.ask(j, []uint16{j.leg.to}, &wire.Migrate{Step: wire.StepSummaryAsk})
 }
 
-// endLeg goes on to the next target or stage.
+// endLeg goes on to the next target or stage. What the next duplicate holds is
+// judged by a descent that knows of this one.
 func (c *Core) endLeg(j *job) {
+	if d := j.at - len(j.suspects); j.stage == absorbing && d >= 0 && !planted.Is(planted.DuplicateNotRemembered) {
+		c.report.Lines[j.pid] = c.report.Lines[j.pid].Absorb(j.part.Lines[1+d], c.view.Key)
+		c.changes++
+	}
 	p := &c.peers[j.leg.to]
 	p.active--
 	p.unacked -= j.leg.bytes

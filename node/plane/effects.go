@@ -55,7 +55,8 @@ func (p *Plane) noteLeft(from cluster.NodeID, m *wire.Migrate) {
 func (p *Plane) carryOutMigrationLocked() {
 	out := p.mig.core.Take()
 	for _, pid := range out.Resolved {
-		p.route(int(pid), func(core *txn.Core) { core.Resolved(int(pid)) })
+		doubt := p.mig.core.Copies().Lines[pid].Doubt()
+		p.route(int(pid), func(core *txn.Core) { core.Resolved(int(pid), doubt) })
 	}
 	for _, m := range out.Master {
 		p.newMaster(m)

@@ -5,28 +5,117 @@ import (
 
 	"headroom/node/cluster"
 	"headroom/node/record"
+	"headroom/node/wire"
 )
 
 func TestALossCountsOnce(t *testing.T) {
 	var l losses
 	d, v := record.Digest{1}, record.Version{Regime: 3, Stamp: 7, Node: 1}
-	if !l.first(d, v) || l.first(d, v) {
+	if !l.first(d, v, Merge) || l.first(d, v, Access) {
 		t.Error("a loss counts twice, or never")
 	}
-	if v.Regime++; l.first(d, v) {
+	if v.Regime++; l.first(d, v, Merge) {
 		t.Error("a write counts again under the regime of another")
 	}
-	if v.Stamp++; !l.first(d, v) {
+	if v.Stamp++; !l.first(d, v, Merge) {
 		t.Error("another version of the record does not count")
+	}
+	if got := l.sums.Of(Merge); got != 2 || l.sums.Sum() != 2 {
+		t.Errorf("%d counted as met by migration, %d in all, want 2", got, l.sums.Sum())
 	}
 }
 
 func TestLossesAreForgottenFromTheOldestOn(t *testing.T) {
 	var l losses
 	for i := range maxLosses + 1 {
-		l.first(record.Digest{}, record.Version{Stamp: 1, Node: cluster.NodeID(i) + 1})
+		l.first(record.Digest{}, record.Version{Stamp: 1, Node: cluster.NodeID(i) + 1}, Merge)
 	}
-	if len(l.seen) != maxLosses || l.first(record.Digest{}, record.Version{Stamp: 1, Node: maxLosses + 1}) {
+	if len(l.seen) != maxLosses || l.first(record.Digest{}, record.Version{Stamp: 1, Node: maxLosses + 1}, Merge) {
 		t.Errorf("%d losses remembered, want the newest %d", len(l.seen), maxLosses)
+	}
+}
+
+// tell carries the news of one node to another until there is none, and returns
+// how many messages that took.
+func tell(from, to *losses) (messages int) {
+	m := cluster.Member{Node: to.self, Inc: 1}
+	for {
+		list, upto := from.news(&m)
+		if len(list) == 0 {
+			return messages
+		}
+		messages++
+		to.heard(from.self, list)
+		from.known(&m, upto)
+	}
+}
+
+func TestOfTwoNodesThatCountOneLossTheHigherTakesItBack(t *testing.T) {
+	for _, lowFirst := range []bool{true, false} {
+		low, high := &losses{self: 1}, &losses{self: 2}
+		v := record.Version{Regime: 3, Stamp: 7, Node: 1}
+		low.first(record.Digest{1}, v, Merge)
+		v.Regime = 9
+		high.first(record.Digest{1}, v, Access)
+		if lowFirst {
+			tell(low, high)
+			tell(high, low)
+		} else {
+			tell(high, low)
+			tell(low, high)
+		}
+		if low.sums.Sum() != 1 || high.sums.Sum() != 0 || high.sums[Access].Back != 1 {
+			t.Errorf("low first %v: node 1 counts %+v, node 2 %+v; want one, by node 1", lowFirst, low.sums, high.sums)
+		}
+		if tell(low, high)+tell(high, low) != 0 || high.first(record.Digest{1}, v, Merge) {
+			t.Error("what was taken back is told or counted again")
+		}
+	}
+}
+
+func TestWhatAnotherNodeCountedIsNotCountedAgain(t *testing.T) {
+	low, high := &losses{self: 1}, &losses{self: 2}
+	v := record.Version{Stamp: 7, Node: 1}
+	high.first(record.Digest{1}, v, Merge)
+	tell(high, low)
+	if low.first(record.Digest{1}, v, Merge) {
+		t.Error("counted again")
+	}
+	if tell(low, high) != 0 || high.sums.Sum() != 1 {
+		t.Errorf("node 2 counts %d, want 1", high.sums.Sum())
+	}
+}
+
+func TestNewsComeInMessagesOfBoundedSizeAndAgainAfterARestart(t *testing.T) {
+	from := &losses{self: 1}
+	for i := range 2*wire.MaxLosses + 1 {
+		from.first(record.Digest{}, record.Version{Stamp: 1, Node: cluster.NodeID(i) + 1}, Merge)
+	}
+	to := &losses{self: 2}
+	if got := tell(from, to); got != 3 || len(to.seen) != 2*wire.MaxLosses+1 {
+		t.Errorf("%d messages told of %d losses, want 3 of %d", got, len(to.seen), 2*wire.MaxLosses+1)
+	}
+	if list, _ := from.news(&cluster.Member{Node: 2, Inc: 1}); len(list) != 0 {
+		t.Error("what is known is told again")
+	}
+	if list, _ := from.news(&cluster.Member{Node: 2, Inc: 2}); len(list) != wire.MaxLosses {
+		t.Errorf("another process is told %d, want %d", len(list), wire.MaxLosses)
+	}
+}
+
+func TestWhatAMasterWroteUponIsNotLost(t *testing.T) {
+	v := record.Version{Stamp: 7, Node: 1}
+	for _, tellFirst := range []bool{true, false} {
+		low, high := &losses{self: 1}, &losses{self: 2}
+		high.succeeded(record.Digest{1}, v)
+		if tellFirst {
+			tell(high, low)
+		}
+		low.first(record.Digest{1}, v, Merge)
+		tell(low, high)
+		tell(high, low)
+		if low.sums.Sum() != 0 || high.sums.Sum() != 0 || high.first(record.Digest{1}, v, Merge) {
+			t.Errorf("told first %v: %+v and %+v are counted, want none", tellFirst, low.sums, high.sums)
+		}
 	}
 }

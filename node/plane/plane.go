@@ -51,8 +51,9 @@ type Config struct {
 	Keeps        bool          // migrate.Config's
 	Window       int           // migrate.Config's
 	// Discarded, if not nil, is told of each version that this node counts as
-	// discarded by a merge. It is called under locks, like Host's methods.
-	Discarded func(d record.Digest, v record.Version, cause Cause)
+	// discarded by a merge, and of each that it takes back because another node
+	// has counted it, too. It is called under locks, like Host's methods.
+	Discarded func(d record.Digest, v record.Version, cause Cause, back bool)
 }
 
 // Host is the world around a Plane. Its methods are called under the Plane's
@@ -148,12 +149,12 @@ func New(cfg Config) *Plane {
 	}
 	p := &Plane{self: cfg.Self, id: cfg.Namespace, host: cfg.Host, shards: make([]shard, cfg.Shards)}
 	p.store = records{cfg.Store, &p.mortal}
-	p.losses.told = cfg.Discarded
+	p.losses.self, p.losses.told = cfg.Self, cfg.Discarded
 	p.mig.core = migrate.New(migrate.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: copies{p.store}, Rand: cfg.Rand,
 		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Keeps: cfg.Keeps, CommitMaster: cfg.CommitMaster, Lost: p.losses.of(Merge)})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
-			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.of(Access),
+			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.of(Access), Succeeded: p.losses.succeeded,
 			Unsettled: func(d *record.Digest, by int32) { p.unsettled[slotOf(d)].Add(by) }})
 	}
 	for pid := range p.masters {
@@ -242,11 +243,4 @@ func (p *Plane) EachShard(f func(s txn.Stats)) {
 		sh.mu.Unlock()
 		f(s)
 	}
-}
-
-// Conflicts is how many versions this node has counted as discarded by merges.
-func (p *Plane) Conflicts() uint64 {
-	sum := p.Progress().ConflictsDiscarded
-	p.EachShard(func(s txn.Stats) { sum += s.ConflictsDiscarded })
-	return sum
 }

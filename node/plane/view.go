@@ -76,6 +76,7 @@ func (p *Plane) Confirm(m cluster.NodeID) {
 func (p *Plane) assignments(c *Committed, index int, self uint16) []txn.Assignment {
 	list := make([]txn.Assignment, 0, cluster.Partitions/len(p.shards)+1)
 	members := c.View.Members
+	doubts := doubts{}
 	for pid := index; pid < cluster.Partitions; pid += len(p.shards) {
 		part := &c.Plan.Parts[pid]
 		a := txn.Assignment{Partition: pid}
@@ -90,6 +91,7 @@ func (p *Plane) assignments(c *Committed, index int, self uint16) []txn.Assignme
 			}
 			if part.Master == self {
 				a.Duplicates = duplicates(c.View, pid, part, p.mig.core)
+				a.Doubt = doubts.of(p.mig.core.Copies().Lines[pid])
 				for _, m := range p.mig.core.Suspects(pid) {
 					a.Suspects = append(a.Suspects, members[m].Node)
 				}
@@ -98,6 +100,18 @@ func (p *Plane) assignments(c *Committed, index int, self uint16) []txn.Assignme
 		list = append(list, a)
 	}
 	return list
+}
+
+// doubts remembers what was asked: thousands of copies have a few lines.
+type doubts map[partition.Line]*partition.Doubt
+
+func (d doubts) of(l partition.Line) *partition.Doubt {
+	x, ok := d[l]
+	if !ok {
+		x = l.Doubt()
+		d[l] = x
+	}
+	return x
 }
 
 func duplicates(v *cluster.View, pid int, part *partition.Part, mig *migrate.Core) []txn.Duplicate {

@@ -65,6 +65,9 @@ const (
 	ExpiredForgotten
 	ShorteningNotInherited
 	RefusedWriteForgotten
+	LossCountedTwice
+	SuccessorNotTold
+	DuplicateNotRemembered
 	End // one more than the last
 )
 
@@ -111,6 +114,9 @@ var Rules = [End]string{
 	DoubtfulWriteDropped:     "a write in doubt goes on until all replicas have it",
 	WaitingRoundGoesOn:       "a round that waits starts over with who has come",
 	DroppedBeforeKept:        "a copy is dropped when the others are known to be full after a crash, too",
+	SuccessorNotTold:         "a version that was written upon is not counted as lost",
+	DuplicateNotRemembered:   "a duplicate is judged by what the ones before it knew",
+	LossCountedTwice:         "of two nodes that count one loss one takes it back",
 	SurvivorsNotCompared:     "copies that a lost master may have left unequal are compared",
 	RivalUnnoticed:           "a process that is told that its id is in use serves nothing",
 	WritesInFlightNotTold:    "copies are compared where a member that had writes in flight serves no more",

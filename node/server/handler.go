@@ -50,6 +50,8 @@ func (h handler) Frames(c *transport.Conn, f wire.Header, payload []byte) {
 	case transport.ClassControl:
 		if ok = f.Kind == wire.KindProgress; ok {
 			n.heardProgress(c, payload)
+		} else if ok = f.Kind == wire.KindLosses || f.Kind == wire.KindLossesKnown; ok {
+			n.heardLosses(c, f.Kind, payload)
 		} else if ok = f.Kind >= wire.KindPrepare && f.Kind <= wire.KindWant; ok {
 			n.viewMessage(c, f, payload)
 		}

@@ -59,6 +59,9 @@ func (n *Node) tellProgress(ctx context.Context) {
 		case <-t.C:
 		}
 		p, v := n.ownProgress(), n.view.Load()
+		if v != nil {
+			n.tellLosses(v)
+		}
 		news := p.View != told.View || (p.Partitions == 0) != (told.Partitions == 0) || p.Stopped != told.Stopped
 		if v == nil || !news && time.Since(at) < progressEvery {
 			continue
@@ -68,12 +71,7 @@ func (n *Node) tellProgress(ctx context.Context) {
 			if v.Members[i].Node == n.id {
 				continue
 			}
-			_ = n.mesh.Send(v.Members[i].Node, transport.ClassControl, func(b []byte) []byte { // refused: told again within a second
-				at := len(b)
-				b = p.Append(wire.AppendHeader(b, wire.Header{Kind: wire.KindProgress}))
-				wire.PutLength(b, at)
-				return b
-			})
+			n.sendControl(v.Members[i].Node, wire.KindProgress, p.Append)
 		}
 	}
 }

@@ -70,7 +70,8 @@ type StatusNamespace struct {
 	Migrations         StatusMigrations `json:"migrations"`
 	Unavailable        int              `json:"unavailable_partitions"`
 	ConflictsDiscarded uint64           `json:"conflicts_discarded"`
-	Conflicts          StatusConflicts  `json:"conflicts"` // the same by cause
+	Conflicts          StatusConflicts  `json:"conflicts"`           // the same by cause
+	ConflictsRecounted StatusConflicts  `json:"conflicts_recounted"` // not in those: taken back, as another node had counted them, too
 	StopWrites         bool             `json:"stop_writes"`
 	Capacity           string           `json:"capacity"` // roomy, nearly full (writes will stop soon), stopped
 	UsedPct            float64          `json:"used_pct"` // of the fullest device or the memory limit
@@ -269,7 +270,7 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 		eta := p.ETA.Seconds()
 		s.Migrations.ETAS = &eta
 	}
-	s.Unavailable, s.Conflicts.Merge = p.Unavailable, p.ConflictsDiscarded
+	s.Unavailable = p.Unavailable
 	ns.EachShard(func(t txn.Stats) {
 		s.Reads += t.Reads
 		s.Writes += t.Writes
@@ -277,12 +278,14 @@ func (n *Node) statusNamespace(ns *namespace) StatusNamespace {
 		s.InDoubt += t.InDoubt
 		s.Parked += t.Parked
 		s.Forwarded += t.Forwarded
-		s.Conflicts.Access += t.ConflictsDiscarded
 	})
 	s.Reads += ns.fastReads.Load()
 	now := n.mono()
 	s.ReadLatency, s.WriteLatency = ns.readLatency.status(now), ns.writeLatency.status(now)
-	s.ConflictsDiscarded = s.Conflicts.Merge + s.Conflicts.Access
+	c := ns.Conflicts()
+	s.Conflicts = StatusConflicts{Merge: c.Of(plane.Merge), Access: c.Of(plane.Access)}
+	s.ConflictsDiscarded = c.Sum()
+	s.ConflictsRecounted = StatusConflicts{Merge: c[plane.Merge].Back, Access: c[plane.Access].Back}
 	return s
 }
 

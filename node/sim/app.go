@@ -272,6 +272,9 @@ func (a *app) tellProgress() {
 	now := a.n.Now()
 	a.lookAt = now.Add(progressLook)
 	a.wantComparisons(now)
+	if a.view != nil {
+		a.tellLosses()
+	}
 	p := a.ownProgress()
 	news := p.View != a.told.View || (p.Partitions == 0) != (a.told.Partitions == 0) || p.Stopped != a.told.Stopped
 	if a.view == nil || !news && now.Sub(a.toldAt) < progressEvery {

@@ -242,7 +242,8 @@ func (d *Data) Conflicts() uint64 {
 	for _, n := range d.W.Nodes {
 		if n.Up {
 			for _, s := range n.App.(*app).spaces {
-				sum += s.Conflicts()
+				c := s.Conflicts()
+				sum += c.Sum()
 			}
 		}
 	}
@@ -268,7 +269,8 @@ func writeOf(b []byte) uint64 {
 // retire takes what is left of a process that has ended.
 func (d *Data) retire(a *app) {
 	for _, s := range a.spaces {
-		d.retired += s.Conflicts()
+		c := s.Conflicts()
+		d.retired += c.Sum()
 		s.die()
 	}
 	a.close()

@@ -35,10 +35,13 @@ func splits(seed uint64, log func(string)) (*Data, int, error) {
 	if err := d.Await("redundancy after the faults", 20*time.Second, d.Settled); err != nil {
 		return d, faults, err
 	}
+	if err := d.accounted(); err != nil {
+		return d, faults, err
+	}
 	if err := d.conclude(); err != nil {
 		return d, faults, err
 	}
-	d.ledger.check(true)
+	d.ledger.check()
 	return d, faults, d.W.Err
 }
 
@@ -92,6 +95,9 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	if err := d.Await("redundancy after the split", 20*time.Second, d.Settled); err != nil {
 		return d, 1, err
 	}
+	if err := d.accounted(); err != nil {
+		return d, 1, err
+	}
 	// Migration and writes meet the same losers; see plane's losses.
 	got := d.Conflicts()
 	if got != want {
@@ -101,7 +107,7 @@ func oneSplit(seed uint64, log func(string)) (*Data, int, error) {
 	if err := d.conclude(); err != nil {
 		return d, int(1 + want), err
 	}
-	d.ledger.check(false)
+	d.ledger.check()
 	return d, int(1 + want), d.W.Err
 }
 

@@ -46,6 +46,9 @@ var directed = []struct {
 	{"former-master-lost", formerMasterLost},
 	{"represented-write", representedWrite},
 	{"merge-that-did-not-end", mergeThatDidNotEnd},
+	{"hub-taken-over", hubTakenOver},
+	{"written-upon", writtenUpon},
+	{"three-sides", threeSides},
 }
 
 const directedSeeds = 3

@@ -371,7 +371,7 @@ func (s leavingStore) PutNewer(d *record.Digest, m record.Meta, body []byte) (bo
 // before is what the store holds, if an observer wants to know.
 func (s leavingStore) before(d *record.Digest) (v version) {
 	if s.s.a.d.ledger != nil {
-		v.meta, v.body, v.ok = s.Engine.Get(d, nil)
+		v.meta, v.ok = s.Engine.Meta(d)
 	}
 	return v
 }

@@ -1,26 +1,26 @@
 package sim
 
 import (
+	"slices"
+	"time"
+
 	"headroom/node/cluster"
 	"headroom/node/hlc"
 	"headroom/node/plane"
 	"headroom/node/record"
-	"headroom/node/txn"
 )
 
 // ledger knows of each version of each record which one its master replaced by
-// it, and so which versions were lost: a copy that held one has now another
-// that does not descend from it, or is gone while the master's does not. It sees
-// every change of every store, and shares nothing with the nodes' own
-// accounting, which it judges: each acknowledged write that was lost is counted
-// by one node once, and nothing else is.
-//
-// A write is known by the id in its body, so applying it again under another
-// version is no loss; a tombstone, which has no body, by its version.
+// it, and so which versions were discarded: a copy that held one has now another
+// that does not descend from it, or is gone while the master's does not; or a
+// master to whose View it came kept another. It sees every change of every
+// store, and shares nothing with the nodes' own accounting, which it judges:
+// each version that was discarded is counted by one node once, and nothing else
+// is.
 type ledger struct {
 	d       *Data
 	records map[recordOf]*pedigree
-	seen    map[counter]uint64
+	sums    map[counter]uint64
 }
 
 // counter is what nodes count by.
@@ -34,15 +34,23 @@ type recordOf struct {
 	digest record.Digest
 }
 
-// pedigree is what became of the versions of one record.
+// pedigree are the versions of one record, in the order they were stored first.
 type pedigree struct {
-	names      map[ident]name
-	parents    map[name]map[name]bool
-	replacedBy map[name]bool // a master knew it and wrote another
-	lost       map[name]bool
-	counted    map[name]int
-	first      map[name]ident // the version under which it was stored first
-	again      map[name]bool  // it was stored under another one, too: perhaps on two sides
+	list []*descent
+	of   map[ident]*descent
+}
+
+// descent is one version, and what became of it.
+type descent struct {
+	id      ident
+	write   uint64     // the id in its body; zero: a tombstone
+	again   bool       // the write was stored under another version, too: its client sent it again, or its master ran it again
+	parents []*descent // what masters replaced by it
+	upon    bool       // a master replaced it by another write
+	lost    bool       // some copy went on without it
+	surely  bool       // and without the write under any version
+	decided bool       // a master that had it at hand kept another
+	counted int        // by how many nodes
 }
 
 // ident is what stays of a version when a merge lifts it.
@@ -51,90 +59,108 @@ type ident struct {
 	node  cluster.NodeID
 }
 
-// name is a write, or the version of a tombstone.
-type name struct {
-	write uint64
-	tomb  ident
-}
-
 func newLedger(d *Data) *ledger {
-	return &ledger{d: d, records: map[recordOf]*pedigree{}, seen: map[counter]uint64{}}
+	return &ledger{d: d, records: map[recordOf]*pedigree{}, sums: map[counter]uint64{}}
 }
-
-func identOf(v record.Version) ident { return ident{v.Stamp, v.Node} }
 
 func (l *ledger) of(space int, d *record.Digest) *pedigree {
 	at := recordOf{space, *d}
 	p := l.records[at]
 	if p == nil {
-		p = &pedigree{names: map[ident]name{}, parents: map[name]map[name]bool{}, lost: map[name]bool{}, replacedBy: map[name]bool{}, counted: map[name]int{}, first: map[name]ident{}, again: map[name]bool{}}
+		p = &pedigree{of: map[ident]*descent{}}
 		l.records[at] = p
 	}
 	return p
 }
 
-// name tells which write a stored version is.
-func (p *pedigree) name(m *record.Meta, body []byte) name {
-	n := name{tomb: identOf(m.Version)}
+// known finds a version that was stored before; nil: it was not.
+func (p *pedigree) known(v record.Version) *descent { return p.of[ident{v.Stamp, v.Node}] }
+
+// enter finds a version, which may be new.
+func (p *pedigree) enter(m *record.Meta, body []byte) *descent {
+	x := p.known(m.Version)
+	if x != nil {
+		return x
+	}
+	x = &descent{id: ident{m.Version.Stamp, m.Version.Node}}
 	if !m.Tombstone {
-		n = name{write: writeOf(body)}
+		x.write = writeOf(body)
 	}
-	id := identOf(m.Version)
-	p.names[id] = n
-	if was, ok := p.first[n]; !ok {
-		p.first[n] = id
-	} else if was != id {
-		p.again[n] = true
+	for _, o := range p.list {
+		if x.same(o) {
+			x.again, o.again = true, true
+		}
 	}
-	return n
+	p.of[x.id] = x
+	p.list = append(p.list, x)
+	return x
 }
 
-// wrote notes that a master replaces old by its own write.
-func (p *pedigree) wrote(n, old name) {
-	if n == old {
-		return
-	}
-	p.replacedBy[old] = true
-	if p.parents[n] == nil {
-		p.parents[n] = map[name]bool{}
-	}
-	p.parents[n][old] = true
+// same reports whether two versions are one write, or one.
+func (x *descent) same(o *descent) bool { return x == o || x.write != 0 && x.write == o.write }
+
+// wrote notes that a master replaced old by x.
+func (x *descent) wrote(old *descent) {
+	x.parents = append(x.parents, old)
+	old.upon = old.upon || !x.same(old)
 }
 
-// replaced notes that a copy of old is now one of n, or gone while the master
-// has n.
-func (p *pedigree) replaced(n, old name) {
-	if !p.descends(n, old) {
-		p.lost[old] = true
-	}
+// replaced notes that a copy of old is now one of x, or gone while the master
+// has x, which may be nil: nothing.
+func (p *pedigree) replaced(x, old *descent) {
+	old.lost = old.lost || !p.descends(x, old, false)
+	old.surely = old.surely || !p.descends(x, old, true)
 }
 
-func (p *pedigree) descends(n, from name) bool {
-	seen := map[name]bool{}
-	var up func(n name) bool
-	up = func(n name) bool {
-		if n == from {
+// descends reports whether x was written upon old, directly or not; writes says
+// that versions of one write count as one.
+func (p *pedigree) descends(x, old *descent, writes bool) bool {
+	seen := map[*descent]bool{}
+	var up func(x *descent) bool
+	up = func(x *descent) bool {
+		if x == old || writes && x.same(old) {
 			return true
 		}
-		if seen[n] {
-			return false
-		}
-		seen[n] = true
-		for o := range p.parents[n] {
-			if up(o) {
-				return true
-			}
-		}
-		return false
+		seen[x] = true
+		further := func(o *descent) bool { return !seen[o] && up(o) }
+		return slices.ContainsFunc(x.parents, further) ||
+			writes && x.again && slices.ContainsFunc(p.list, func(o *descent) bool { return x.same(o) && further(o) })
 	}
-	return up(n)
+	return x != nil && up(x)
 }
 
-// counts notes that a node has counted a version as discarded.
-func (l *ledger) counts(space int, d record.Digest, v record.Version, c plane.Cause) {
-	p := l.of(space, &d)
-	p.counted[p.names[identOf(v)]]++
-	l.seen[counter{space, c}]++
+// counts notes that a node has counted a version as discarded, or has taken that
+// back. Of a master that decided for what it holds the ledger sees for itself
+// that there was something to decide.
+func (l *ledger) counts(s *space, d *record.Digest, v record.Version, c plane.Cause, back bool) {
+	p := l.of(s.id, d)
+	x := p.known(v)
+	if x == nil {
+		l.d.W.fail("node%d counts a version that nobody stored: %+v", s.a.n.ID, v)
+		return
+	}
+	if back {
+		x.counted--
+		l.sums[counter{s.id, c}]--
+		return
+	}
+	x.counted++
+	l.sums[counter{s.id, c}]++
+	if own, ok := s.store.Meta(d); ok && !p.descends(p.known(own.Version), x, false) && l.held(s, d, x) {
+		x.decided = true
+	}
+}
+
+// held reports whether a member of a node's View holds a version.
+func (l *ledger) held(s *space, d *record.Digest, x *descent) bool {
+	return slices.ContainsFunc(s.a.view.Members, func(m cluster.Member) bool {
+		o := l.d.W.Node(m.Node)
+		if !o.Up {
+			return false
+		}
+		v, ok := o.App.(*app).spaces[s.id].store.Meta(d)
+		return ok && l.of(s.id, d).known(v.Version) == x
+	})
 }
 
 // dropping notes what is lost with a copy that a node drops: the final master
@@ -152,47 +178,85 @@ func (l *ledger) dropping(s *space, pid int) {
 		if k.space != s.id || k.pid() != pid {
 			continue
 		}
-		p := l.of(s.id, &k.digest)
-		old, b, ok := s.store.Get(&k.digest, nil)
+		old, ok := s.store.Meta(&k.digest)
 		if !ok {
 			continue
 		}
-		n := name{}
-		if m, b, ok := final.App.(*app).spaces[s.id].store.Get(&k.digest, nil); ok {
-			n = p.name(&m, b)
+		p, left := l.of(s.id, &k.digest), (*descent)(nil)
+		if m, ok := final.App.(*app).spaces[s.id].store.Meta(&k.digest); ok {
+			left = p.known(m.Version)
 		}
-		p.replaced(n, p.name(&old, b))
+		p.replaced(left, p.known(old.Version))
 	}
 }
 
-// check asserts that each acknowledged write that was lost was counted, and, if
-// nothing interrupted a merge, that it was once and nothing else was. A write that
-// its client sent more than once, or that ran again after a View change, may
-// have been applied on two sides, and then be lost on one of them.
-func (l *ledger) check(interrupted bool) {
+// accounted waits until the nodes have told each other what they counted.
+func (d *Data) accounted() error {
+	return d.Await("all know of all losses", 5*time.Second, func() bool {
+		return !slices.ContainsFunc(d.W.Nodes, func(n *Node) bool { return n.Up && n.App.(*app).hasNews() })
+	})
+}
+
+// hasNews reports whether a member has yet to hear of a loss that this node
+// counted.
+func (a *app) hasNews() bool {
+	for i := range a.view.Members {
+		for _, s := range a.spaces {
+			if m := &a.view.Members[i]; m.Node != a.n.ID && s.News(m) != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// check asserts of each version that its count is what became of it.
+func (l *ledger) check() {
 	l.checkCounters()
 	for _, k := range l.d.keys {
 		p := l.records[recordOf{k.space, k.digest}]
 		if p == nil {
 			continue
 		}
-		for _, w := range k.writes {
-			n := name{write: w.id}
-			lost, counted := p.lost[n], p.counted[n]
-			missed := lost && w.acked && !p.replacedBy[n] && counted == 0
-			wrong := !interrupted && (counted > 1 || !lost && !p.again[n] && counted > 0)
-			if w.sent <= 1 && !w.absent && (missed || wrong) {
-				l.d.W.fail("key %d of partition %d: %v was discarded: %v, and counted %d times", k.index, k.pid(), w, lost, counted)
+		for _, x := range p.list {
+			w := k.find(x.write)
+			acked := w != nil && w.acked
+			if what := x.judge(acked); what != "" {
+				l.d.W.fail("key %d of partition %d: %s: write %v under stamp %d of node%d was lost: %v, surely %v, decided against %v, written upon %v; it is counted %d times",
+					k.index, k.pid(), what, w, x.id.stamp, x.id.node, x.lost, x.surely, x.decided, x.upon, x.counted)
 			}
-		}
-		for n, times := range p.counted {
-			if p.lost[n] || p.again[n] {
+			if x.mustCount(acked) || x.counted > 0 && (x.lost || x.decided) {
 				l.d.Stats.Discarded++
 			}
-			l.d.Stats.Counted += uint64(times)
+			l.d.Stats.Counted += uint64(x.counted)
 		}
 	}
 }
+
+// judge tells what is wrong with the count of a version: one that was discarded
+// counts once, and others do not.
+func (x *descent) judge(acked bool) string {
+	switch {
+	case x.counted > 1:
+		return "counted again"
+	case x.counted > 0 && !x.lost && !x.decided:
+		return "counted and not discarded"
+	case x.counted == 0 && x.mustCount(acked):
+		return "discarded and not counted"
+	}
+	return ""
+}
+
+// mustCount reports whether a version was discarded and has to be counted. Of
+// those that were discarded three kinds may be, but need not:
+//   - one that was not acknowledged: nodes do not know that, and count it if they
+//     meet it; it may be gone before that with a copy that alone had it;
+//   - one that its master had replaced by a later write of which some copy had not
+//     heard: what became of that write is what counts;
+//   - one of several versions of one write, of which another may be left.
+//
+// Who acknowledged a delete is not known: a tombstone need not be counted.
+func (x *descent) mustCount(acked bool) bool { return x.surely && acked && !x.upon && !x.again }
 
 // checkCounters asserts that the nodes' counters, by namespace and cause, say
 // what the ledger was told.
@@ -203,14 +267,16 @@ func (l *ledger) checkCounters() {
 			continue
 		}
 		for i, s := range n.App.(*app).spaces {
-			said[counter{i, plane.Merge}] += s.Progress().ConflictsDiscarded
-			s.EachShard(func(t txn.Stats) { said[counter{i, plane.Access}] += t.ConflictsDiscarded })
+			c := s.Conflicts()
+			for _, cause := range []plane.Cause{plane.Merge, plane.Access} {
+				said[counter{i, cause}] += c.Of(cause)
+			}
 		}
 	}
 	for i := range l.d.cfg.Spaces {
 		for _, c := range []plane.Cause{plane.Merge, plane.Access} {
-			if at := (counter{i, c}); said[at] != l.seen[at] {
-				l.d.W.fail("namespace %d: %d versions counted as discarded by cause %d, want %d", i, said[at], c, l.seen[at])
+			if at := (counter{i, c}); said[at] != l.sums[at] {
+				l.d.W.fail("namespace %d: %d versions counted as discarded by cause %d, want %d", i, said[at], c, l.sums[at])
 			}
 		}
 	}

@@ -27,11 +27,7 @@ func (a *app) Receive(now cluster.Instant, from cluster.NodeID, class Class, kin
 		a.migrateFrame(now, from, payload)
 		return
 	case Control:
-		var p wire.Progress
-		if err := p.Parse(payload); err != nil {
-			a.bad(kind, err)
-		}
-		a.heardProgress(from, p)
+		a.controlFrame(from, kind, payload)
 		return
 	}
 	r := wire.NewReader(payload)
@@ -47,6 +43,50 @@ func (a *app) Receive(now cluster.Instant, from cluster.NodeID, class Class, kin
 		a.forwardReply(id, payload)
 	default:
 		a.request(to, kind, flags|wire.FlagForwarded, a.paceOf(to.Conn.(peer)), payload)
+	}
+}
+
+func (a *app) controlFrame(from cluster.NodeID, kind wire.Kind, payload []byte) {
+	if kind != wire.KindProgress {
+		a.heardLosses(from, kind, payload)
+		return
+	}
+	var p wire.Progress
+	if err := p.Parse(payload); err != nil {
+		a.bad(kind, err)
+	}
+	a.heardProgress(from, p)
+}
+
+// heardLosses is server's.
+func (a *app) heardLosses(from cluster.NodeID, kind wire.Kind, payload []byte) {
+	var m wire.Losses
+	var k wire.LossesKnown
+	if kind == wire.KindLosses {
+		if err := m.Parse(payload); err != nil {
+			a.bad(kind, err)
+		} else if k, ok := a.spaces[m.Namespace].HeardLosses(from, &m); ok {
+			a.n.Send(from, Control, wire.KindLossesKnown, k.Append(nil))
+		}
+	} else if err := k.Parse(payload); err != nil {
+		a.bad(kind, err)
+	} else {
+		a.spaces[k.Namespace].HeardLossesKnown(from, &k)
+	}
+}
+
+// tellLosses is server's.
+func (a *app) tellLosses() {
+	for i := range a.view.Members {
+		m := &a.view.Members[i]
+		if m.Node == a.n.ID {
+			continue
+		}
+		for _, s := range a.spaces {
+			if l := s.News(m); l != nil {
+				a.n.Send(m.Node, Control, wire.KindLosses, l.Append(nil))
+			}
+		}
 	}
 }
 

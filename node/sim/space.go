@@ -34,12 +34,12 @@ func newSpace(a *app, i int) *space {
 	s.openStore()
 	s.Plane = plane.New(plane.Config{Self: a.n.ID, Namespace: uint8(i), Store: leavingStore{s.store, s}, Host: s, Rand: a.n.newRand(), Shards: d.cfg.Shards,
 		Keeps: s.vol != nil, CommitMaster: cfg.CommitMaster, Rate: d.cfg.Rate, MaxActive: d.cfg.Active, Window: d.cfg.Window,
-		Discarded: func(digest record.Digest, v record.Version, c plane.Cause) {
+		Discarded: func(digest record.Digest, v record.Version, c plane.Cause, back bool) {
 			if d.ledger != nil {
-				d.ledger.counts(i, digest, v, c)
+				d.ledger.counts(s, &digest, v, c, back)
 			}
 			if d.watches(&digest, i) {
-				d.W.logf("  node%d counts stamp %d node%d as discarded", a.n.ID, v.Stamp, v.Node)
+				d.W.logf("  node%d counts stamp %d node%d as discarded, taken back: %v", a.n.ID, v.Stamp, v.Node, back)
 			}
 		}})
 	s.loadCopies()

@@ -42,17 +42,16 @@ func (d *Data) stored(s *space, digest *record.Digest, how string, old, v versio
 		return
 	}
 	p := d.ledger.of(s.id, digest)
-	n := p.name(&v.meta, v.body)
+	x := p.enter(&v.meta, v.body)
 	if !old.ok {
 		return
 	}
-	switch was := p.name(&old.meta, old.body); how {
-	case "stores":
-		p.wrote(n, was)
-	case "takes":
-		if !old.meta.Version.SameWrite(v.meta.Version) { // else it was only lifted
-			p.replaced(n, was)
-		}
+	switch was := p.known(old.meta.Version); {
+	case was == x: // it was only lifted
+	case how == "stores":
+		x.wrote(was)
+	case how == "takes":
+		p.replaced(x, was)
 	}
 }
 

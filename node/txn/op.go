@@ -172,8 +172,18 @@ func (c *Core) execute(now Now, p *part, o *op) {
 		c.finish(now, o)
 		return
 	}
+	if before.Found && p.Doubt.Covers(before.Meta.Version) {
+		c.succeeds(&o.req.Digest, before.Meta.Version)
+	}
 	o.meta, o.body = m, append(o.body[:0], body...)
 	c.replicate(now, p, o)
+}
+
+// succeeds tells that a version was written upon, not lost.
+func (c *Core) succeeds(d *record.Digest, v record.Version) {
+	if c.cfg.Succeeded != nil && !planted.Is(planted.SuccessorNotTold) {
+		c.cfg.Succeeded(*d, v)
+	}
 }
 
 // executeAdopted applies a write that the former master had applied but not
@@ -201,7 +211,8 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	}
 	c.stats.Adopted++
 	o.reply = wire.Reply{Status: wire.StatusOK}
-	o.meta.Version = c.stamp(now, o.meta.Version)
+	was := o.meta.Version
+	o.meta.Version = c.stamp(now, was)
 	if ok {
 		follow(&o.meta, cur)
 	}
@@ -210,6 +221,10 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 		o.reply.Status = refused(err)
 		c.finish(now, o)
 		return
+	}
+	c.succeeds(&o.req.Digest, was)
+	if ok && p.Doubt.Covers(cur.Version) {
+		c.succeeds(&o.req.Digest, cur.Version)
 	}
 	o.body = append(o.body[:0], o.req.Body...)
 	c.replicate(now, p, o)

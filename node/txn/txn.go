@@ -65,6 +65,9 @@ type Config struct {
 	// Lost is told of each version that lost a conflict, perhaps again; it says
 	// whether to count it. Nil: always.
 	Lost func(d record.Digest, v record.Version) bool
+	// Succeeded is told of versions that this node, as a master, writes upon, and
+	// of which others could believe that it did not know them; nil: nobody.
+	Succeeded func(d record.Digest, v record.Version)
 	// Unsettled is told +1 before a write of the record is stored, and −1 when
 	// what it stored cannot be lost by the loss of this node. In between the
 	// Core lets reads of the record wait, and who reads the store beside it must
@@ -188,6 +191,9 @@ type Assignment struct {
 	// master by a write of one before it; they are asked before the Duplicates.
 	Suspects   []cluster.NodeID
 	Duplicates []Duplicate // to be resolved before answering; used by the master
+	// Doubt covers what the master may hold though its descent does not say so;
+	// nil: nothing.
+	Doubt *partition.Doubt
 }
 
 // asks reports whether a record's other holders have to be asked first.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"headroom/node/cluster"
+	"headroom/node/partition"
 	"headroom/node/planted"
 	"headroom/node/wire"
 )
@@ -118,7 +119,8 @@ func (c *Core) replicateAgain(now Now, p *part, o *op) {
 		c.finish(now, o)
 		return
 	}
-	o.meta.Version = c.stamp(now, o.meta.Version)
+	was := o.meta.Version
+	o.meta.Version = c.stamp(now, was)
 	if ok {
 		follow(&o.meta, cur)
 	}
@@ -128,6 +130,10 @@ func (c *Core) replicateAgain(now Now, p *part, o *op) {
 		o.reply = wire.Reply{Status: wire.StatusInDoubt}
 		c.finish(now, o)
 		return
+	}
+	c.succeeds(&o.req.Digest, was)
+	if ok && p.Doubt.Covers(cur.Version) {
+		c.succeeds(&o.req.Digest, cur.Version)
 	}
 	c.replicate(now, p, o)
 }
@@ -219,10 +225,11 @@ func (c *Core) SetMaster(now Now, pid int, n cluster.NodeID) {
 }
 
 // Resolved records that the store now holds all that the partition's
-// duplicates held; reads are answered from it again.
-func (c *Core) Resolved(pid int) {
+// duplicates held; reads are answered from it again. Its descent says so, but
+// for what doubt covers.
+func (c *Core) Resolved(pid int, doubt *partition.Doubt) {
 	if p := c.parts[pid]; p != nil {
-		p.Suspects, p.Duplicates = nil, nil
+		p.Suspects, p.Duplicates, p.Doubt = nil, nil, doubt
 	}
 }
 

@@ -16,7 +16,9 @@ const (
 	KindMigrate Kind = 40 // Migrate, in both directions; pairs by Migrate.Step
 
 	// Between nodes, control connections.
-	KindProgress Kind = 41 // Progress
+	KindProgress    Kind = 41 // Progress
+	KindLosses      Kind = 42 // Losses -> KindLossesKnown
+	KindLossesKnown Kind = 43 // LossesKnown
 
 	// Client to node.
 	KindHello      Kind = 64 // Hello; the node answers with KindMap and pushes it on change

@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"headroom/node/migrate"
+	"headroom/node/wire"
+)
+
+// lossWorld is a World whose losses are followed, with a client for each of two
+// sides, where nothing is copied that nobody asks for.
+func lossWorld(seed uint64, nodes int) *Data {
+	d := NewData(Config{Nodes: nodes, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: nodes}}, Rate: migrate.Rate{RecordsPerSecond: 1}})
+	d.ledger = newLedger(d)
+	_ = d.Start() // errors show in W.Err
+	d.NewClient(0)
+	d.NewClient(0)
+	_ = d.W.Run(200 * time.Millisecond)
+	_ = d.Fill(d.Clients[0])
+	d.OneSided = true
+	return d
+}
+
+// counted heals the cluster and looks how many losses are counted in the end.
+func (d *Data) counted(want uint64) error {
+	d.hurry()
+	d.W.Net.HealAll()
+	_ = d.judged() // errors show in W.Err
+	_ = d.accounted()
+	if got := d.Conflicts(); d.W.Err == nil && got != want {
+		d.W.fail("%d losses counted, want %d", got, want)
+	}
+	d.ledger.check()
+	return d.W.Err
+}
+
+// hurry lets migrations run as fast as they can.
+func (d *Data) hurry() {
+	for _, n := range d.W.Nodes {
+		for _, s := range n.App.(*app).spaces {
+			s.SetRate(migrate.Rate{})
+		}
+	}
+}
+
+// hubTakenOver lets the master of a merge settle a conflict and be cut off, and
+// another with the same copy settle it again. Both count it before they hear of
+// each other: once is what stays.
+func hubTakenOver(seed uint64) error {
+	d := lossWorld(seed, 3)
+	defer d.Close()
+	k := d.keys[0]
+	d.together([]*Node{d.W.Node(3), d.W.Node(2)}, []*Node{d.W.Node(1)}) // of equal Views the one of node 3 goes on
+	one, two := d.Clients[0], d.Clients[1]
+	if seed%2 == 0 {
+		one, two = two, one
+	}
+	d.putBy(one, k)
+	_ = d.W.Run(10 * time.Millisecond)
+	d.putBy(two, k)
+	d.W.Net.HealAll()
+	d.Clients[0].Do(wire.KindGet, k, nil)
+	d.W.step("the hub counts a loss", func() bool { return d.Conflicts() == 1 })
+	if d.W.Err != nil {
+		return d.W.Err
+	}
+	hub := d.W.Nodes[slices.IndexFunc(d.W.Nodes, func(n *Node) bool {
+		c := n.App.(*app).spaces[0].Conflicts()
+		return c.Sum() > 0
+	})]
+	if hub.ID == 1 {
+		d.W.fail("the side with one copy goes on: nothing is proven")
+	}
+	d.together([]*Node{hub}, d.W.allBut(hub))
+	d.Clients[1].Do(wire.KindGet, k, nil)
+	d.W.step("another counts it again", func() bool { return d.Conflicts() == 2 })
+	return d.counted(1)
+}
+
+// writtenUpon lets the master of a merge take in a record and be cut off before
+// its descent says so, and write upon it. Others go on with what was written
+// upon: it is not lost when they meet.
+func writtenUpon(seed uint64) error {
+	d := lossWorld(seed, 3)
+	defer d.Close()
+	k := slices.MaxFunc(d.keys, func(a, b *key) int { return cmp.Compare(a.pid(), b.pid()) }) // copied last
+	d.together([]*Node{d.W.Node(3), d.W.Node(2)}, []*Node{d.W.Node(1)})
+	_ = d.Fill(d.Clients[1])
+	v := k.writes[len(k.writes)-1]
+	d.W.Net.HealAll()
+	d.W.step("one View after the split", d.W.OneView)
+	d.Clients[0].Do(wire.KindGet, k, nil)
+	var hub *Node
+	d.W.step("the hub has what the other side wrote", func() bool {
+		for _, n := range d.W.Nodes[1:] {
+			if _, b, ok := n.App.(*app).spaces[0].store.Get(&k.digest, nil); ok && writeOf(b) == v.id {
+				hub = n
+			}
+		}
+		return hub != nil
+	})
+	if d.W.Err != nil {
+		return d.W.Err
+	}
+	d.together([]*Node{hub}, d.W.allBut(hub))
+	d.putBy(d.Clients[0], k)
+	d.hurry()
+	_ = d.W.Run(2 * time.Second) // the others have merged; an error shows in W.Err
+	return d.counted(0)
+}
+
+// threeSides merges three sides at once, of which one wrote upon what another
+// has: that is not lost to it.
+func threeSides(seed uint64) error {
+	d := lossWorld(seed, 4)
+	defer d.Close()
+	k, n := d.keys[0], d.W.Nodes
+	d.together([]*Node{n[2], n[0]}, []*Node{n[3], n[1]})
+	d.putBy(d.Clients[0], k)
+	for i, x := range n {
+		for _, y := range n[i+1:] {
+			d.W.Net.Cut(x.ID, y.ID)
+			d.W.Net.Cut(y.ID, x.ID)
+		}
+	}
+	d.W.Net.Cut(d.Clients[0].ID, n[0].ID)
+	d.W.step("each is alone", func() bool {
+		return !slices.ContainsFunc(n, func(n *Node) bool { return !n.Serves() || len(n.View().Members) > 1 })
+	})
+	_ = d.W.Run(300 * time.Millisecond) // an error shows in W.Err
+	d.putBy(d.Clients[0], k)
+	return d.counted(0)
+}
