@@ -20,7 +20,7 @@ func (c *Core) queueWanted(j *job, mine, theirs []wire.DigestVersion) {
 		v, ok := other[t.Digest]
 		verdict := partition.Newer
 		if ok {
-			verdict = j.leg.sides.Judge(v, t.Version)
+			verdict = j.leg.judge(v, t.Version)
 		}
 		switch {
 		case verdict == partition.Newer:
@@ -129,7 +129,7 @@ func (c *Core) absorb(j *job, r *wire.MigrateRecord) error {
 	old, existed := c.store.Meta(&r.Digest)
 	verdict := partition.Newer
 	if existed {
-		verdict = j.leg.sides.Judge(old.Version, r.Meta.Version)
+		verdict = j.leg.judge(old.Version, r.Meta.Version)
 	}
 	if verdict != partition.Newer {
 		if old.Version.Later(r.Meta.Version) { // ours is another than when we asked

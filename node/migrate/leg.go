@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"math/bits"
+	"slices"
 
 	"headroom/node/partition"
 	"headroom/node/planted"
@@ -18,7 +19,11 @@ type leg struct {
 	queue []record.Digest // filling: to send; absorbing: to fetch
 
 	sides *partition.Sides // absorbing: which versions conflict; nil: none
-	lifts []lift           // absorbing: our records to be lifted once they are read
+	// doubt covers what a request may have brought here from another duplicate,
+	// and others are the Sides of each of those and this one.
+	doubt  *partition.Doubt
+	others []*partition.Sides
+	lifts  []lift // absorbing: our records to be lifted once they are read
 
 	read    uint64 // the Read under way; zero: none
 	blocked bool   // a device did not answer well: read again when the job's timer says so
@@ -41,10 +46,32 @@ type sent struct {
 func (c *Core) beginLeg(j *job) {
 	j.leg = leg{to: j.targets[j.at]}
 	if d := j.at - len(j.suspects); j.stage == absorbing && d >= 0 {
-		j.leg.sides = c.Sides(int(j.pid), d)
+		c.takeSides(j, d)
 	}
 	c.peers[j.leg.to].active++
 	c.ask(j, []uint16{j.leg.to}, &wire.Migrate{Step: wire.StepSummaryAsk})
+}
+
+// takeSides is how the versions of duplicate d are judged.
+func (c *Core) takeSides(j *job, d int) {
+	l := &j.leg
+	l.sides = c.Sides(int(j.pid), d)
+	l.doubt = c.report.Lines[j.pid].Doubt()
+	for i := range j.part.Duplicates {
+		if i != d && l.doubt != nil {
+			l.others = append(l.others, c.Sides(int(j.pid), i).Between(l.sides))
+		}
+	}
+}
+
+// judge tells which of our version and the duplicate's wins. Ours may have come
+// from a duplicate that has not been absorbed yet, whose descent then counts.
+func (l *leg) judge(ours, theirs record.Version) partition.Verdict {
+	v := l.sides.Judge(ours, theirs)
+	if v == partition.Conflict && l.doubt.Covers(ours) && slices.ContainsFunc(l.others, func(s *partition.Sides) bool { return s.Knew(ours, theirs) }) {
+		return partition.Later
+	}
+	return v
 }
 
 // endLeg goes on to the next target or stage. What the next duplicate holds is

@@ -182,6 +182,16 @@ type Sides struct{ ours, theirs []pass }
 // NewSides returns the Sides of two copies.
 func NewSides(ours, theirs Line) *Sides { return &Sides{ours.passes(), theirs.passes()} }
 
+// Between are the Sides of two duplicates of one working master.
+func (s *Sides) Between(o *Sides) *Sides { return &Sides{s.theirs, o.theirs} }
+
+// Knew reports whether our version is of a View that our copy surely went
+// through, is newer than theirs, and its writer knew that.
+func (s *Sides) Knew(ours, theirs record.Version) bool {
+	at := writtenIn(s.ours, ours)
+	return len(at) > 0 && !slices.ContainsFunc(at, isFew) && ours.Newer(theirs) && !ours.SameWrite(theirs) && s.Judge(ours, theirs) == Newer
+}
+
 // Verdict says which of two versions of a record wins.
 type Verdict uint8
 

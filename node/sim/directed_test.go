@@ -48,7 +48,8 @@ var directed = []struct {
 	{"merge-that-did-not-end", mergeThatDidNotEnd},
 	{"hub-taken-over", hubTakenOver},
 	{"written-upon", writtenUpon},
-	{"three-sides", threeSides},
+	{"three-sides", func(seed uint64) error { return threeSides(seed, false) }},
+	{"three-sides-read", func(seed uint64) error { return threeSides(seed, true) }},
 }
 
 const directedSeeds = 3

@@ -85,7 +85,7 @@ func hubTakenOver(seed uint64) error {
 func writtenUpon(seed uint64) error {
 	d := lossWorld(seed, 3)
 	defer d.Close()
-	k := slices.MaxFunc(d.keys, func(a, b *key) int { return cmp.Compare(a.pid(), b.pid()) }) // copied last
+	k := d.lastCopied()
 	d.together([]*Node{d.W.Node(3), d.W.Node(2)}, []*Node{d.W.Node(1)})
 	_ = d.Fill(d.Clients[1])
 	v := k.writes[len(k.writes)-1]
@@ -112,13 +112,13 @@ func writtenUpon(seed uint64) error {
 }
 
 // threeSides merges three sides at once, of which one wrote upon what another
-// has: that is not lost to it.
-func threeSides(seed uint64) error {
+// has: that is not lost to it. If read, a client asks before anything is copied.
+func threeSides(seed uint64, read bool) error {
 	d := lossWorld(seed, 4)
 	defer d.Close()
-	k, n := d.keys[0], d.W.Nodes
+	k, n := d.lastCopied(), d.W.Nodes
 	d.together([]*Node{n[2], n[0]}, []*Node{n[3], n[1]})
-	d.putBy(d.Clients[0], k)
+	_ = d.Fill(d.Clients[0])
 	for i, x := range n {
 		for _, y := range n[i+1:] {
 			d.W.Net.Cut(x.ID, y.ID)
@@ -131,5 +131,17 @@ func threeSides(seed uint64) error {
 	})
 	_ = d.W.Run(300 * time.Millisecond) // an error shows in W.Err
 	d.putBy(d.Clients[0], k)
+	if read {
+		d.W.Net.HealAll()
+		d.W.step("one View after the split", d.W.OneView)
+		left := 1
+		d.Clients[0].Do(wire.KindGet, k, func() { left-- })
+		d.W.step("the read ends", func() bool { return left == 0 })
+	}
 	return d.counted(0)
+}
+
+// lastCopied is a key of the partition that migrates last.
+func (d *Data) lastCopied() *key {
+	return slices.MaxFunc(d.keys, func(a, b *key) int { return cmp.Compare(a.pid(), b.pid()) })
 }

@@ -41,9 +41,17 @@ type op struct {
 	queue     []*Request // later writes of the same record
 	adopted   []*op      // later adoptions of the same record
 	merging   bool       // resolving: the suspects have been asked, the duplicates are
+	answers   []answer   //   what they said, if there are several
+	losers    []answer   //   and which of that lost against what is here
 	loading   bool       // resolving: the record is being read from its device
 	loads     uint8      // how often
 	loaded    *Record    // and what was read last; nil: nothing yet
+}
+
+// answer is the version of the record that a duplicate has.
+type answer struct {
+	sides   *partition.Sides
+	version record.Version
 }
 
 // repeatable reports whether a client may send the write again without
@@ -76,7 +84,7 @@ func (c *Core) run(now Now, p *part, o *op) {
 	if o.began == 0 {
 		o.began = now.Mono
 	}
-	o.phase, o.merging = resolving, len(p.Suspects) == 0
+	o.phase, o.merging, o.answers, o.losers = resolving, len(p.Suspects) == 0, nil, nil
 	switch {
 	case !p.asks():
 		c.execute(now, p, o)
@@ -521,8 +529,26 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 	if len(o.await) == 0 && !o.merging && len(p.Duplicates) > 0 {
 		c.askDuplicates(now, p, o)
 	} else if len(o.await) == 0 {
+		c.settleLosers(o)
 		c.execute(now, p, o)
 	}
+}
+
+// settleLosers counts the versions of duplicates that lost against what is here:
+// not those that the writer of another duplicate's knew, from which what is here
+// may have come.
+func (c *Core) settleLosers(o *op) {
+	for _, l := range o.losers {
+		if !slices.ContainsFunc(o.answers, l.knownTo) {
+			c.discard(&o.req.Digest, l.version)
+		}
+	}
+	o.answers, o.losers = nil, nil
+}
+
+// knownTo reports whether the writer of a's version knew l's.
+func (l answer) knownTo(a answer) bool {
+	return a.sides != l.sides && a.sides.Between(l.sides).Knew(a.version, l.version)
 }
 
 // merge takes a duplicate's record if it is newer. Of two versions written on
@@ -535,8 +561,15 @@ func (c *Core) merge(now Now, p *part, from cluster.NodeID, o *op, m *wire.Resol
 	old, existed := c.cfg.Store.Meta(d)
 	i := slices.IndexFunc(p.Duplicates, func(x Duplicate) bool { return x.Node == from })
 	verdict := partition.Newer
+	theirs := answer{version: m.Meta.Version}
+	if i >= 0 {
+		theirs.sides = p.Duplicates[i].Sides
+	}
+	if i >= 0 && len(p.Duplicates) > 1 {
+		o.answers = append(o.answers, theirs)
+	}
 	if existed && i >= 0 {
-		verdict = p.Duplicates[i].Sides.Judge(old.Version, m.Meta.Version)
+		verdict = theirs.sides.Judge(old.Version, m.Meta.Version)
 	}
 	if verdict == partition.Newer {
 		_, _, _, _ = c.cfg.Store.PutNewer(d, m.Meta, m.Body) // no room: migration brings it
@@ -562,7 +595,11 @@ func (c *Core) merge(now Now, p *part, from cluster.NodeID, o *op, m *wire.Resol
 			return true
 		}
 	}
-	if verdict == partition.Conflict {
+	switch {
+	case verdict != partition.Conflict:
+	case loser == m.Meta.Version:
+		o.losers = append(o.losers, theirs)
+	default:
 		c.discard(d, loser)
 	}
 	return true
