@@ -179,10 +179,7 @@ func (m collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descMigrateB, float64(ns.Migrations.BytesLeft), ns.Name)
 		count(descMoved, ns.Migrations.BytesMoved, ns.Name)
 		gauge(descUnavailable, float64(ns.Unavailable), ns.Name)
-		count(descConflicts, ns.Conflicts.Merge+ns.ConflictsRecounted.Merge, ns.Name, "merge")
-		count(descConflicts, ns.Conflicts.Access+ns.ConflictsRecounted.Access, ns.Name, "access")
-		count(descRecounted, ns.ConflictsRecounted.Merge, ns.Name, "merge")
-		count(descRecounted, ns.ConflictsRecounted.Access, ns.Name, "access")
+		countConflicts(count, &ns)
 		gauge(descMasters, float64(ns.Masters[s.Node]), ns.Name)
 		count(descEvicted, ns.Evicted, ns.Name)
 		gauge(descEviction, float64(max(evictionOf(&n.namespaces[i].cfg, ns.UsedPct), evictIdle)-evictIdle), ns.Name)
@@ -196,4 +193,13 @@ func (m collector) Collect(ch chan<- prometheus.Metric) {
 		"malformed_frame": t.Malformed.Load(), "backpressure": t.Backpressure.Load(), "stalled_peer": t.Stalled.Load()} {
 		count(descDropped, v, reason)
 	}
+}
+
+// countConflicts gives each cause two counters that only grow.
+func countConflicts(count func(d *prometheus.Desc, n uint64, labels ...string), ns *StatusNamespace) {
+	c, back := ns.Conflicts, ns.ConflictsRecounted
+	count(descConflicts, c.Merge+back.Merge, ns.Name, "merge")
+	count(descConflicts, c.Access+back.Access, ns.Name, "access")
+	count(descRecounted, back.Merge, ns.Name, "merge")
+	count(descRecounted, back.Access, ns.Name, "access")
 }
