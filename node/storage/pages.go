@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/bits"
 	"sync"
+	"time"
 	"unsafe"
 )
 
@@ -21,10 +22,15 @@ const (
 	maxIdle = 16
 	// A first touch of a huge page takes 0.3 ms, in a virtual machine whose
 	// host has to find the memory 5 to 15 ms, in which a node of one processor
-	// would do nothing else. So a pool that grows has one more resident before it
-	// is needed for every aheadOf that it uses, at most maxAhead: 8 MiB.
-	aheadOf  = 8
-	maxAhead = 4
+	// would do nothing else, and the processor nothing for others. So a pool that
+	// grows has one more resident before it is needed for every aheadOf that it
+	// uses, at most maxAhead: 24 MiB. That is what a node of four gets when another
+	// one dies: when minAhead are left it makes more at once, else when nothing was
+	// needed for a time, not just then.
+	aheadOf  = 3
+	maxAhead = 12
+	minAhead = 2
+	restful  = time.Second // of pagePool
 
 	noPage = ^uint32(0)
 )
@@ -65,11 +71,13 @@ type pagePool struct {
 	ahead   bool       // a goroutine populates huge pages
 	closed  bool
 	helpers sync.WaitGroup
-	pages   populator // of the goroutine that populates
+	hurry   chan struct{} // of one
+	restful time.Duration // how long nothing is needed before more is made
+	pages   populator     // of the goroutine that populates
 }
 
 func (p *pagePool) init(e *Engine, chunks int) {
-	p.engine = e
+	p.engine, p.hurry, p.restful = e, make(chan struct{}, 1), restful
 	p.chunks, p.infos = make([]unsafe.Pointer, chunks), make([]*chunkInfo, chunks)
 }
 
@@ -108,23 +116,53 @@ func (p *pagePool) alloc(n int, force bool) (uint32, error) {
 		info.spans[at+i] = span{back: uint16(i)}
 	}
 	p.pagesIn += int64(n)
-	if !p.ahead && p.shortLocked() {
+	if !p.ahead && p.shortLocked(maxAhead) {
 		p.ahead = true
 		p.helpers.Go(p.populate)
+	}
+	if p.shortLocked(minAhead) {
+		p.hurryLocked()
 	}
 	return uint32(c*pagesPerChunk + at), nil
 }
 
-// shortLocked reports whether the pool should have more huge pages ready.
-func (p *pagePool) shortLocked() bool {
-	return !p.closed && int64(p.idle) < min(p.pagesIn/pagesPerHuge/aheadOf, maxAhead)
+// shortLocked reports whether the pool should have more huge pages ready, so
+// many at most.
+func (p *pagePool) shortLocked(most int64) bool {
+	return !p.closed && int64(p.idle) < min(p.pagesIn/pagesPerHuge/aheadOf, most)
+}
+
+// hurryLocked ends the populating goroutine's rest.
+func (p *pagePool) hurryLocked() {
+	select {
+	case p.hurry <- struct{}{}:
+	default: // it has been told
+	}
+}
+
+// restLocked waits, unlocked, until the next huge page should be made, or none.
+func (p *pagePool) restLocked() {
+	for before := int64(-1); before != p.pagesIn && !p.shortLocked(minAhead) && p.shortLocked(maxAhead); {
+		before = p.pagesIn
+		p.mu.Unlock()
+		t := time.NewTimer(p.restful)
+		select {
+		case <-t.C:
+		case <-p.hurry:
+		}
+		t.Stop()
+		p.mu.Lock()
+	}
 }
 
 // populate makes the next huge pages resident until enough are ready.
 func (p *pagePool) populate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for ok := true; ok && p.shortLocked(); {
+	for ok := true; ok && p.shortLocked(maxAhead); {
+		if p.restLocked(); !p.shortLocked(maxAhead) {
+			break
+		}
 		c, r := p.untouchedLocked()
 		if c < 0 {
 			break
@@ -243,6 +281,7 @@ func (p *pagePool) free(id uint32, n int) {
 func (p *pagePool) close() error {
 	p.mu.Lock()
 	p.closed = true
+	p.hurryLocked()
 	p.mu.Unlock()
 	p.helpers.Wait()
 	p.mu.Lock()

@@ -3,6 +3,7 @@ package storage
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 func TestRunFindsTheFirstFreePages(t *testing.T) {
@@ -92,6 +93,46 @@ func TestAGrowingPoolIsAheadOfItsNeeds(t *testing.T) {
 		}
 		if _, err := p.alloc(pagesPerHuge, false); err != nil {
 			t.Fatal(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A pool spends its reserve while it grows, makes more at once when little is
+// left, and closes while it rests.
+func TestAGrowingPoolSpendsItsReserve(t *testing.T) {
+	e := open(t, Config{})
+	p := &e.slab.pool
+	take := func() int {
+		t.Helper()
+		if _, err := p.alloc(pagesPerHuge, false); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.idle
+	}
+	p.restful = time.Millisecond
+	for range 5 * aheadOf {
+		take()
+		p.helpers.Wait()
+	}
+	p.restful = time.Hour
+	for want := 4; want >= minAhead; want-- {
+		if got := take(); got != want {
+			t.Fatalf("%d huge pages ready, want %d", got, want)
+		}
+	}
+	for range 10 * aheadOf { // an hour each, if nobody hurries
+		for take(); ; time.Sleep(time.Millisecond) {
+			p.mu.Lock()
+			ready := p.idle
+			p.mu.Unlock()
+			if ready >= minAhead {
+				break
+			}
 		}
 	}
 	if err := e.Close(); err != nil {
