@@ -16,7 +16,7 @@ func TestMigrationYieldsToTheForegroundAndStartsGently(t *testing.T) {
 	if got := th.look(moving); got <= floorRate || got > 1.2*floorRate {
 		t.Errorf("first look while migrating: %.0f, want just above the floor", got)
 	}
-	for range 200 {
+	for range 400 {
 		th.look(moving)
 	}
 	if th.rate != ceilingRate {
