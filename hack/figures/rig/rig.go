@@ -47,6 +47,8 @@ type Config struct {
 	NoAudit bool
 	Seed    uint64
 	Longest time.Duration // of one load, default DefaultLongest
+	// Schedulers of each node, see local.Config.
+	Schedulers int
 }
 
 // Rig is a cluster under load. Its methods are called by one goroutine.
@@ -105,7 +107,7 @@ func (r *Rig) start(ctx context.Context) error {
 	r.began = time.Now()
 	var err error
 	if r.Cluster, err = local.Start(ctx, local.Config{Nodes: cfg.Nodes, Binary: cfg.Binary, Flags: cfg.Flags, Dir: r.dir,
-		Device: cfg.Device, Devices: cfg.Devices, DeviceAt: cfg.Odd}); err != nil {
+		Device: cfg.Device, Devices: cfg.Devices, DeviceAt: cfg.Odd, Schedulers: cfg.Schedulers}); err != nil {
 		return fmt.Errorf("start nodes: %w", err)
 	}
 	r.Formed = time.Since(r.began)
