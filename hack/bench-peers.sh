@@ -172,7 +172,7 @@ reads() {
 figures() {
 	awk -F'[:,]' '
 		/"achieved_ops_per_s"/ && !rate {rate = $2}
-		/"get": \{/ {get = 1}
+		/"get": \{/ && !p99 {get = 1} # stages have another one
 		get && /"response_us"/ {get = 2}
 		get == 2 && /"p50"/ {p50 = $2}
 		get == 2 && /"p99"/ {p99 = $2; get = 0}
