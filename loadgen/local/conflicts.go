@@ -12,6 +12,12 @@ import (
 // conflict names what the discarded versions of one node are counted by.
 type conflict struct{ node, namespace, cause string }
 
+// process is told from another by its id, or by having begun later.
+type process struct {
+	pid     int
+	uptimeS float64
+}
+
 // conflicts adds up what the nodes say they discarded after splits. Their
 // counters begin anew with each process; what a process had counted by its last
 // answer stays. Within a process they may fall: of two nodes that counted the same
@@ -19,17 +25,18 @@ type conflict struct{ node, namespace, cause string }
 type conflicts struct {
 	last map[conflict]int64 // by the process that runs
 	gone map[conflict]int64 // by those before it
-	of   map[string]*Status // the last answer of each node
+	of   map[string]process // that gave each node's last answer
 }
 
 // saw takes in one answer and says in words what is new in it, empty if nothing.
 func (c *conflicts) saw(node string, s *Status) string {
 	if c.last == nil {
-		c.last, c.gone, c.of = map[conflict]int64{}, map[conflict]int64{}, map[string]*Status{}
+		c.last, c.gone, c.of = map[conflict]int64{}, map[conflict]int64{}, map[string]process{}
 	}
-	was := c.of[node]
-	another := was != nil && (was.Process.PID != s.Process.PID || s.Process.UptimeS < was.Process.UptimeS)
-	c.of[node] = s
+	is := process{s.Process.PID, s.Process.UptimeS}
+	was, seen := c.of[node]
+	another := seen && (was.pid != is.pid || is.uptimeS < was.uptimeS)
+	c.of[node] = is
 	var news []string
 	for _, ns := range s.Namespaces {
 		for _, cause := range slices.Sorted(maps.Keys(ns.Conflicts)) {

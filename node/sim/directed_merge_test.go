@@ -112,18 +112,23 @@ func (d *Data) holds(n *Node, k *key) *write {
 	return k.find(writeOf(b))
 }
 
-// representedWrite leaves the write of a lost master on one of two copies of the
-// older side of a split, which then meet the newer side: the other copy stands
-// for both, and the one that has the write is among the replicas.
-func representedWrite(seed uint64) error {
-	d := NewData(Config{Nodes: 6, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: 3}}})
-	defer d.Close()
+// twoSided starts a World with a client for each of two sides, and fills it.
+func (d *Data) twoSided() {
 	_ = d.Start() // errors show in W.Err
 	d.NewClient(0)
 	d.NewClient(0)
 	_ = d.W.Run(200 * time.Millisecond)
 	_ = d.Fill(d.Clients[0])
 	d.OneSided = true
+}
+
+// representedWrite leaves the write of a lost master on one of two copies of the
+// older side of a split, which then meet the newer side: the other copy stands
+// for both, and the one that has the write is among the replicas.
+func representedWrite(seed uint64) error {
+	d := NewData(Config{Nodes: 6, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: 3}}})
+	defer d.Close()
+	d.twoSided()
 	d.together(d.W.Nodes[:3], d.W.Nodes[3:])
 	_ = d.Await("copies on either side", 20*time.Second, func() bool { return d.whole(d.W.Nodes[:3]) && d.whole(d.W.Nodes[3:]) })
 	older, writer := d.W.Nodes[:3], d.Clients[0]

@@ -47,7 +47,7 @@ type descent struct {
 	again   bool       // the write was stored under another version, too: its client sent it again, or its master ran it again
 	parents []*descent // what masters replaced by it
 	upon    bool       // a master replaced it by another write
-	regime  uint32     // the last it was stored under
+	regime  uint32     // the first it was stored under
 	lifted  bool       // a merge gave it another
 	lost    bool       // some copy went on without it
 	surely  bool       // and without the write under any version

@@ -14,12 +14,7 @@ import (
 func lossWorld(seed uint64, nodes int) *Data {
 	d := NewData(Config{Nodes: nodes, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: nodes}}, Rate: migrate.Rate{RecordsPerSecond: 1}})
 	d.ledger = newLedger(d)
-	_ = d.Start() // errors show in W.Err
-	d.NewClient(0)
-	d.NewClient(0)
-	_ = d.W.Run(200 * time.Millisecond)
-	_ = d.Fill(d.Clients[0])
-	d.OneSided = true
+	d.twoSided()
 	return d
 }
 

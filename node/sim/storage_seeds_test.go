@@ -261,8 +261,7 @@ func (d *Data) eachSpace(f func(s *space)) {
 }
 
 // fullWorld has little room for records padded to so many bytes: two thirds of
-// them fit. They are of one size, so that what fragmentation costs stays within
-// the tenth that is kept for what replicas are sent.
+// them fit. What replaces or follows them there is small.
 func fullWorld(seed uint64, log func(string)) (d *Data, r *rand.Rand, pad int) {
 	r = rand.New(rand.NewPCG(seed, 4))
 	nodes := 3 + r.IntN(4)

@@ -140,10 +140,15 @@ func (p *pagePool) hurryLocked() {
 	}
 }
 
-// restLocked waits, unlocked, until the next huge page should be made, or none.
-func (p *pagePool) restLocked() {
+// restLocked waits, unlocked, until the next huge page should be made, and
+// reports whether one should.
+func (p *pagePool) restLocked() bool {
 	for before := int64(-1); before != p.pagesIn && !p.shortLocked(minAhead) && p.shortLocked(maxAhead); {
 		before = p.pagesIn
+		select {
+		case <-p.hurry: // it was hurried before it rested
+		default:
+		}
 		p.mu.Unlock()
 		t := time.NewTimer(p.restful)
 		select {
@@ -153,16 +158,14 @@ func (p *pagePool) restLocked() {
 		t.Stop()
 		p.mu.Lock()
 	}
+	return p.shortLocked(maxAhead)
 }
 
 // populate makes the next huge pages resident until enough are ready.
 func (p *pagePool) populate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for ok := true; ok && p.shortLocked(maxAhead); {
-		if p.restLocked(); !p.shortLocked(maxAhead) {
-			break
-		}
+	for ok := true; ok && p.restLocked(); {
 		c, r := p.untouchedLocked()
 		if c < 0 {
 			break

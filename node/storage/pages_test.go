@@ -2,7 +2,9 @@ package storage
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -100,39 +102,53 @@ func TestAGrowingPoolIsAheadOfItsNeeds(t *testing.T) {
 	}
 }
 
-// A pool spends its reserve while it grows, makes more at once when little is
-// left, and closes while it rests.
-func TestAGrowingPoolSpendsItsReserve(t *testing.T) {
+// What is in reserve stays so until nothing was needed for a time, little is
+// left, or the pool closes.
+func TestAPoolThatGrowsDoesNotReplaceItsReserve(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		do   func(p *pagePool)
+		want time.Duration
+		more bool
+	}{
+		{"nothing is needed", func(*pagePool) {}, restful, true},
+		{"it grows", func(p *pagePool) { p.pagesIn++ }, 2 * restful, true},
+		{"little is left", func(p *pagePool) { p.idle = minAhead - 1; p.hurryLocked() }, restful / 2, true},
+		{"it closes", func(p *pagePool) { p.closed = true; p.hurryLocked() }, restful / 2, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &pagePool{idle: minAhead, pagesIn: aheadOf * maxAhead * pagesPerHuge, hurry: make(chan struct{}, 1), restful: restful}
+			p.hurryLocked() // long ago
+			time.AfterFunc(restful/2, func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				c.do(p)
+			})
+			began := time.Now()
+			p.mu.Lock()
+			more := p.restLocked()
+			p.mu.Unlock()
+			if took := time.Since(began); took != c.want || more != c.more {
+				t.Errorf("%s: more %v after %v, want %v after %v", c.what, more, took, c.more, c.want)
+			}
+		})
+	}
+}
+
+// A pool that needs more than its reserve does not wait for it to rest, and
+// closes while it does.
+func TestAGrowingPoolHurries(t *testing.T) {
 	e := open(t, Config{})
 	p := &e.slab.pool
-	take := func() int {
-		t.Helper()
+	p.restful = time.Hour
+	for range 15 * aheadOf {
 		if _, err := p.alloc(pagesPerHuge, false); err != nil {
 			t.Fatal(err)
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.idle
-	}
-	p.restful = time.Millisecond
-	for range 5 * aheadOf {
-		take()
-		p.helpers.Wait()
-	}
-	p.restful = time.Hour
-	for want := 4; want >= minAhead; want-- {
-		if got := take(); got != want {
-			t.Fatalf("%d huge pages ready, want %d", got, want)
-		}
-	}
-	for range 10 * aheadOf { // an hour each, if nobody hurries
-		for take(); ; time.Sleep(time.Millisecond) {
+		for short := true; short; runtime.Gosched() {
 			p.mu.Lock()
-			ready := p.idle
+			short = p.shortLocked(minAhead)
 			p.mu.Unlock()
-			if ready >= minAhead {
-				break
-			}
 		}
 	}
 	if err := e.Close(); err != nil {

@@ -120,17 +120,16 @@ func (s *slab) alloc(size uint32, force bool) (loc uint64, err error) {
 
 // free takes back the slot at loc that was allocated for size bytes.
 func (s *slab) free(loc uint64, size uint32) {
-	c := s.classAt(loc)
-	if c != classOf(size) {
-		s.lent.Add(-1)
+	if n := s.lentAt(loc, size); n > 0 { // seldom: no shared line is written otherwise
+		s.lent.Add(-n)
 	}
-	s.classes[c].free(loc)
+	s.classes[s.classAt(loc)].free(loc)
 }
 
 // fits reports whether the slot at loc, which has size bytes, is the one that
 // other bytes should have. A slot that is lent is not, so that it goes back.
 func (s *slab) fits(loc uint64, size, other uint32) bool {
-	return slotSize(size) == slotSize(other) && (size == 0 || s.lent.Load() == 0 || s.classAt(loc) == classOf(size))
+	return slotSize(size) == slotSize(other) && (size == 0 || s.lent.Load() == 0 || s.lentAt(loc, size) == 0)
 }
 
 // lendAgain gives the slot at loc from size bytes to others, if they fit.
@@ -138,15 +137,16 @@ func (s *slab) lendAgain(loc uint64, size, other uint32) bool {
 	if size == 0 || other == 0 || classOf(other) > s.classAt(loc) {
 		return false
 	}
-	for _, x := range []struct {
-		size uint32
-		n    int64
-	}{{size, -1}, {other, 1}} {
-		if classOf(x.size) != s.classAt(loc) {
-			s.lent.Add(x.n)
-		}
-	}
+	s.lent.Add(s.lentAt(loc, other) - s.lentAt(loc, size))
 	return true
+}
+
+// lentAt is 1 if the slot at loc is lent to size bytes, else 0.
+func (s *slab) lentAt(loc uint64, size uint32) int64 {
+	if s.classAt(loc) == classOf(size) {
+		return 0
+	}
+	return 1
 }
 
 // classAt returns the size class of the slot at loc, which is in use.
