@@ -95,8 +95,8 @@ func (r *Reader) now(d *record.Digest, tag any, done func(a *Answer)) {
 
 // Wait hands what was begun to the device and waits until a get has ended,
 // somebody rang, or 100 ms have passed; not at all unless stay, which is asked
-// when Ring has effect already, says so. done is called for each get that has
-// ended.
+// when Ring has effect already, says so. done is called for gets that have
+// ended, two at most; the next Wait tells of others at once.
 func (r *Reader) Wait(stay func() bool, done func(a *Answer)) {
 	r.s.Wait(stay, func(i int, part []byte, err error) { r.ended(i, part, err, done) })
 }

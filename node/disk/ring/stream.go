@@ -19,6 +19,12 @@ const (
 	streamBuffer = 16 << 10
 	// streamEntries is room for all reads at once and for the bell.
 	streamEntries = 2 * StreamDepth
+	// collectMost is how many answers one Wait tells of. Those that are there
+	// already wait for the next one, which first hands the kernel what the owner
+	// has begun in place of these: a device that answers all at once, as one of a
+	// virtual machine does, else stands still until the owner is through with all
+	// of them (32 under way, 100-byte records: 0.66 of fio's reads, and 0.87 so).
+	collectMost = 2
 	bellSlot      = StreamDepth
 	page          = 4096
 )
@@ -141,9 +147,10 @@ func aligned(n int) []byte {
 
 // Wait hands what was begun to the kernel and waits until a read has ended,
 // somebody rang, or 100 ms have passed; not at all unless stay, which is asked
-// when Ring has effect already, says so. It calls ended for each read that has
-// ended, with what was read, which is ended's until it returns. After Abandon
-// all reads end with ErrAbandoned.
+// when Ring has effect already, says so. It calls ended for reads that have
+// ended, two at most, with what was read, which is ended's until it returns; the
+// next Wait tells of others at once. After Abandon all reads end with
+// ErrAbandoned.
 //
 // It waits in its thread if the device is quick and the runtime has a slot to
 // spare, see New, and else as a goroutine.
@@ -220,9 +227,9 @@ func (s *Stream) entered(taken uint32, errno syscall.Errno, ended func(int, []by
 	}
 }
 
-// collect tells of what the kernel answered.
+// collect tells of what the kernel answered, so far as collectMost goes.
 func (s *Stream) collect(ended func(int, []byte, error)) {
-	for {
+	for range collectMost {
 		a, ok := s.cq.pop()
 		if !ok {
 			return

@@ -88,6 +88,48 @@ func aStreamGivesEachReadItsBytes(t *testing.T, lanes int) {
 	}
 }
 
+func TestAStreamGoesOnWithTheNextReadBeforeItHasToldOfAll(t *testing.T) {
+	r := openFile(t, numberedFile(t, 1), 1)
+	defer r.Close()
+	s := stream(t, r)
+	defer s.Close()
+	begin := func() {
+		if _, ok := s.Begin(512, 0); !ok {
+			t.Fatal("not begun")
+		}
+	}
+	for range StreamDepth {
+		begin()
+	}
+	told := 0
+	wait := func() {
+		before := told
+		s.Wait(nil, func(_ int, _ []byte, err error) {
+			if told++; err != nil {
+				t.Error(err)
+			}
+		})
+		if n := told - before; n > collectMost {
+			t.Fatalf("told of %d reads at once", n)
+		}
+	}
+	for told == 0 {
+		wait()
+	}
+	begin()
+	waiting := StreamDepth + 1 - told // with the one that the kernel has not heard of
+	wait()
+	if s.pending > 0 || waiting < StreamDepth-collectMost {
+		t.Errorf("%d reads are left, and the kernel was not told of %d", waiting, s.pending)
+	}
+	for s.Busy() {
+		wait()
+	}
+	if told != StreamDepth+1 {
+		t.Errorf("told of %d reads, want %d", told, StreamDepth+1)
+	}
+}
+
 func TestReadsOfAStreamEndWithTheFile(t *testing.T) { bothWays(t, readsOfAStreamEndWithTheFile) }
 
 func readsOfAStreamEndWithTheFile(t *testing.T, lanes int) {
