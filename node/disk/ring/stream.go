@@ -25,8 +25,8 @@ const (
 	// virtual machine does, else stands still until the owner is through with all
 	// of them (32 under way, 100-byte records: 0.66 of fio's reads, and 0.87 so).
 	collectMost = 2
-	bellSlot      = StreamDepth
-	page          = 4096
+	bellSlot    = StreamDepth
+	page        = 4096
 )
 
 // Stream is an io_uring for reads of one goroutine, its owner, that has many
