@@ -33,7 +33,7 @@ func (c *Core) hold(from cluster.NodeID, m *wire.Migrate) {
 }
 
 func messageBytes(m *wire.Migrate) int {
-	n := 600 + len(m.Versions)*40 + len(m.Digests)*20 // 600: the fixed fields
+	n := 600 + len(m.Versions)*41 + len(m.Digests)*20 // 600: the fixed fields
 	for i := range m.Records {
 		n += recordOverhead + len(m.Records[i].Body)
 	}

@@ -213,11 +213,12 @@ func (s *Sides) Judge(ours, theirs record.Version) Verdict {
 		return Newer
 	}
 	hi, lo := held{s.ours, writtenIn(s.ours, ours)}, held{s.theirs, writtenIn(s.theirs, theirs)}
+	later := ours.Later(theirs)
 	if theirs.Newer(ours) {
-		hi, lo = lo, hi
+		hi, lo, later = lo, hi, !later
 	}
 	known := len(hi.at) > 0 && len(lo.at) > 0
-	lifted := known && hi.at[0].key.Counter < lo.at[0].key.Counter
+	lifted := known && (hi.at[0].key.Counter < lo.at[0].key.Counter || hi.at[0].key == lo.at[0].key && !later)
 	switch {
 	case known && hi.holds(lo): // it was written in the knowledge of the other, or has won against it
 		return Newer
@@ -277,24 +278,24 @@ func (p pass) told(at []pass) bool {
 }
 
 // writtenIn returns the Views in which a version can have been written, the
-// last first: of those with its regime for a counter the one in which its writer
-// was. If that was in none of them, a merge has given it the regime of what it
-// won against: then it is the last one before that the writer was in, or one of
-// which the copy may have a few.
+// last first: of those with its counter the one in which its writer was. If that
+// was in none of them, a merge has lifted it far: then it is the last one before
+// that the writer was in, or one of which the copy may have a few.
 func writtenIn(list []pass, v record.Version) []pass {
-	var own, at []pass // the writer was in; was in none of these of its regime
+	counter := uint64(v.Own())
+	var own, at []pass // the writer was in; was in none of these of its counter
 	for i := len(list) - 1; i >= 0; i-- {
 		p := list[i]
 		was := p.members&memberBit(v.Node) != 0
 		switch {
-		case p.key.Counter > uint64(v.Regime):
-		case p.key.Counter < uint64(v.Regime) && len(own)+len(at) == 0:
+		case p.key.Counter > counter:
+		case p.key.Counter < counter && len(own)+len(at) == 0:
 			return nil // the line does not have it
 		case was && p.part != few:
 			return append(own, p)
 		case was:
 			own = append(own, p)
-		case p.key.Counter == uint64(v.Regime):
+		case p.key.Counter == counter:
 			at = append(at, p)
 		}
 	}

@@ -21,6 +21,12 @@ func version(regime uint32, stamp hlc.Stamp, node cluster.NodeID) record.Version
 	return record.Version{Regime: regime, Stamp: stamp, Node: node}
 }
 
+func lifted(v record.Version, regime uint32) record.Version {
+	m := record.Meta{Version: v}
+	m.Lift(regime)
+	return m.Version
+}
+
 func TestVersionsConflictIfNeitherCopyWentThroughTheViewOfTheOther(t *testing.T) {
 	// All until View 3; then 3 and 1 in 5, 2 alone in 5 and 6.
 	s := NewSides(LineOf(view(1, 3, 2, 1), view(3, 3, 2, 1), view(5, 3, 1)), LineOf(view(1, 3, 2, 1), view(3, 3, 2, 1), view(5, 2), view(6, 2)))
@@ -38,8 +44,16 @@ func TestVersionsConflictIfNeitherCopyWentThroughTheViewOfTheOther(t *testing.T)
 	f("both are older than the lines, which meet", version(0, 5, 1), version(0, 6, 2), Newer)
 	f("ours was lifted over a third side's, theirs is from before that", version(5, 10, 2), version(3, 9, 3), Newer)
 	f("ours of View 3 was lifted, theirs was written upon it", version(5, 8, 2), version(5, 9, 2), Newer)
+	f("the same, and it tells so", lifted(version(3, 8, 2), 5), version(5, 9, 2), Newer)
+	f("ours of View 3 was lifted above theirs, which was written upon it", lifted(version(3, 8, 3), 6), version(5, 9, 2), Later)
+	f("each side wrote, ours was lifted", lifted(version(5, 10, 1), 7), version(6, 9, 2), Conflict)
+	f("theirs was written in View 3 upon ours and has lost already: we hold all of that View", lifted(version(3, 8, 2), 5), version(3, 9, 2), Newer)
+	f("ours was written in View 3 upon theirs, and was lifted", lifted(version(3, 9, 2), 5), version(3, 8, 2), Newer)
 	s = NewSides(LineOf(view(3, 3, 2, 1), view(5, 3, 1)), LineOf(view(3, 3, 2, 1), view(4, 2)))
 	f("ours of View 3 was lifted above theirs, which was written upon it", version(5, 8, 2), version(4, 9, 2), Later)
+	begun := lineOf(append(LineOf(view(5, 4)).passes(), LineOf(view(3, 3, 2, 1)).taken(view(5, 4).Key, few)...))
+	s = NewSides(begun, LineOf(view(3, 3, 2, 1), view(4, 2)))
+	f("ours of View 3, of which we have a few, was lifted; theirs of View 3 was written upon it", lifted(version(3, 8, 2), 5), version(3, 9, 2), Later)
 }
 
 func TestACopyThatWasAskedIsKnownUntilThen(t *testing.T) {

@@ -94,7 +94,7 @@ func (l *losses) first(d record.Digest, v record.Version, c Cause) bool {
 
 // lossOf names a version: a merge may give it another regime.
 func lossOf(d record.Digest, v record.Version) record.DigestVersion {
-	v.Regime = 0
+	v.Regime, v.Lifted = 0, 0
 	return record.DigestVersion{Digest: d, Version: v}
 }
 

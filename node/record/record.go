@@ -60,6 +60,34 @@ type Version struct {
 	Regime uint32
 	Stamp  hlc.Stamp
 	Node   cluster.NodeID
+	// Lifted is by how much a merge raised the regime, see Lift; LiftedFar if by
+	// that or more. It says nothing that Regime and the version's own View do not,
+	// so versions are equal by the other three already.
+	Lifted uint8
+}
+
+// LiftedFar is the Lifted of a version of which only that is known.
+const LiftedFar = 255
+
+// Own returns the counter of the View in which v was written, as far as v tells:
+// of one that was lifted far, its regime.
+func (v Version) Own() uint32 {
+	if v.Lifted == LiftedFar {
+		return v.Regime
+	}
+	return v.Regime - uint32(v.Lifted)
+}
+
+// Valid reports whether v was lifted by no more than it could have been.
+func (v Version) Valid() bool { return v.Lifted == LiftedFar || uint32(v.Lifted) <= v.Regime }
+
+// lift gives v a higher regime.
+func (v *Version) lift(regime uint32) {
+	by := uint32(v.Lifted)
+	if v.Lifted != LiftedFar {
+		by = min(regime-v.Own(), LiftedFar)
+	}
+	v.Regime, v.Lifted = regime, uint8(by)
 }
 
 // Compare is negative when v is older than o, zero when they are the same.
@@ -137,7 +165,7 @@ func (m *Meta) Follow(old *Meta) {
 // other side of a split, of which nobody asks how long it lives.
 func (m *Meta) Lift(regime uint32) {
 	if regime > m.Version.Regime {
-		m.Version.Regime = regime
+		m.Version.lift(regime)
 		m.Shortens = !m.Tombstone && m.Expiry != 0
 	}
 }

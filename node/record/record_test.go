@@ -31,6 +31,31 @@ func TestAVersionIsMarkedIfWhatItReplacesMayLiveLonger(t *testing.T) {
 	}
 }
 
+func TestALiftedVersionTellsItsOwnView(t *testing.T) {
+	f := func(own uint32, want uint32, lifted uint8, regimes ...uint32) {
+		t.Helper()
+		m := Meta{Version: Version{Regime: own, Stamp: 5, Node: 2}}
+		for _, r := range regimes {
+			m.Lift(r)
+		}
+		if v := m.Version; v.Own() != want || v.Lifted != lifted || !v.Valid() {
+			t.Errorf("View %d lifted to %v: %+v, of View %d", own, regimes, v, v.Own())
+		}
+	}
+	f(3, 3, 0)
+	f(3, 3, 0, 2)
+	f(3, 3, 4, 7)
+	f(3, 3, 254, 7, 100, 257)
+	f(3, 258, LiftedFar, 258) // then it is as if it had been written there
+	f(3, 900, LiftedFar, 258, 900)
+	f(3, 900, LiftedFar, 900)
+	for _, v := range []Version{{Regime: 3, Lifted: 4}, {Lifted: 1}} {
+		if v.Valid() {
+			t.Errorf("%+v is valid", v)
+		}
+	}
+}
+
 func TestALiftedVersionIsMarkedWhateverItWasBefore(t *testing.T) {
 	for _, m := range []Meta{{Expiry: 100}, {Expiry: 100, Shortens: true}} {
 		if m.Lift(7); !m.Shortens || m.Version.Regime != 7 {

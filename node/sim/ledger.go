@@ -47,8 +47,6 @@ type descent struct {
 	again   bool       // the write was stored under another version, too: its client sent it again, or its master ran it again
 	parents []*descent // what masters replaced by it
 	upon    bool       // a master replaced it by another write
-	regime  uint32     // the first it was stored under
-	lifted  bool       // a merge gave it another
 	lost    bool       // some copy went on without it
 	surely  bool       // and without the write under any version
 	decided bool       // a master that had it at hand kept another
@@ -80,12 +78,10 @@ func (p *pedigree) known(v record.Version) *descent { return p.of[ident{v.Stamp,
 
 // enter finds a version, which may be new.
 func (p *pedigree) enter(m *record.Meta, body []byte) *descent {
-	x := p.known(m.Version)
-	if x != nil {
-		x.lifted = x.lifted || x.regime != m.Version.Regime
+	if x := p.known(m.Version); x != nil {
 		return x
 	}
-	x = &descent{id: ident{m.Version.Stamp, m.Version.Node}, regime: m.Version.Regime}
+	x := &descent{id: ident{m.Version.Stamp, m.Version.Node}}
 	if !m.Tombstone {
 		x.write = writeOf(body)
 	}
@@ -237,14 +233,12 @@ func (l *ledger) check() {
 }
 
 // judge tells what is wrong with the count of a version: one that was discarded
-// counts once, and others do not. One that a merge lifted may count although a
-// side had written upon it: its regime no longer says in which View it was
-// written, so the descent of that side does not show that it was known there.
+// counts once, and others do not.
 func (x *descent) judge(acked bool) string {
 	switch {
 	case x.counted > 1:
 		return "counted again"
-	case x.counted > 0 && !x.lost && !x.decided && !(x.lifted && x.upon):
+	case x.counted > 0 && !x.lost && !x.decided:
 		return "counted and not discarded"
 	case x.counted == 0 && x.mustCount(acked):
 		return "discarded and not counted"

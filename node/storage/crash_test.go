@@ -154,7 +154,7 @@ func (r *rig) step() error {
 
 func (r *rig) put(k, size int, tombstone bool) {
 	r.stamp++
-	c := content{there: true, meta: record.Meta{Version: record.Version{Regime: 1, Stamp: hlc.Stamp(r.stamp), Node: 1}, Generation: uint16(r.stamp),
+	c := content{there: true, meta: record.Meta{Version: record.Version{Regime: 1, Stamp: hlc.Stamp(r.stamp), Node: 1, Lifted: uint8(r.stamp % 2)}, Generation: uint16(r.stamp),
 		Tombstone: tombstone, Shortens: !tombstone && r.stamp%3 == 0}}
 	if !tombstone {
 		c.body = bytes.Repeat([]byte{byte(r.stamp), byte(k)}, size/2)

@@ -94,7 +94,7 @@ func recordSpan(n int) int { return (recordHeader + n + unit - 1) / unit * unit 
 // stored is a record as it lies in a block.
 //
 //	0       2       3      4       8      12       16      24     32       52       56      60           62      64
-//	| magic | flags | zero | crc32c| size | regime | stamp | node | digest | expiry | lineage| generation | zero | body
+//	| magic | flags |lifted| crc32c| size | regime | stamp | node | digest | expiry | lineage| generation | zero | body
 //	| u16   | u8    | u8   | u32   | u32  | u32    | u64   | u64  | 20     | u32    | u32    | u16        | u16  | size
 //
 // Flags: 1 a tombstone, 2 record.Meta.Shortens, not both. The checksum covers
@@ -121,7 +121,7 @@ func sum(seed uint32, b []byte, size, at int) uint32 {
 func (r *stored) put(block []byte, at int, seed uint32) {
 	b := block[at : at+recordSpan(len(r.body))]
 	binary.LittleEndian.PutUint16(b[0:], recordMagic)
-	b[2], b[3] = 0, 0
+	b[2], b[3] = 0, r.meta.Version.Lifted
 	if r.meta.Tombstone {
 		b[2] = flagTombstone
 	} else if r.meta.Shortens {
@@ -158,10 +158,13 @@ func (r *stored) parse(block []byte, base, at int, seed uint32) bool {
 	r.meta = record.Meta{
 		Version: record.Version{
 			Regime: binary.LittleEndian.Uint32(b[12:]), Stamp: hlc.Stamp(binary.LittleEndian.Uint64(b[16:])),
-			Node: cluster.NodeID(binary.LittleEndian.Uint64(b[24:])),
+			Node: cluster.NodeID(binary.LittleEndian.Uint64(b[24:])), Lifted: b[3],
 		},
 		Expiry: binary.LittleEndian.Uint32(b[52:]), Generation: binary.LittleEndian.Uint16(b[60:]),
 		Tombstone: b[2] == flagTombstone, Shortens: b[2] == storedShortens,
+	}
+	if !r.meta.Version.Valid() {
+		return false
 	}
 	r.digest = record.Digest(b[32:52])
 	r.lineage = binary.LittleEndian.Uint32(b[56:])

@@ -23,7 +23,7 @@ type entry struct {
 	next       uint32 // handle: next in the bucket's chain, or on the free list
 	generation uint16
 	flags      uint8
-	_          uint8
+	lifted     uint8
 }
 
 const (
@@ -47,7 +47,7 @@ var _ [entrySize - unsafe.Sizeof(entry{})]struct{} // an entry is 64 bytes,
 var _ [unsafe.Sizeof(entry{}) - entrySize]struct{} // not one more or less
 
 func (en *entry) version() record.Version {
-	return record.Version{Regime: en.regime, Stamp: hlc.Stamp(en.stamp), Node: cluster.NodeID(en.node)}
+	return record.Version{Regime: en.regime, Stamp: hlc.Stamp(en.stamp), Node: cluster.NodeID(en.node), Lifted: en.lifted}
 }
 
 func (en *entry) meta() record.Meta {
@@ -58,7 +58,8 @@ func (en *entry) meta() record.Meta {
 }
 
 func (en *entry) setMeta(m *record.Meta) {
-	en.regime, en.stamp, en.node = m.Version.Regime, uint64(m.Version.Stamp), uint64(m.Version.Node)
+	v := &m.Version
+	en.regime, en.stamp, en.node, en.lifted = v.Regime, uint64(v.Stamp), uint64(v.Node), v.Lifted
 	en.generation, en.expiry, en.flags = m.Generation, m.Expiry, 0
 	if m.Tombstone {
 		en.flags = flagTombstone

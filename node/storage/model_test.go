@@ -38,7 +38,7 @@ func digestIn(p int, n uint64) (d record.Digest) {
 }
 
 func version(n uint64) record.Version {
-	return record.Version{Regime: uint32(n >> 6), Stamp: hlc.Stamp(n), Node: cluster.NodeID(n%3 + 1)}
+	return record.Version{Regime: uint32(n >> 6), Stamp: hlc.Stamp(n), Node: cluster.NodeID(n%3 + 1), Lifted: uint8(min(n%3, n>>6))}
 }
 
 type kept struct {

@@ -41,11 +41,16 @@ func (r *Reader) Meta() record.Meta {
 func appendVersion(b []byte, v record.Version) []byte {
 	b = AppendU32(b, v.Regime)
 	b = AppendU64(b, uint64(v.Stamp))
-	return AppendU64(b, uint64(v.Node))
+	b = AppendU64(b, uint64(v.Node))
+	return append(b, v.Lifted)
 }
 
 func (r *Reader) version() record.Version {
-	return record.Version{Regime: r.U32(), Stamp: hlc.Stamp(r.U64()), Node: cluster.NodeID(r.U64())}
+	v := record.Version{Regime: r.U32(), Stamp: hlc.Stamp(r.U64()), Node: cluster.NodeID(r.U64()), Lifted: r.U8()}
+	if !v.Valid() {
+		r.fail("a version lifted from before the first View")
+	}
+	return v
 }
 
 // Replicate carries one record from a master to a member of the write set,
@@ -152,7 +157,7 @@ const (
 // Limits of migration messages.
 const (
 	SubBuckets     = 64        // summaries per partition
-	MaxList        = 16 << 10  // (digest, version) pairs of one StepList: 640 KiB
+	MaxList        = 16 << 10  // (digest, version) pairs of one StepList: 656 KiB
 	MaxRecords     = 4096      // records of one StepRecords
 	MaxRecordBytes = 256 << 10 // target size of one StepRecords; one record may exceed it
 )

@@ -41,7 +41,7 @@ func digestOf(n byte) (d record.Digest) {
 var (
 	testKey   = cluster.ViewKey{Counter: 12, Proposer: 4, Inc: 3}
 	testMeta  = record.Meta{Version: record.Version{Regime: 12, Stamp: hlc.Stamp(5 << 16), Node: 4}, Generation: 7, Expiry: 99, Tombstone: true}
-	testShort = record.Meta{Version: record.Version{Regime: 12, Stamp: hlc.Stamp(5 << 16), Node: 4}, Generation: 7, Expiry: 99, Shortens: true}
+	testShort = record.Meta{Version: record.Version{Regime: 12, Stamp: hlc.Stamp(5 << 16), Node: 4, Lifted: 5}, Generation: 7, Expiry: 99, Shortens: true}
 )
 
 func samples() []message {
@@ -89,6 +89,17 @@ func TestDataMessagesSurviveTheWire(t *testing.T) {
 		}
 		if d := cmp.Diff(want, got); d != "" && !bytes.Equal(got.Append(nil), b) {
 			t.Errorf("%T (-sent +received):\n%s", want, d)
+		}
+	}
+}
+
+func TestAVersionLiftedFromNowhereIsRefused(t *testing.T) {
+	v := testMeta.Version
+	for lifted, ok := range map[uint8]bool{0: true, 12: true, 13: false, 254: false, record.LiftedFar: true} {
+		v.Lifted = lifted
+		m := Migrate{View: testKey, Partition: 7, Step: StepList, Versions: []DigestVersion{{Digest: digestOf(8), Version: v}}}
+		if err := new(Migrate).Parse(m.Append(nil)); (err == nil) != ok {
+			t.Errorf("regime 12, lifted by %d: %v", lifted, err)
 		}
 	}
 }
