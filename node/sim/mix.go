@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"headroom/node/cluster"
 	"headroom/node/wire"
 )
 
@@ -16,9 +17,18 @@ type Mix struct {
 // batchMost bounds the records of one batch of the load.
 const batchMost = 12
 
+// doubtMost is how many writes of a record may have ended in doubt before it is
+// only read. Each may have had its effect at any time since, so the search for an
+// order takes twice as long with each: minutes with a dozen.
+const doubtMost = 8
+
 // mixed does one operation of the client's mix; done is called when it ended.
 func (c *Client) mixed(k *key, done func()) {
 	m := c.Load.Mix
+	if k.doubts() >= doubtMost {
+		c.Act(k, c.d.newAct(k, verbGet), done)
+		return
+	}
 	x := c.rand.Float64()
 	pick := func(share float64) bool {
 		x -= share
@@ -42,6 +52,16 @@ func (c *Client) mixed(k *key, done func()) {
 	default:
 		c.Act(k, c.d.newAct(k, verbGet), done)
 	}
+}
+
+// doubts counts the acts on a key that ended in doubt.
+func (k *key) doubts() (n int) {
+	for _, a := range k.acts {
+		if a.fate == fateDoubt && a.end != cluster.Never {
+			n++
+		}
+	}
+	return n
 }
 
 // write does a single write of the mix.
