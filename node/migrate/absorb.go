@@ -30,15 +30,19 @@ func (c *Core) queueWanted(j *job, mine, theirs []wire.DigestVersion) {
 		case t.Version.Later(v):
 			j.leg.queue = append(j.leg.queue, t.Digest) // counted when it is here
 		default:
-			c.outlive(j, lift{t.Digest, v, t.Version, verdict == partition.Conflict})
+			c.outlive(j, lift{digest: t.Digest, ours: v, theirs: t.Version, conflict: verdict == partition.Conflict})
 		}
 	}
 }
 
 // outlive lets our version of a record win.
 func (c *Core) outlive(j *job, l lift) {
+	l.regime = l.theirs.Regime
+	if m, ok := c.store.Meta(&l.digest); ok && m.Version == l.ours {
+		l.regime = m.LiftFor(l.theirs, l.conflict, c.view.Key.Counter)
+	}
 	switch {
-	case l.ours.Newer(l.theirs):
+	case l.regime <= l.ours.Regime:
 		c.settled(l)
 	case c.store.Waits():
 		j.leg.lifts = append(j.leg.lifts, l)
@@ -48,22 +52,25 @@ func (c *Core) outlive(j *job, l lift) {
 	}
 }
 
-// lift is a conflict that our version of a record wins only when it is given
-// the regime of the other one, which was written before it.
+// lift is a conflict that our version of a record wins only, or surely, when it
+// is given a higher regime; see record.Meta.LiftFor.
 type lift struct {
 	digest       record.Digest
 	ours, theirs record.Version
+	regime       uint32
 	conflict     bool // theirs is discarded
 }
 
-// lift gives our version the regime, so that it wins everywhere, and counts
-// the other as discarded; not if the record has changed since.
+// lift gives our version the regime, if it has not changed since, and counts the
+// other as discarded if ours has won.
 func (c *Core) lift(l lift, r wire.MigrateRecord, found bool) {
-	if !found || r.Meta.Unreadable || r.Meta.Version != l.ours {
-		return
+	won := l.ours.Newer(l.theirs)
+	if found && !r.Meta.Unreadable && r.Meta.Version == l.ours {
+		r.Meta.Lift(l.regime)
+		_, _, _, err := c.store.PutNewer(&l.digest, r.Meta, r.Body)
+		won = won || err == nil
 	}
-	r.Meta.Lift(l.theirs.Regime)
-	if _, _, _, err := c.store.PutNewer(&l.digest, r.Meta, r.Body); err == nil {
+	if won {
 		c.settled(l)
 	}
 }
@@ -133,10 +140,10 @@ func (c *Core) absorb(j *job, r *wire.MigrateRecord) error {
 	}
 	if verdict != partition.Newer {
 		if old.Version.Later(r.Meta.Version) { // ours is another than when we asked
-			c.outlive(j, lift{r.Digest, old.Version, r.Meta.Version, verdict == partition.Conflict})
+			c.outlive(j, lift{digest: r.Digest, ours: old.Version, theirs: r.Meta.Version, conflict: verdict == partition.Conflict})
 			return nil
 		}
-		r.Meta.Lift(old.Version.Regime) // as in lift
+		r.Meta.Lift(r.Meta.LiftFor(old.Version, verdict == partition.Conflict, c.view.Key.Counter))
 	}
 	applied, _, _, err := c.store.PutNewer(&r.Digest, r.Meta, r.Body)
 	if err == nil && applied && verdict == partition.Conflict {

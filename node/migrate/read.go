@@ -210,18 +210,18 @@ func (c *Core) liftLoaded(j *job, got Loaded) (well bool) {
 	tried := l.lifts[:got.Tried]
 	l.lifts = l.lifts[got.Tried:]
 	bad := 0
-	for i, at := 0, 0; i < len(got.Records); i++ {
-		r := &got.Records[i]
-		for tried[at].digest != r.Digest { // both in the order asked for
-			at++
+	list := got.Records
+	for _, t := range tried {
+		r, f := wire.MigrateRecord{}, gone
+		if len(list) > 0 && list[0].Digest == t.digest { // both in the order asked for
+			r, f, list = list[0], c.fate(&list[0]), list[1:]
 		}
-		switch c.fate(r) {
-		case usable:
-			c.lift(tried[at], *r, true)
-		case failed:
+		if f == failed {
 			bad++
-			l.lifts = append(l.lifts, tried[at])
+			l.lifts = append(l.lifts, t)
+			continue
 		}
+		c.lift(t, r, f == usable)
 	}
 	return got.Tried > 0 && bad < max(len(got.Records), 1)
 }

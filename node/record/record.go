@@ -158,7 +158,7 @@ func (m *Meta) Live(nowSec uint32) bool { return !m.Tombstone && !m.Expired(nowS
 // with the same time to live is never marked.
 func (m *Meta) Follow(old *Meta) {
 	longer := old.Tombstone || old.Shortens || old.Expiry == 0 || old.Expiry > m.Expiry
-	m.Shortens = !m.Tombstone && m.Expiry != 0 && (m.Shortens || longer)
+	m.Shortens = m.mayExpire() && (m.Shortens || longer)
 }
 
 // Lift gives the version a higher regime, so that it wins against one of the
@@ -166,9 +166,23 @@ func (m *Meta) Follow(old *Meta) {
 func (m *Meta) Lift(regime uint32) {
 	if regime > m.Version.Regime {
 		m.Version.lift(regime)
-		m.Shortens = !m.Tombstone && m.Expiry != 0
+		m.Shortens = m.mayExpire()
 	}
 }
+
+// LiftFor returns the regime that the version is to be lifted to, in a View with
+// the counter view, as it wins against loser: that of loser, if it is higher. One
+// that won a conflict by its own regime and may expire is lifted, too, so that
+// all copies of it are marked: a copy of loser may come back later.
+func (m *Meta) LiftFor(loser Version, conflict bool, view uint64) uint32 {
+	regime := max(m.Version.Regime, loser.Regime)
+	if conflict && regime == m.Version.Regime && m.mayExpire() && !m.Shortens && uint64(regime) < view {
+		regime++
+	}
+	return regime
+}
+
+func (m *Meta) mayExpire() bool { return !m.Tombstone && m.Expiry != 0 }
 
 // DigestVersion says which version of which record a holder has: one line of
 // the lists that copies are compared by.

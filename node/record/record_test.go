@@ -31,6 +31,25 @@ func TestAVersionIsMarkedIfWhatItReplacesMayLiveLonger(t *testing.T) {
 	}
 }
 
+func TestTheWinnerOfAConflictIsLiftedToWinAndToBeMarked(t *testing.T) {
+	f := func(m Meta, loser uint32, conflict bool, want uint32) {
+		t.Helper()
+		if got := m.LiftFor(Version{Regime: loser}, conflict, 9); got != want {
+			t.Errorf("%+v against regime %d, a conflict: %v: lifted to %d, want %d", m, loser, conflict, got, want)
+		}
+	}
+	mortal := Meta{Version: Version{Regime: 5}, Expiry: 100}
+	f(mortal, 7, true, 7)
+	f(mortal, 7, false, 7)
+	f(mortal, 5, true, 6) // it wins by its stamp, and what lost may live longer
+	f(mortal, 3, true, 6)
+	f(mortal, 3, false, 5)
+	f(Meta{Version: Version{Regime: 5}, Expiry: 100, Shortens: true}, 3, true, 5)
+	f(Meta{Version: Version{Regime: 5}}, 3, true, 5)
+	f(Meta{Version: Version{Regime: 5}, Tombstone: true}, 3, true, 5)
+	f(Meta{Version: Version{Regime: 9}, Expiry: 100}, 3, true, 9) // no regime is beyond the View's
+}
+
 func TestALiftedVersionTellsItsOwnView(t *testing.T) {
 	f := func(own uint32, want uint32, lifted uint8, regimes ...uint32) {
 		t.Helper()

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"headroom/node/cluster"
+	"headroom/node/migrate"
 	"headroom/node/record"
 	"headroom/node/wire"
 )
@@ -37,10 +39,12 @@ var ended = []struct {
 }
 
 // do does one act and waits until it is done.
-func (d *Data) do(k *key, v verb, ttl uint32) {
+func (d *Data) do(k *key, v verb, ttl uint32) { d.doBy(d.Clients[0], k, v, ttl) }
+
+func (d *Data) doBy(c *Client, k *key, v verb, ttl uint32) {
 	a, over := d.newAct(k, v), false
 	a.ttl, a.delta = ttl, 1
-	d.Clients[0].Act(k, a, func() { over = true })
+	c.Act(k, a, func() { over = true })
 	d.W.step("an act ends", func() bool { return over })
 	if a.fate != fateDone && d.W.Err == nil {
 		d.W.fail("it was to be done: %v", a)
@@ -178,6 +182,83 @@ func TestAFillReadBeforeDoesNotBringBackWhatExpired(t *testing.T) {
 	}
 	if d.Stats.Buried < 2 {
 		t.Errorf("%d tombstones of expired records: proves nothing", d.Stats.Buried)
+	}
+}
+
+// outlived lets the later of two versions of two sides win because it is of the
+// later View, too, and expire, while a copy of the other, which lives for ever, is
+// away. Either the side that goes on has the winner, or it takes it in; by a
+// migration, or as a client reads.
+func outlived(seed uint64, taken, read bool) error {
+	d := NewData(Config{Nodes: 4, Seed: seed}, DataConfig{Keys: 8, Parts: 2, ReapEvery: time.Second, MaxAbsence: 30 * time.Second,
+		Horizon: 32 * time.Second, Spaces: []SpaceConfig{{RF: 4}}, Rate: migrate.Rate{RecordsPerSecond: 1}})
+	defer d.Close()
+	_ = d.Start() // errors show in W.Err
+	d.NewClient(0)
+	d.NewClient(0)
+	_ = d.W.Run(200 * time.Millisecond)
+	k, n := d.keys[0], d.W.Nodes
+	d.together(n[:2], n[2:])
+	again := func(x, y *Node, times int) { // Views of y with and without x
+		for range times {
+			x.Crash(false)
+			d.W.step("a View without it", func() bool { return y.Serves() && y.View().Index(x.ID) < 0 })
+			x.Start()
+			d.W.step("a View with it", func() bool { return y.Serves() && y.View().Index(x.ID) >= 0 && x.Serves() })
+		}
+	}
+	d.hurry()
+	winner, loser, goes := d.Clients[1], d.Clients[0], n[:2]
+	if !taken {
+		winner, loser, goes = loser, winner, n[2:]
+	}
+	d.doBy(loser, k, verbPut, wire.TTLNever)
+	_ = d.W.Run(10 * time.Millisecond)
+	if taken {
+		again(n[3], n[2], 1)
+	} else {
+		again(n[1], n[0], 2)
+	}
+	d.doBy(winner, k, verbPut, 4)
+	if taken {
+		again(n[1], n[0], 3)
+	}
+	_ = d.Await("redundancy on both sides", 3*time.Second, func() bool { return n[0].Serves() && n[2].Serves() })
+	goes[1].Pause()
+	for _, x := range n {
+		if x != goes[1] {
+			for _, s := range x.App.(*app).spaces {
+				s.SetRate(migrate.Rate{RecordsPerSecond: 1})
+			}
+		}
+	}
+	if !read {
+		d.hurry()
+	}
+	d.W.Net.HealAll()
+	d.W.step("a View of three", func() bool { v := n[0].View(); return n[0].Serves() && v.Index(n[2].ID) >= 0 && len(v.Members) == 3 })
+	if read {
+		d.doBy(loser, k, verbGet, 0)
+		d.hurry()
+	}
+	d.W.step("the conflict is settled", func() bool { return d.Conflicts() == 1 })
+	_ = d.W.Run(8 * time.Second) // the winner has expired
+	goes[1].Resume()
+	_ = d.W.Run(time.Second)
+	return d.buried(k)
+}
+
+func TestTheWinnerOfASplitBuriesTheLoser(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		for _, read := range []bool{false, true} {
+			for seed := range uint64(4) {
+				t.Run(fmt.Sprintf("taken %v, read %v, seed %d", taken, read, seed+1), func(t *testing.T) {
+					if err := outlived(seed+1, taken, read); err != nil {
+						t.Fatal(err)
+					}
+				})
+			}
+		}
 	}
 }
 

@@ -578,15 +578,19 @@ func (c *Core) merge(now Now, p *part, from cluster.NodeID, o *op, m *wire.Resol
 	winner, body, loser := m.Meta, m.Body, old.Version
 	if old.Version.Later(m.Meta.Version) {
 		winner, loser = old, m.Meta.Version
-		if winner.Version.Regime < loser.Regime {
-			r, ready := c.get(now, o)
-			if !ready || r.Meta.Version != old.Version {
-				return false
-			}
-			winner, body = r.Meta, r.Body
+	}
+	regime := winner.LiftFor(loser, verdict == partition.Conflict, c.view.Key.Counter)
+	if winner.Version == old.Version && regime > old.Version.Regime {
+		r, ready := c.get(now, o)
+		if !ready || r.Meta.Version != old.Version {
+			return false
+		}
+		winner, body = r.Meta, r.Body
+		if winner.Unreadable && old.Version.Newer(loser) {
+			regime = old.Version.Regime // it wins as it is, and cannot be marked
 		}
 	}
-	winner.Lift(loser.Regime)
+	winner.Lift(regime)
 	if winner.Version != old.Version {
 		if winner.Unreadable {
 			return true
