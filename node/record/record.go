@@ -54,16 +54,16 @@ func (d *Digest) Partition() int {
 }
 
 // Version orders all contents a record ever had: by regime (the counter of
-// the View it was written in), then hybrid clock, then node. The zero Version
-// precedes all.
+// the View it was written in, or to which a merge lifted it), then hybrid clock,
+// then node. The zero Version precedes all.
 type Version struct {
 	Regime uint32
+	// Lifted is by how much a merge raised the regime, see Meta.Lift; LiftedFar if
+	// by that or more. It follows from Regime and the View in which the version was
+	// written, so two versions are one if the other three are equal.
+	Lifted uint8
 	Stamp  hlc.Stamp
 	Node   cluster.NodeID
-	// Lifted is by how much a merge raised the regime, see Lift; LiftedFar if by
-	// that or more. It says nothing that Regime and the version's own View do not,
-	// so versions are equal by the other three already.
-	Lifted uint8
 }
 
 // LiftedFar is the Lifted of a version of which only that is known.
