@@ -29,7 +29,7 @@ race: ## the packages with goroutines under the race detector (needs a C compile
 sim: ## simulation seeds: make sim SEEDS=2000
 	$(GO) test ./node/sim -run 'TestSeeds|SameTrace' -count 1 -seeds $(SEEDS) -twice $(or $(TWICE),3) -timeout 0 -v
 
-sim-planted: ## bugs planted one by one: the simulator must find each (a minute)
+sim-planted: ## bugs planted one by one: the simulator must find each (two minutes)
 	$(GO) test -tags planted ./node/sim -run TestPlantedBugsAreFound -count 1 -timeout 0 -v
 
 sim-figures: ## agreement, detection, cost per node, balance: virtual time (minutes)

@@ -269,6 +269,33 @@ func TestRecordsOfOneSizeDoNotKeepOthersOut(t *testing.T) {
 	}
 }
 
+func TestALentSlotTakesAnotherSize(t *testing.T) {
+	e := open(t, Config{MemoryLimit: 8 << 20})
+	put := func(k int64, v uint64, body []byte) bool {
+		d := digestIn(7, uint64(k)) // one table, which needs no slots of its own
+		_, _, _, err := e.PutNewer(&d, record.Meta{Version: version(v), Tombstone: body == nil}, body)
+		return err == nil
+	}
+	fill := func(from int64, size int) (next int64) {
+		for next = from; put(next, 1, make([]byte, size)); next++ {
+		}
+		return next
+	}
+	for k := fill(0, 24<<10) - 1; k >= 0; k -= 4 {
+		put(k, 2, nil)
+	}
+	const small = 1000
+	last, lent, taken := fill(small, 50), e.slab.lent.Load(), int64(0)
+	for k := int64(small); k < last; k++ {
+		if put(k, 2, make([]byte, 300)) {
+			taken++
+		}
+	}
+	if lent < 10 || taken < lent {
+		t.Errorf("%d of %d records in lent slots could be written in another size", taken, lent)
+	}
+}
+
 func TestOversizeAndClosedAreRefused(t *testing.T) {
 	e := open(t, Config{})
 	d := digestOf(t, 1)
