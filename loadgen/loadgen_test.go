@@ -66,7 +66,7 @@ func TestARunFolderHoldsItsOwnNumbers(t *testing.T) {
 
 func TestAStoppedRunIsWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second) // a busy machine under the race detector took 0.5 s to begin
 	defer cancel()
 	code, stdout, stderr := runProgram(ctx, "run", "ycsb-a", "--target", "null", "--rate", "1k/s", "--duration", "1h", "--warmup", "0s",
 		"--set", "records=100", "--out", dir)
@@ -74,7 +74,7 @@ func TestAStoppedRunIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatalf("exit %d: %v\n%s", code, err, stderr)
 	}
-	if code != exitDone && code != exitMissed || !r.Summary.Interrupted || r.Summary.DurationSec > 2 || r.Summary.Operations["get"].Count == 0 {
+	if code != exitDone && code != exitMissed || !r.Summary.Interrupted || r.Summary.DurationSec > 60 || r.Summary.Operations["get"].Count == 0 {
 		t.Errorf("exit %d, summary %+v", code, r.Summary)
 	}
 	if !strings.Contains(stdout, "INTERRUPTED") {
