@@ -191,7 +191,7 @@ func TestAFillReadBeforeDoesNotBringBackWhatExpired(t *testing.T) {
 // migration, or as a client reads.
 func outlived(seed uint64, taken, read bool) error {
 	d := NewData(Config{Nodes: 4, Seed: seed}, DataConfig{Keys: 8, Parts: 2, ReapEvery: time.Second, MaxAbsence: 30 * time.Second,
-		Horizon: 32 * time.Second, Spaces: []SpaceConfig{{RF: 4}}, Rate: migrate.Rate{RecordsPerSecond: 1}})
+		Horizon: 32 * time.Second, Spaces: []SpaceConfig{{RF: 4}}})
 	defer d.Close()
 	_ = d.Start() // errors show in W.Err
 	d.NewClient(0)
@@ -207,7 +207,6 @@ func outlived(seed uint64, taken, read bool) error {
 			d.W.step("a View with it", func() bool { return y.Serves() && y.View().Index(x.ID) >= 0 && x.Serves() })
 		}
 	}
-	d.hurry()
 	winner, loser, goes := d.Clients[1], d.Clients[0], n[:2]
 	if !taken {
 		winner, loser, goes = loser, winner, n[2:]
@@ -225,15 +224,8 @@ func outlived(seed uint64, taken, read bool) error {
 	}
 	_ = d.Await("redundancy on both sides", 3*time.Second, func() bool { return n[0].Serves() && n[2].Serves() })
 	goes[1].Pause()
-	for _, x := range n {
-		if x != goes[1] {
-			for _, s := range x.App.(*app).spaces {
-				s.SetRate(migrate.Rate{RecordsPerSecond: 1})
-			}
-		}
-	}
-	if !read {
-		d.hurry()
+	if read {
+		d.setRate(migrate.Rate{RecordsPerSecond: 1})
 	}
 	d.W.Net.HealAll()
 	d.W.step("a View of three", func() bool { v := n[0].View(); return n[0].Serves() && v.Index(n[2].ID) >= 0 && len(v.Members) == 3 })

@@ -32,10 +32,12 @@ func (d *Data) counted(want uint64) error {
 }
 
 // hurry lets migrations run as fast as they can.
-func (d *Data) hurry() {
+func (d *Data) hurry() { d.setRate(migrate.Rate{}) }
+
+func (d *Data) setRate(r migrate.Rate) {
 	for _, n := range d.W.Nodes {
 		for _, s := range n.App.(*app).spaces {
-			s.SetRate(migrate.Rate{})
+			s.SetRate(r)
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // Reader gets records from one device for one goroutine, many at a time: reads
-// are asked for together and come back together, and no goroutine is handed
-// anything. All methods but Ring are its goroutine's.
+// are asked for together, and no goroutine is handed anything. All methods but
+// Ring are its goroutine's.
 type Reader struct {
 	e    *Engine
 	v    *volume

@@ -553,9 +553,9 @@ func (l answer) knownTo(a answer) bool {
 
 // merge takes a duplicate's record if it is newer. Of two versions written on
 // the two sides of a split the one with the later stamp wins, whatever their
-// regimes: it is given the other's regime if that is the higher one, so that it
-// wins everywhere. The other counts as discarded, unless there is no room: then
-// migration settles it. False means that our record has to be loaded first.
+// regimes: it is lifted so that it wins everywhere (record.Meta.LiftFor). The
+// other counts as discarded, unless there is no room: then migration settles it.
+// False means that our record has to be loaded first.
 func (c *Core) merge(now Now, p *part, from cluster.NodeID, o *op, m *wire.Resolved) bool {
 	d := &o.req.Digest
 	old, existed := c.cfg.Store.Meta(d)

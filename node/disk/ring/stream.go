@@ -30,13 +30,12 @@ const (
 )
 
 // Stream is an io_uring for reads of one goroutine, its owner, that has many
-// under way: what it begins goes to the kernel together, what has ended comes
-// back together, and nothing is handed from one goroutine to another. At a
-// depth of 32 a read costs the processor as much as one of fio's, two thirds of
-// what it costs 32 callers of Ring.Read (BenchmarkStream). Memory that the
-// kernel knows beforehand, interrupts that it spares and answers that it defers
-// gained nothing (4 µs a read, each within a tenth). All methods but Ring are
-// the owner's.
+// under way: what it begins goes to the kernel together, and nothing is handed
+// from one goroutine to another. At a depth of 32 a read costs the processor two
+// thirds of what it costs 32 callers of Ring.Read (BenchmarkStream). Memory that
+// the kernel knows beforehand, interrupts that it spares and answers that it
+// defers gained nothing (4 µs a read, each within a tenth). All methods but Ring
+// are the owner's.
 type Stream struct {
 	queues
 	limits  *limits
