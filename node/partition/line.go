@@ -278,9 +278,9 @@ func (p pass) told(at []pass) bool {
 }
 
 // writtenIn returns the Views in which a version can have been written, the
-// last first: of those with its counter the one in which its writer was. If that
-// was in none of them, a merge has lifted it far: then it is the last one before
-// that the writer was in, or one of which the copy may have a few.
+// last first: of those with its counter the one in which its writer was. If a
+// merge has lifted it far, its counter only bounds that: then it is the last one
+// before that the writer was in, or one of which the copy may have a few.
 func writtenIn(list []pass, v record.Version) []pass {
 	counter := uint64(v.Own())
 	var own, at []pass // the writer was in; was in none of these of its counter
@@ -291,6 +291,8 @@ func writtenIn(list []pass, v record.Version) []pass {
 		case p.key.Counter > counter:
 		case p.key.Counter < counter && len(own)+len(at) == 0:
 			return nil // the line does not have it
+		case p.key.Counter < counter && len(own) > 0 && v.Lifted != record.LiftedFar:
+			return own
 		case was && p.part != few:
 			return append(own, p)
 		case was:

@@ -54,6 +54,9 @@ func TestVersionsConflictIfNeitherCopyWentThroughTheViewOfTheOther(t *testing.T)
 	begun := lineOf(append(LineOf(view(5, 4)).passes(), LineOf(view(3, 3, 2, 1)).taken(view(5, 4).Key, few)...))
 	s = NewSides(begun, LineOf(view(3, 3, 2, 1), view(4, 2)))
 	f("ours of View 3, of which we have a few, was lifted; theirs of View 3 was written upon it", lifted(version(3, 8, 2), 5), version(3, 9, 2), Later)
+	begun = lineOf(append(LineOf(view(3, 4, 3, 2), view(4, 4, 3)).passes(), LineOf(view(5, 3, 2)).taken(view(7, 4).Key, few)...))
+	s = NewSides(begun, LineOf(view(3, 4, 3, 2), view(5, 3, 2), view(6, 3, 2)))
+	f("ours is one of the few of View 5, not of View 4 where its writer was, too; theirs was written upon it", version(5, 8, 3), version(6, 9, 3), Newer)
 }
 
 func TestACopyThatWasAskedIsKnownUntilThen(t *testing.T) {
