@@ -36,8 +36,9 @@ func (c *Conflicts) Sum() uint64 { return c.Of(Merge) + c.Of(Access) }
 // therefore each tells the others what it has counted. What another has counted
 // is not counted here. Of two that had before they heard of each other, the one
 // with the higher id takes it back. A version that a master wrote upon is not
-// lost, though lines may not show that it was known (partition.Doubt): whoever
-// counted it takes it back when that master tells.
+// lost, though lines may not show that it was known (partition.Doubt), and nor is
+// one that its master never acknowledged: whoever counted it takes it back when
+// that master tells.
 type losses struct {
 	self cluster.NodeID
 	told func(d record.Digest, v record.Version, cause Cause, back bool) // nil: nobody
@@ -56,7 +57,7 @@ type counted uint8
 
 const (
 	elsewhere counted = iota // or told not to count
-	upon                     // this node wrote upon it
+	none                     // it is no loss: this node, its master, knows
 	here                     // by the cause counted - here
 )
 
@@ -113,12 +114,13 @@ func (l *losses) rememberLocked(k record.DigestVersion, c counted) {
 	l.end++
 }
 
-// succeeded remembers that this node, a master, has written upon v.
-func (l *losses) succeeded(d record.Digest, v record.Version) {
+// noLoss remembers that v is none: this node, a master, has written upon it, or
+// never acknowledged it.
+func (l *losses) noLoss(d record.Digest, v record.Version) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if k := lossOf(d, v); !l.hasLocked(k) {
-		l.rememberLocked(k, upon)
+	if k := lossOf(d, v); !l.hasLocked(k) || l.seen[k] == elsewhere { // who counted it is told
+		l.rememberLocked(k, none)
 	}
 }
 
@@ -127,7 +129,7 @@ func (l *losses) hasLocked(k record.DigestVersion) bool {
 	return ok
 }
 
-// heard takes in what another member has counted, or written upon.
+// heard takes in what another member has counted, or knows to be none.
 func (l *losses) heard(from cluster.NodeID, list []wire.Loss) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -138,7 +140,7 @@ func (l *losses) heard(from cluster.NodeID, list []wire.Loss) {
 		switch {
 		case !l.hasLocked(k):
 			l.rememberLocked(k, elsewhere)
-		case c >= here && (x.Succeeded || from < l.self && !planted.Is(planted.LossCountedTwice)):
+		case c >= here && (x.NoLoss || from < l.self && !planted.Is(planted.LossCountedTwice)):
 			l.seen[k] = elsewhere
 			l.sums[c-here].Back++
 			if l.told != nil {
@@ -148,8 +150,8 @@ func (l *losses) heard(from cluster.NodeID, list []wire.Loss) {
 	}
 }
 
-// news is what a member does not know that this node has counted or written
-// upon, as much as one message takes, and where the log goes on behind that.
+// news is what a member does not know that this node has counted or knows to be
+// none, as much as one message takes, and where the log goes on behind that.
 func (l *losses) news(m *cluster.Member) (list []wire.Loss, upto uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,7 +162,7 @@ func (l *losses) news(m *cluster.Member) (list []wire.Loss, upto uint64) {
 	for ; at < l.end && len(list) < wire.MaxLosses; at++ {
 		k := &l.log[at%maxLosses]
 		if c := l.seen[*k]; c != elsewhere {
-			list = append(list, wire.Loss{Digest: k.Digest, Stamp: k.Version.Stamp, Node: k.Version.Node, Succeeded: c == upon})
+			list = append(list, wire.Loss{Digest: k.Digest, Stamp: k.Version.Stamp, Node: k.Version.Node, NoLoss: c == none})
 		}
 	}
 	if len(list) == 0 {

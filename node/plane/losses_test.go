@@ -105,17 +105,17 @@ func TestNewsComeInMessagesOfBoundedSizeAndAgainAfterARestart(t *testing.T) {
 
 func TestWhatAMasterWroteUponIsNotLost(t *testing.T) {
 	v := record.Version{Stamp: 7, Node: 1}
-	for _, tellFirst := range []bool{true, false} {
+	count := func(low, _ *losses) { low.first(record.Digest{1}, v, Merge) }
+	know := func(_, high *losses) { high.noLoss(record.Digest{1}, v) }
+	up := func(low, high *losses) { tell(low, high) }
+	down := func(low, high *losses) { tell(high, low) }
+	for i, order := range [][]func(low, high *losses){{know, down, count}, {know, count, up, down}, {count, know, up, down}, {count, up, know, down}} {
 		low, high := &losses{self: 1}, &losses{self: 2}
-		high.succeeded(record.Digest{1}, v)
-		if tellFirst {
-			tell(high, low)
+		for _, f := range order {
+			f(low, high)
 		}
-		low.first(record.Digest{1}, v, Merge)
-		tell(low, high)
-		tell(high, low)
 		if low.sums.Sum() != 0 || high.sums.Sum() != 0 || high.first(record.Digest{1}, v, Merge) {
-			t.Errorf("told first %v: %+v and %+v are counted, want none", tellFirst, low.sums, high.sums)
+			t.Errorf("order %d: %+v and %+v are counted, want none", i, low.sums, high.sums)
 		}
 	}
 }

@@ -154,7 +154,7 @@ func New(cfg Config) *Plane {
 		Rate: cfg.Rate, MaxActive: cfg.MaxActive, Window: cfg.Window, Reads: cfg.Reads, Keeps: cfg.Keeps, CommitMaster: cfg.CommitMaster, Lost: p.losses.of(Merge)})
 	for i := range p.shards {
 		p.shards[i].core = txn.New(txn.Config{Self: cfg.Self, Namespace: cfg.Namespace, Store: p.store,
-			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.of(Access), Succeeded: p.losses.succeeded,
+			CommitMaster: cfg.CommitMaster, DefaultTTL: cfg.DefaultTTL, Deadline: cfg.Deadline, Lost: p.losses.of(Access), NoLoss: p.losses.noLoss,
 			Unsettled: func(d *record.Digest, by int32) { p.unsettled[slotOf(d)].Add(by) }})
 	}
 	for pid := range p.masters {

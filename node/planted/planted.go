@@ -67,6 +67,7 @@ const (
 	RefusedWriteForgotten
 	LossCountedTwice
 	SuccessorNotTold
+	UnacknowledgedCounted
 	DuplicateNotRemembered
 	End // one more than the last
 )
@@ -115,6 +116,7 @@ var Rules = [End]string{
 	WaitingRoundGoesOn:       "a round that waits starts over with who has come",
 	DroppedBeforeKept:        "a copy is dropped when the others are known to be full after a crash, too",
 	SuccessorNotTold:         "a version that was written upon is not counted as lost",
+	UnacknowledgedCounted:    "a version that was never acknowledged is not counted as lost",
 	DuplicateNotRemembered:   "a duplicate is judged by what the ones before it knew",
 	LossCountedTwice:         "of two nodes that count one loss one takes it back",
 	SurvivorsNotCompared:     "copies that a lost master may have left unequal are compared",

@@ -48,6 +48,7 @@ var directed = []struct {
 	{"merge-that-did-not-end", mergeThatDidNotEnd},
 	{"hub-taken-over", hubTakenOver},
 	{"written-upon", writtenUpon},
+	{"late-to-the-merge", lateToTheMerge},
 	{"three-sides", func(seed uint64) error { return threeSides(seed, false) }},
 	{"three-sides-read", func(seed uint64) error { return threeSides(seed, true) }},
 }

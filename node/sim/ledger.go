@@ -8,6 +8,8 @@ import (
 	"headroom/node/hlc"
 	"headroom/node/plane"
 	"headroom/node/record"
+	"headroom/node/txn"
+	"headroom/node/wire"
 )
 
 // ledger knows of each version of each record which one its master replaced by
@@ -21,6 +23,19 @@ type ledger struct {
 	d       *Data
 	records map[recordOf]*pedigree
 	sums    map[counter]uint64
+	asked   map[asker]errand
+}
+
+// asker is where a node's answer to a request goes.
+type asker struct {
+	conn any
+	id   uint64
+}
+
+// errand is a request on a node: to write a put, or zero, another write.
+type errand struct {
+	write uint64
+	of    recordOf
 }
 
 // counter is what nodes count by.
@@ -51,6 +66,9 @@ type descent struct {
 	surely  bool       // and without the write under any version
 	decided bool       // a master that had it at hand kept another
 	counted int        // by how many nodes
+
+	writer       cluster.Incarnation // the process of id.node that wrote it; zero: not seen
+	acknowledged bool                // by that, or it may have been
 }
 
 // ident is what stays of a version when a merge lifts it.
@@ -60,7 +78,7 @@ type ident struct {
 }
 
 func newLedger(d *Data) *ledger {
-	return &ledger{d: d, records: map[recordOf]*pedigree{}, sums: map[counter]uint64{}}
+	return &ledger{d: d, records: map[recordOf]*pedigree{}, sums: map[counter]uint64{}, asked: map[asker]errand{}}
 }
 
 func (l *ledger) of(space int, d *record.Digest) *pedigree {
@@ -88,6 +106,7 @@ func (p *pedigree) enter(m *record.Meta, body []byte) *descent {
 	for _, o := range p.list {
 		if x.same(o) {
 			x.again, o.again = true, true
+			x.acknowledged = x.acknowledged || o.acknowledged // one that a master goes on with
 		}
 	}
 	p.of[x.id] = x
@@ -97,6 +116,33 @@ func (p *pedigree) enter(m *record.Meta, body []byte) *descent {
 
 // same reports whether two versions are one write, or one.
 func (x *descent) same(o *descent) bool { return x == o || x.write != 0 && x.write == o.write }
+
+// asks notes that a node has been asked to write.
+func (l *ledger) asks(s *space, q *txn.Request) {
+	e := errand{of: recordOf{s.id, q.Digest}}
+	if q.Kind == wire.KindPut {
+		e.write = writeOf(q.Body)
+	}
+	l.asked[asker{q.From.Conn, q.From.ID}] = e
+}
+
+// answers notes that a node acknowledges a write: under the first version that it
+// stored it under, or a later one.
+func (l *ledger) answers(s *space, to txn.Origin) {
+	at := asker{to.Conn, to.ID}
+	e, ok := l.asked[at]
+	delete(l.asked, at)
+	if !ok {
+		return
+	}
+	p, here := l.of(e.of.space, &e.of.digest), false
+	for _, x := range p.list {
+		if e.write == 0 || x.write == e.write {
+			here = here || x.id.node == s.a.n.ID
+			x.acknowledged = x.acknowledged || here
+		}
+	}
+}
 
 // wrote notes that a master replaced old by x.
 func (x *descent) wrote(old *descent) {
@@ -220,7 +266,7 @@ func (l *ledger) check() {
 		for _, x := range p.list {
 			w := k.find(x.write)
 			acked := w != nil && w.acked
-			if what := x.judge(acked); what != "" {
+			if what := l.judge(x, acked); what != "" {
 				l.d.W.fail("key %d of partition %d: %s: write %v under stamp %d of node%d was lost: %v, surely %v, decided against %v, written upon %v; it is counted %d times",
 					k.index, k.pid(), what, w, x.id.stamp, x.id.node, x.lost, x.surely, x.decided, x.upon, x.counted)
 			}
@@ -232,10 +278,19 @@ func (l *ledger) check() {
 	}
 }
 
+// unacknowledged reports whether a version was surely never acknowledged, and the
+// process that wrote it can tell.
+func (l *ledger) unacknowledged(x *descent) bool {
+	n := l.d.W.Node(x.id.node)
+	return x.write != 0 && !x.acknowledged && n.Up && n.Inc == x.writer
+}
+
 // judge tells what is wrong with the count of a version: one that was discarded
 // counts once, and others do not.
-func (x *descent) judge(acked bool) string {
+func (l *ledger) judge(x *descent, acked bool) string {
 	switch {
+	case x.counted > 0 && l.unacknowledged(x):
+		return "counted, and its master, which is still there, never acknowledged it"
 	case x.counted > 1:
 		return "counted again"
 	case x.counted > 0 && !x.lost && !x.decided:
@@ -248,8 +303,9 @@ func (x *descent) judge(acked bool) string {
 
 // mustCount reports whether a version was discarded and has to be counted. Of
 // those that were discarded three kinds may be, but need not:
-//   - one that was not acknowledged: nodes do not know that, and count it if they
-//     meet it; it may be gone before that with a copy that alone had it;
+//   - one that was acknowledged to nobody who heard it, or whose master is lost:
+//     nodes count it if they meet it; it may be gone before that with a copy that
+//     alone had it;
 //   - one that its master had replaced by a later write of which some copy had not
 //     heard: what became of that write is what counts;
 //   - one of several versions of one write, of which another may be left.

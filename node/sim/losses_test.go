@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"headroom/node/cluster"
 	"headroom/node/migrate"
 	"headroom/node/wire"
 )
@@ -135,6 +136,58 @@ func threeSides(seed uint64, read bool) error {
 		d.Clients[0].Do(wire.KindGet, k, func() { left-- })
 		d.W.step("the read ends", func() bool { return left == 0 })
 	}
+	return d.counted(0)
+}
+
+// lateToTheMerge lets one of a side's two nodes join the other side before its
+// peer, which masters keys whose writes are in flight then. Their client, told
+// of the View without that node, sends them again and has them acknowledged
+// there. What the late one has was never acknowledged, so none of it is a loss.
+func lateToTheMerge(seed uint64) error {
+	d := NewData(Config{Nodes: 4, Seed: seed}, DataConfig{})
+	defer d.Close()
+	d.ledger = newLedger(d)
+	d.twoSided()
+	n, c := d.W.Nodes, d.Clients[0]
+	late, first := n[0], n[1]
+	d.together(n[:2], n[2:])
+	d.W.Net.Drop = func(from, to cluster.NodeID, kind wire.Kind, _ []byte) bool {
+		return kind == wire.KindMigrate || from == late.ID && (kind == wire.KindReplicate || kind == wire.KindAdopt)
+	}
+	var keys []*key
+	left := 0
+	for _, k := range d.keys {
+		if d.masters(late, k) {
+			keys = append(keys, k)
+			left++
+			c.Do(wire.KindPut, k, func() { left-- })
+		}
+	}
+	_ = d.W.Run(5 * time.Millisecond) // errors show in W.Err
+	heal := func(x, y cluster.NodeID) {
+		d.W.Net.Heal(x, y)
+		d.W.Net.Heal(y, x)
+	}
+	heal(late.ID, n[2].ID)
+	heal(first.ID, n[2].ID)
+	heal(first.ID, n[3].ID)
+	d.W.step("its peer joins the other side", func() bool { return len(first.View().Members) == 3 })
+	heal(c.ID, n[2].ID)
+	heal(c.ID, n[3].ID)
+	d.W.step("the writes end elsewhere", func() bool { return left == 0 })
+	for _, k := range keys {
+		if w := k.writes[len(k.writes)-1]; d.W.Err == nil && (!w.acked || w.sent < 2) {
+			d.W.fail("%v was sent %d times, want more and acknowledged: nothing is proven", w, w.sent)
+		}
+	}
+	heal(late.ID, n[3].ID)
+	d.W.step("one View after the split", d.W.OneView)
+	for _, k := range keys {
+		left++
+		c.Do(wire.KindGet, k, func() { left-- })
+	}
+	d.W.step("the versions have been compared", func() bool { return left == 0 })
+	d.W.Net.Drop = nil
 	return d.counted(0)
 }
 

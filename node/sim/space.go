@@ -58,8 +58,19 @@ func (s *space) MapChanged(urgent bool) {
 	s.a.moved = true
 }
 
+// Request is the Plane's, under the eyes of the ledger.
+func (s *space) Request(q *txn.Request) {
+	if l := s.a.d.ledger; l != nil && q.Kind != wire.KindGet && q.Kind != wire.KindGetHeader {
+		l.asks(s, q)
+	}
+	s.Plane.Request(q)
+}
+
 // Reply implements plane.Host.
 func (s *space) Reply(to txn.Origin, r *wire.Reply) {
+	if s.a.d.ledger != nil && r.Status == wire.StatusOK {
+		s.a.d.ledger.answers(s, to)
+	}
 	if s.commits() && r.Status == wire.StatusOK {
 		s.replyDurable(to, r)
 		return

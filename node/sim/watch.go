@@ -43,6 +43,9 @@ func (d *Data) stored(s *space, digest *record.Digest, how string, old, v versio
 	}
 	p := d.ledger.of(s.id, digest)
 	x := p.enter(&v.meta, v.body)
+	if how == "stores" && v.meta.Version.Node == s.a.n.ID {
+		x.writer = s.a.inc
+	}
 	if !old.ok {
 		return
 	}

@@ -35,6 +35,7 @@ type op struct {
 	body      []byte          //   and its body, reused between ops
 	reply     wire.Reply
 	applied   bool       // the store has it
+	own       bool       //   under a version that this Core made for it
 	replied   bool       // CommitMaster: the client has its answer, the replicas not yet the record
 	unsettled bool       // stored here, and may yet be lost: reads of the record wait
 	readers   []*Request //   here
@@ -183,14 +184,30 @@ func (c *Core) execute(now Now, p *part, o *op) {
 	if before.Found && p.Doubt.Covers(before.Meta.Version) {
 		c.succeeds(&o.req.Digest, before.Meta.Version)
 	}
-	o.meta, o.body = m, append(o.body[:0], body...)
+	o.own, o.meta, o.body = true, m, append(o.body[:0], body...)
 	c.replicate(now, p, o)
 }
 
 // succeeds tells that a version was written upon, not lost.
 func (c *Core) succeeds(d *record.Digest, v record.Version) {
-	if c.cfg.Succeeded != nil && !planted.Is(planted.SuccessorNotTold) {
-		c.cfg.Succeeded(*d, v)
+	if !planted.Is(planted.SuccessorNotTold) {
+		c.noLoss(d, v)
+	}
+}
+
+// abandon tells that the version under which an op has stored its write was never
+// acknowledged and will not be, whatever becomes of the write: that goes on under
+// another version, or ends in doubt, or its client sends it again.
+func (c *Core) abandon(o *op) {
+	acknowledged := o.replied && o.reply.Status == wire.StatusOK
+	if o.own && !acknowledged && !planted.Is(planted.UnacknowledgedCounted) {
+		c.noLoss(&o.req.Digest, o.meta.Version)
+	}
+}
+
+func (c *Core) noLoss(d *record.Digest, v record.Version) {
+	if c.cfg.NoLoss != nil {
+		c.cfg.NoLoss(*d, v)
 	}
 }
 
@@ -234,7 +251,7 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	if ok && p.Doubt.Covers(cur.Version) {
 		c.succeeds(&o.req.Digest, cur.Version)
 	}
-	o.body = append(o.body[:0], o.req.Body...)
+	o.own, o.body = true, append(o.body[:0], o.req.Body...)
 	c.replicate(now, p, o)
 }
 
@@ -297,6 +314,7 @@ func (c *Core) finish(now Now, o *op) {
 		o.req.finished(now)
 		c.answer(o)
 	}
+	c.abandon(o)
 	c.stats.Finished++
 	c.stats.WriteTime += now.Mono.Sub(o.began)
 	c.end(now, o)

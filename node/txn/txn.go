@@ -65,9 +65,10 @@ type Config struct {
 	// Lost is told of each version that lost a conflict, perhaps again; it says
 	// whether to count it. Nil: always.
 	Lost func(d record.Digest, v record.Version) bool
-	// Succeeded is told of versions that this node, as a master, writes upon, and
-	// of which others could believe that it did not know them; nil: nobody.
-	Succeeded func(d record.Digest, v record.Version)
+	// NoLoss is told of versions that others could count as lost though they are
+	// not: this node, as a master, writes upon them, or never acknowledged them;
+	// nil: nobody.
+	NoLoss func(d record.Digest, v record.Version)
 	// Unsettled is told +1 before a write of the record is stored, and −1 when
 	// what it stored cannot be lost by the loss of this node. In between the
 	// Core lets reads of the record wait, and who reads the store beside it must

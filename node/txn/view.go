@@ -64,6 +64,7 @@ func (c *Core) rerun(now Now, o *op) {
 		return
 	}
 	c.stats.Rerun++
+	c.abandon(o)
 	delete(c.ops, o.id)
 	c.nextID++
 	o.id = c.nextID

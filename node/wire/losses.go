@@ -12,7 +12,7 @@ const MaxLosses = 1024
 // Losses tells a member which versions the sender has counted as discarded
 // after a split, so that each is counted by one node, and which are not to be
 // counted. Layout: namespace u8, incarnation u64, upto u64, then of each digest,
-// stamp u64, node u64 and succeeded u8; the regime, which a merge may have
+// stamp u64, node u64 and no loss u8; the regime, which a merge may have
 // changed, does not travel.
 type Losses struct {
 	Namespace uint8
@@ -26,9 +26,9 @@ type Loss struct {
 	Digest record.Digest
 	Stamp  hlc.Stamp
 	Node   cluster.NodeID
-	// Succeeded means that a master wrote the record in the knowledge of this
-	// version: it is not lost, whoever takes it for that.
-	Succeeded bool
+	// NoLoss means that this version is none, whoever takes it for one: a master
+	// wrote upon it, or never acknowledged it.
+	NoLoss bool
 }
 
 // Append appends the payload to b.
@@ -40,7 +40,7 @@ func (m *Losses) Append(b []byte) []byte {
 		b = append(b, v.Digest[:]...)
 		b = AppendU64(b, uint64(v.Stamp))
 		b = AppendU64(b, uint64(v.Node))
-		b = AppendBool(b, v.Succeeded)
+		b = AppendBool(b, v.NoLoss)
 	}
 	return b
 }
@@ -52,7 +52,7 @@ func (m *Losses) Parse(p []byte) error {
 	for r.Len() > 0 && len(m.Versions) < MaxLosses {
 		var v Loss
 		r.Fixed(v.Digest[:])
-		v.Stamp, v.Node, v.Succeeded = hlc.Stamp(r.U64()), cluster.NodeID(r.U64()), r.Bool()
+		v.Stamp, v.Node, v.NoLoss = hlc.Stamp(r.U64()), cluster.NodeID(r.U64()), r.Bool()
 		m.Versions = append(m.Versions, v)
 	}
 	return r.Done()
