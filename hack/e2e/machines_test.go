@@ -85,6 +85,21 @@ func (m *machines) side(t *testing.T, bridge string) {
 	}
 }
 
+// heal puts all machines on one bridge again, and opens the way from machine 2
+// to 4 by late after the others.
+func (m *machines) heal(t *testing.T, late time.Duration) {
+	t.Helper()
+	way := func(what string) { m.ip(t, "-n", m.name(2), "route", what, "blackhole", addrOf(4)+"/32") }
+	if late > 0 {
+		way("add")
+	}
+	m.side(t, "left")
+	if late > 0 {
+		wait(t, late)
+		way("del")
+	}
+}
+
 func (m *machines) remove() {
 	for _, p := range m.procs {
 		p.Process.Kill() // it may have ended
