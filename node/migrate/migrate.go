@@ -324,9 +324,15 @@ func (c *Core) Confirm(node cluster.NodeID) {
 	c.confirmed[i] = true
 	for pid := range c.plan.Parts {
 		part := &c.plan.Parts[pid]
-		if part.Master == uint16(i) && !planted.Is(planted.EstablishedIgnored) && c.report.Established[pid].Less(part.Established) {
+		if part.Master != uint16(i) {
+			continue
+		}
+		if !planted.Is(planted.EstablishedIgnored) && c.report.Established[pid].Less(part.Established) {
 			c.report.Established[pid] = part.Established
 			c.changes++
+		}
+		if c.self != partition.Nobody && c.plan.Left(pid, c.self, c.report.Copies[pid]) {
+			c.drop(pid)
 		}
 	}
 }

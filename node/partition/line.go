@@ -278,8 +278,8 @@ func (p pass) told(at []pass) bool {
 }
 
 // writtenIn returns the Views in which a version can have been written, the
-// last first: of those with its counter the one in which its writer was. If a
-// merge has lifted it far, its counter only bounds that: then it is the last one
+// last first: of those with its counter the one in which its writer was. If it
+// was in none of them, or a merge has lifted the version far, that is the last one
 // before that the writer was in, or one of which the copy may have a few.
 func writtenIn(list []pass, v record.Version) []pass {
 	counter := uint64(v.Own())
@@ -291,7 +291,7 @@ func writtenIn(list []pass, v record.Version) []pass {
 		case p.key.Counter > counter:
 		case p.key.Counter < counter && len(own)+len(at) == 0:
 			return nil // the line does not have it
-		case p.key.Counter < counter && len(own) > 0 && v.Lifted != record.LiftedFar:
+		case p.key.Counter < counter && len(own) > 0 && own[0].key.Counter == counter && v.Lifted != record.LiftedFar:
 			return own
 		case was && p.part != few:
 			return append(own, p)

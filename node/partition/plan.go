@@ -411,8 +411,9 @@ func (b *planner) spares(row []uint16, part *Part) {
 }
 
 // CopyAfter returns the state that the member's copy takes when the View is
-// committed; before must be what the member reported. A result of None where
-// before was a copy happens in fresh partitions only, whose copies are empty.
+// committed; before must be what the member reported. A Full copy outside the
+// replicas of a fresh partition stays until the working master has committed, too
+// (Left): if the View is replaced before, that copy may be the last complete one.
 func (p *Plan) CopyAfter(pid int, member uint16, before Copy) Copy {
 	part := &p.Parts[pid]
 	replica := slices.Contains(part.Replicas, member)
@@ -424,6 +425,8 @@ func (p *Plan) CopyAfter(pid int, member uint16, before Copy) Copy {
 		return before
 	case part.Fresh && replica:
 		return Copy{State: Full, Empty: true, Key: p.Key}
+	case part.Fresh && before.State == Full:
+		return before
 	case part.Fresh:
 		return Copy{}
 	case part.InSync(before) && slices.Contains(part.WriteSet, member):
@@ -438,6 +441,14 @@ func (p *Plan) CopyAfter(pid int, member uint16, before Copy) Copy {
 		return Copy{State: Spare, Empty: before.Empty, Key: p.Key}
 	}
 	return before // a duplicate or represented: kept until absorbed
+}
+
+// Left reports whether the copy c, which the member has had since the commit, is
+// of no use any more when the working master has committed: that of a fresh
+// partition which is elsewhere now.
+func (p *Plan) Left(pid int, member uint16, c Copy) bool {
+	part := &p.Parts[pid]
+	return part.Fresh && c.State != None && !slices.Contains(part.Replicas, member)
 }
 
 // CopyAbsorbed returns the state of the copy c, which the member has had since

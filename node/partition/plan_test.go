@@ -105,10 +105,11 @@ func TestPlanOfPartitionsNobodyHolds(t *testing.T) {
 
 func TestPlanOfEmptyPartitionsMovesNothing(t *testing.T) {
 	no := Copy{}
+	// A complete copy elsewhere goes when the master has committed, not before.
 	place{t, 2, 5, []Copy{no, empty(full(5)), empty(full(5)), no}}.is(want{fresh: true, write: []int{0, 1},
-		after: []Copy{empty(full(9)), empty(full(9)), no, no}})
-	place{t, 2, 5, []Copy{empty(subset(5)), no, empty(full(4)), empty(full(5))}}.is(want{fresh: true, write: []int{0, 1},
-		after: []Copy{empty(full(9)), empty(full(9)), no, no}})
+		after: []Copy{empty(full(9)), empty(full(9)), empty(full(5)), no}})
+	place{t, 2, 5, []Copy{no, no, empty(subset(5)), empty(full(5))}}.is(want{fresh: true, write: []int{0, 1},
+		after: []Copy{empty(full(9)), empty(full(9)), no, empty(full(5))}})
 	// A Spare with records: the full way, so that the fill removes them.
 	place{t, 2, 5, []Copy{spare(4), empty(full(5)), no, no}}.is(want{master: 1, write: []int{1, 0}, fill: []int{0},
 		after: []Copy{subset(9), empty(full(9)), no, no}})
@@ -307,7 +308,8 @@ func checkPart(t *testing.T, plan *Plan, pid int, reports []*Report) {
 			fullNow != (is(part.WriteSet) && !is(part.Fill)),
 			(is(part.Replicas) || uint16(m) == part.Master) && !is(part.WriteSet),
 			is(part.WriteSet) && !is(part.Replicas) && !part.InSync(before),
-			is(part.Spares) != (!is(part.Replicas) && uint16(m) != part.Master && after.State != None),
+			!part.Fresh && is(part.Spares) != (!is(part.Replicas) && uint16(m) != part.Master && after.State != None),
+			part.Fresh && (len(part.Spares) > 0 || plan.Left(pid, uint16(m), after) != (!is(part.Replicas) && before.State == Full)),
 			is(part.Duplicates) && (before.Empty || before.State == None || before.State == Spare || uint16(m) == part.Master),
 			is(part.Represented) && (before.State != Full || is(part.Duplicates)):
 			t.Errorf("partition %d member %d: %+v -> %+v breaks %+v", pid, m, before, after, part)
