@@ -25,7 +25,10 @@
 // in doubt, may or may not have been applied. A put, delete or touch without a generation check is then sent
 // again inside the same call: it may be applied twice, which bumps the
 // generation twice, but it is one write that takes effect between call and
-// return. An operate or a generation-checked write is never sent twice; it
+// return. Where a split leaves both sides writable and the client moves from one
+// to the other, each side has it in its own time: what was sent to the first may
+// still come out of the network there, after writes that came later. An
+// operate or a generation-checked write is never sent twice; it
 // ends as ErrInDoubt. While the node that got a write is still a member and
 // connected, the client waits for its answer even if the partition has moved:
 // that node may be forwarding the write, and a forwarded copy that arrives

@@ -145,18 +145,30 @@ func (d *Data) readAbsent(x *call, view cluster.ViewKey) {
 
 // newer returns an acknowledged write that the reader should have seen
 // instead of w; nil if w is a right answer. On both sides of a split only
-// what the very same View acknowledged counts.
+// what the very same View acknowledged counts, and not against a write that
+// came to both sides.
 func (d *Data) newer(x *call, w *write, view cluster.ViewKey) *write {
 	for _, y := range x.key.writes {
 		if y == w || !y.acked || y.end >= x.start || !w.before(y) {
 			continue
 		}
-		if d.OneSided && y.id != 0 && w.id != 0 && (y.view != view || view.IsZero()) {
+		if d.OneSided && y.id != 0 && w.id != 0 && (y.view != view || view.IsZero() || d.late(x.key, w, view)) {
 			continue
 		}
 		return y
 	}
 	return nil
+}
+
+// late reports whether w may have come to this View out of a network that was
+// cut, after its client had sent it again and another side had acknowledged it:
+// the master here, which knows nothing of that side, takes it as any other.
+func (d *Data) late(k *key, w *write, view cluster.ViewKey) bool {
+	if w.sent < 2 || w.view == view {
+		return false
+	}
+	clear(d.lines.memo)
+	return !d.lines.known(d, k.space, k.slot, view)[w.view]
 }
 
 func (k *key) find(id uint64) *write {
