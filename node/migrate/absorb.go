@@ -30,7 +30,7 @@ func (c *Core) queueWanted(j *job, mine, theirs []wire.DigestVersion) {
 		case t.Version.Later(v):
 			j.leg.queue = append(j.leg.queue, t.Digest) // counted when it is here
 		default:
-			c.outlive(j, lift{digest: t.Digest, ours: v, theirs: t.Version, conflict: verdict == partition.Conflict})
+			c.outlive(j, lift{digest: t.Digest, by: j.leg.judgement, ours: v, theirs: t.Version, conflict: verdict == partition.Conflict})
 		}
 	}
 }
@@ -56,6 +56,7 @@ func (c *Core) outlive(j *job, l lift) {
 // is given a higher regime; see record.Meta.LiftFor.
 type lift struct {
 	digest       record.Digest
+	by           *judgement
 	ours, theirs record.Version
 	regime       uint32
 	conflict     bool // theirs is discarded
@@ -78,7 +79,7 @@ func (c *Core) lift(l lift, r wire.MigrateRecord, found bool) {
 // settled counts what lost.
 func (c *Core) settled(l lift) {
 	if l.conflict {
-		c.discard(&l.digest, l.theirs)
+		c.discard(&l.digest, l.theirs, func(w record.Version) bool { return l.by.judge(l.ours, w) == partition.Conflict })
 	}
 }
 
@@ -89,12 +90,13 @@ func (c *Core) Sides(pid, duplicate int) *partition.Sides {
 	return c.plan.Sides(pid, duplicate, c.report.Lines[pid])
 }
 
-// discard counts a version that lost a conflict.
-func (c *Core) discard(d *record.Digest, loser record.Version) {
+// discard counts a version that lost a conflict; so tells whether one that it was
+// written upon did, too.
+func (c *Core) discard(d *record.Digest, loser record.Version, so func(record.Version) bool) {
 	if planted.Is(planted.ConflictNotCounted) {
 		return
 	}
-	if c.cfg.Lost == nil || c.cfg.Lost(*d, loser) {
+	if c.cfg.Lost == nil || c.cfg.Lost(*d, loser, so) {
 		c.progress.ConflictsDiscarded++
 	}
 }
@@ -140,14 +142,15 @@ func (c *Core) absorb(j *job, r *wire.MigrateRecord) error {
 	}
 	if verdict != partition.Newer {
 		if old.Version.Later(r.Meta.Version) { // ours is another than when we asked
-			c.outlive(j, lift{digest: r.Digest, ours: old.Version, theirs: r.Meta.Version, conflict: verdict == partition.Conflict})
+			c.outlive(j, lift{digest: r.Digest, by: j.leg.judgement, ours: old.Version, theirs: r.Meta.Version, conflict: verdict == partition.Conflict})
 			return nil
 		}
 		r.Meta.Lift(r.Meta.LiftFor(old.Version, verdict == partition.Conflict, c.view.Key.Counter))
 	}
 	applied, _, _, err := c.store.PutNewer(&r.Digest, r.Meta, r.Body)
 	if err == nil && applied && verdict == partition.Conflict {
-		c.discard(&r.Digest, old.Version)
+		won, by := r.Meta.Version, j.leg.judgement
+		c.discard(&r.Digest, old.Version, func(w record.Version) bool { return by.judge(w, won) == partition.Conflict })
 	}
 	return err
 }

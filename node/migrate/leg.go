@@ -18,12 +18,8 @@ type leg struct {
 	mask  uint64          // sub-buckets that differ and are not yet compared
 	queue []record.Digest // filling: to send; absorbing: to fetch
 
-	sides *partition.Sides // absorbing: which versions conflict; nil: none
-	// doubt covers what a request may have brought here from another duplicate,
-	// and others are the Sides of each of those and this one.
-	doubt  *partition.Doubt
-	others []*partition.Sides
-	lifts  []lift // absorbing: our records to be lifted once they are read
+	*judgement        // absorbing: which versions conflict; nil: none
+	lifts      []lift // absorbing: our records to be lifted once they are read
 
 	read    uint64 // the Read under way; zero: none
 	blocked bool   // a device did not answer well: read again when the job's timer says so
@@ -54,21 +50,33 @@ func (c *Core) beginLeg(j *job) {
 
 // takeSides is how the versions of duplicate d are judged.
 func (c *Core) takeSides(j *job, d int) {
-	l := &j.leg
-	l.sides = c.Sides(int(j.pid), d)
-	l.doubt = c.report.Lines[j.pid].Doubt()
+	g := &judgement{sides: c.Sides(int(j.pid), d), doubt: c.report.Lines[j.pid].Doubt()}
 	for i := range j.part.Duplicates {
-		if i != d && l.doubt != nil {
-			l.others = append(l.others, c.Sides(int(j.pid), i).Between(l.sides))
+		if i != d && g.doubt != nil {
+			g.others = append(g.others, c.Sides(int(j.pid), i).Between(g.sides))
 		}
 	}
+	j.leg.judgement = g
+}
+
+// judgement tells which versions of a duplicate conflict with ours. It does not
+// change.
+type judgement struct {
+	sides *partition.Sides
+	// doubt covers what a request may have brought here from another duplicate,
+	// and others are the Sides of each of those and this one.
+	doubt  *partition.Doubt
+	others []*partition.Sides
 }
 
 // judge tells which of our version and the duplicate's wins. Ours may have come
 // from a duplicate that has not been absorbed yet, whose descent then counts.
-func (l *leg) judge(ours, theirs record.Version) partition.Verdict {
-	v := l.sides.Judge(ours, theirs)
-	if v == partition.Conflict && l.doubt.Covers(ours) && slices.ContainsFunc(l.others, func(s *partition.Sides) bool { return s.Knew(ours, theirs) }) {
+func (g *judgement) judge(ours, theirs record.Version) partition.Verdict {
+	if g == nil {
+		return partition.Newer
+	}
+	v := g.sides.Judge(ours, theirs)
+	if v == partition.Conflict && g.doubt.Covers(ours) && slices.ContainsFunc(g.others, func(s *partition.Sides) bool { return s.Knew(ours, theirs) }) {
 		return partition.Later
 	}
 	return v

@@ -73,7 +73,7 @@ type Config struct {
 	CommitMaster bool
 	// Lost is told of each version that lost a conflict, perhaps again; it says
 	// whether to count it. Nil: always.
-	Lost func(d record.Digest, v record.Version) bool
+	Lost func(d record.Digest, v record.Version, so func(record.Version) bool) bool
 }
 
 func (c Config) withDefaults() Config {

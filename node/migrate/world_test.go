@@ -506,9 +506,9 @@ func (w *world) load(group []int, stride, count, size int) {
 }
 
 // firstTime counts each version once, as package plane does.
-func firstTime() func(d record.Digest, v record.Version) bool {
+func firstTime() func(d record.Digest, v record.Version, so func(record.Version) bool) bool {
 	seen := map[record.DigestVersion]bool{}
-	return func(d record.Digest, v record.Version) bool {
+	return func(d record.Digest, v record.Version, _ func(record.Version) bool) bool {
 		k := record.DigestVersion{Digest: d, Version: record.Version{Stamp: v.Stamp, Node: v.Node}}
 		first := !seen[k]
 		seen[k] = true

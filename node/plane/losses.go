@@ -35,15 +35,17 @@ func (c *Conflicts) Sum() uint64 { return c.Of(Merge) + c.Of(Access) }
 // that follows this node in a merge which was interrupted, on another node;
 // therefore each tells the others what it has counted. What another has counted
 // is not counted here. Of two that had before they heard of each other, the one
-// with the higher id takes it back. A version that a master wrote upon is not
-// lost, though lines may not show that it was known (partition.Doubt), and nor is
-// one that its master never acknowledged: whoever counted it takes it back when
-// that master tells.
+// with the higher id takes it back.
+//
+// A master tells of versions that are no loss. One that it wrote upon, though
+// lines may not show that it was known (partition.Doubt): whoever counted it takes
+// it back. And one that it never acknowledged: then what that was written upon
+// counts in its place, if the winner's writer did not know that either.
 type losses struct {
 	self cluster.NodeID
 	told func(d record.Digest, v record.Version, cause Cause, back bool) // nil: nobody
-	mu   sync.Mutex                                                      // taken last: nothing is called under it but told
-	seen map[record.DigestVersion]counted
+	mu   sync.Mutex                                                      // taken last: nothing is called under it but told and a fate's so
+	seen map[record.DigestVersion]fate
 	// log is a ring of what is seen, in the order it came: entry n is at n modulo
 	// maxLosses. end is the number of the next one.
 	log   []record.DigestVersion
@@ -52,12 +54,20 @@ type losses struct {
 	peers map[cluster.NodeID]informed
 }
 
+// fate is what is known of a version.
+type fate struct {
+	counted
+	at   uint64                    // its entry in the log: the last, if it came again
+	upon record.Version            // of one that was never acknowledged: what it was written upon
+	so   func(record.Version) bool // of one counted here: whether it lost with it
+}
+
 // counted says who counted a version.
 type counted uint8
 
 const (
 	elsewhere counted = iota // or told not to count
-	none                     // it is no loss: this node, its master, knows
+	none                     // it is no loss: this node knows, as a master
 	here                     // by the cause counted - here
 )
 
@@ -68,29 +78,51 @@ type informed struct {
 }
 
 // maxLosses bounds what is remembered of a namespace, whoever counted it: about
-// 10 MiB. Beyond it the oldest goes, and its repeats count twice.
+// 16 MiB. Beyond it the oldest goes, and its repeats count twice.
 const maxLosses = 1 << 16
 
+// maxUpon bounds the versions, each written upon the next, that were never
+// acknowledged: a client has a few seconds for them.
+const maxUpon = 64
+
 // of returns what a core asks whether a version is to be counted.
-func (l *losses) of(c Cause) func(d record.Digest, v record.Version) bool {
-	return func(d record.Digest, v record.Version) bool { return l.first(d, v, c) }
+func (l *losses) of(c Cause) func(d record.Digest, v record.Version, so func(record.Version) bool) bool {
+	return func(d record.Digest, v record.Version, so func(record.Version) bool) bool {
+		return l.first(d, v, c, so)
+	}
 }
 
-// first reports whether v has not been counted yet, and remembers that it is
-// now.
-func (l *losses) first(d record.Digest, v record.Version, c Cause) bool {
+// first reports whether v, or what is lost in its place, has not been counted
+// yet, and remembers that it is now. So tells of versions that v was written upon
+// whether they lost with it.
+func (l *losses) first(d record.Digest, v record.Version, c Cause, so func(record.Version) bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := lossOf(d, v)
-	if l.hasLocked(k) {
-		return false
+	return l.countLocked(d, v, c, so)
+}
+
+func (l *losses) countLocked(d record.Digest, v record.Version, c Cause, so func(record.Version) bool) bool {
+	for range maxUpon {
+		k := lossOf(d, v)
+		x, seen := l.seen[k]
+		switch {
+		case !seen:
+			l.rememberLocked(k, fate{counted: here + counted(c), so: so})
+			l.sums[c].Counted++
+			l.tellLocked(k, c, false)
+			return true
+		case x.upon == record.Version{} || !so(x.upon):
+			return false
+		}
+		v = x.upon
 	}
-	l.rememberLocked(k, here+counted(c))
-	l.sums[c].Counted++
+	return false
+}
+
+func (l *losses) tellLocked(k record.DigestVersion, c Cause, back bool) {
 	if l.told != nil {
-		l.told(d, v, c, false)
+		l.told(k.Digest, k.Version, c, back)
 	}
-	return true
 }
 
 // lossOf names a version: a merge may give it another regime.
@@ -99,34 +131,50 @@ func lossOf(d record.Digest, v record.Version) record.DigestVersion {
 	return record.DigestVersion{Digest: d, Version: v}
 }
 
-func (l *losses) rememberLocked(k record.DigestVersion, c counted) {
+func (l *losses) rememberLocked(k record.DigestVersion, x fate) {
 	if l.seen == nil {
-		l.seen = map[record.DigestVersion]counted{}
+		l.seen = map[record.DigestVersion]fate{}
 	}
-	l.seen[k] = c
+	x.at = l.end
+	l.seen[k] = x
 	if len(l.log) < maxLosses {
 		l.log = append(l.log, k)
 	} else {
-		at := &l.log[l.end%maxLosses]
-		delete(l.seen, *at)
-		*at = k
+		oldest := &l.log[l.end%maxLosses]
+		if l.seen[*oldest].at+maxLosses == l.end { // and did not come again
+			delete(l.seen, *oldest)
+		}
+		*oldest = k
 	}
 	l.end++
 }
 
 // noLoss remembers that v is none: this node, a master, has written upon it, or
-// never acknowledged it.
-func (l *losses) noLoss(d record.Digest, v record.Version) {
+// never acknowledged it. Then upon is what it was written upon itself.
+func (l *losses) noLoss(d record.Digest, v, upon record.Version) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if k := lossOf(d, v); !l.hasLocked(k) || l.seen[k] == elsewhere { // who counted it is told
-		l.rememberLocked(k, none)
+	k := lossOf(d, v)
+	x, seen := l.seen[k]
+	if seen && x.counted == none {
+		return
 	}
+	l.rememberLocked(k, fate{counted: none, upon: upon}) // who counted it is told
+	l.backLocked(k, x, upon)
 }
 
-func (l *losses) hasLocked(k record.DigestVersion) bool {
-	_, ok := l.seen[k]
-	return ok
+// backLocked takes back what was counted here, and counts what was lost in its
+// place.
+func (l *losses) backLocked(k record.DigestVersion, x fate, upon record.Version) {
+	if x.counted < here {
+		return
+	}
+	c := Cause(x.counted - here)
+	l.sums[c].Back++
+	l.tellLocked(k, c, true)
+	if upon != (record.Version{}) && x.so(upon) {
+		l.countLocked(k.Digest, upon, c, x.so)
+	}
 }
 
 // heard takes in what another member has counted, or knows to be none.
@@ -134,18 +182,18 @@ func (l *losses) heard(from cluster.NodeID, list []wire.Loss) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range list {
-		x := &list[i]
-		k := record.DigestVersion{Digest: x.Digest, Version: record.Version{Stamp: x.Stamp, Node: x.Node}}
-		c := l.seen[k]
+		m := &list[i]
+		k := record.DigestVersion{Digest: m.Digest, Version: record.Version{Stamp: m.Stamp, Node: m.Node}}
+		x, seen := l.seen[k]
+		told := fate{counted: elsewhere, at: x.at, upon: m.Upon}
 		switch {
-		case !l.hasLocked(k):
-			l.rememberLocked(k, elsewhere)
-		case c >= here && (x.NoLoss || from < l.self && !planted.Is(planted.LossCountedTwice)):
-			l.seen[k] = elsewhere
-			l.sums[c-here].Back++
-			if l.told != nil {
-				l.told(k.Digest, k.Version, Cause(c-here), true)
-			}
+		case !seen:
+			l.rememberLocked(k, told)
+		case x.counted == elsewhere && m.NoLoss:
+			l.seen[k] = told
+		case x.counted >= here && (m.NoLoss || from < l.self && !planted.Is(planted.LossCountedTwice)):
+			l.seen[k] = told
+			l.backLocked(k, x, m.Upon)
 		}
 	}
 }
@@ -161,8 +209,8 @@ func (l *losses) news(m *cluster.Member) (list []wire.Loss, upto uint64) {
 	}
 	for ; at < l.end && len(list) < wire.MaxLosses; at++ {
 		k := &l.log[at%maxLosses]
-		if c := l.seen[*k]; c != elsewhere {
-			list = append(list, wire.Loss{Digest: k.Digest, Stamp: k.Version.Stamp, Node: k.Version.Node, NoLoss: c == none})
+		if x := l.seen[*k]; x.counted != elsewhere && x.at == at {
+			list = append(list, wire.Loss{Digest: k.Digest, Stamp: k.Version.Stamp, Node: k.Version.Node, NoLoss: x.counted == none, Upon: x.upon})
 		}
 	}
 	if len(list) == 0 {

@@ -49,6 +49,9 @@ var directed = []struct {
 	{"hub-taken-over", hubTakenOver},
 	{"written-upon", writtenUpon},
 	{"late-to-the-merge", lateToTheMerge},
+	{"stands-in", func(seed uint64) error { return standsIn(seed, false) }},
+	{"stands-in-alone", func(seed uint64) error { return standsIn(seed, true) }},
+	{"acknowledged-by-master", acknowledgedByMaster},
 	{"three-sides", func(seed uint64) error { return threeSides(seed, false) }},
 	{"three-sides-read", func(seed uint64) error { return threeSides(seed, true) }},
 }

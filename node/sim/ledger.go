@@ -34,6 +34,7 @@ type asker struct {
 
 // errand is a request on a node: to write a put, or zero, another write.
 type errand struct {
+	node  cluster.NodeID
 	write uint64
 	of    recordOf
 }
@@ -61,7 +62,6 @@ type descent struct {
 	write   uint64     // the id in its body; zero: a tombstone
 	again   bool       // the write was stored under another version, too: its client sent it again, or its master ran it again
 	parents []*descent // what masters replaced by it
-	upon    bool       // a master replaced it by another write
 	lost    bool       // some copy went on without it
 	surely  bool       // and without the write under any version
 	decided bool       // a master that had it at hand kept another
@@ -119,7 +119,7 @@ func (x *descent) same(o *descent) bool { return x == o || x.write != 0 && x.wri
 
 // asks notes that a node has been asked to write.
 func (l *ledger) asks(s *space, q *txn.Request) {
-	e := errand{of: recordOf{s.id, q.Digest}}
+	e := errand{node: s.a.n.ID, of: recordOf{s.id, q.Digest}}
 	if q.Kind == wire.KindPut {
 		e.write = writeOf(q.Body)
 	}
@@ -147,14 +147,44 @@ func (l *ledger) answers(s *space, to txn.Origin) {
 // wrote notes that a master replaced old by x.
 func (x *descent) wrote(old *descent) {
 	x.parents = append(x.parents, old)
-	old.upon = old.upon || !x.same(old)
+}
+
+// adopted reports whether a version that its master has just stored for the first
+// time is a write that the former master of the partition gave it: what it
+// answers to that is not seen here.
+func (l *ledger) adopted(x *descent) bool {
+	if !x.again {
+		return false
+	}
+	for _, e := range l.asked {
+		if e.node == x.id.node && (e.write == 0 || e.write == x.write) {
+			return false
+		}
+	}
+	return true
 }
 
 // replaced notes that a copy of old is now one of x, or gone while the master
-// has x, which may be nil: nothing.
+// has x, which may be nil: nothing. With one that was never acknowledged it has
+// lost what that was written upon.
 func (p *pedigree) replaced(x, old *descent) {
-	old.lost = old.lost || !p.descends(x, old, false)
+	if !p.descends(x, old, false) {
+		old.lost = true
+		for _, o := range old.parents {
+			if !old.acknowledged {
+				p.replaced(x, o)
+			}
+		}
+	}
 	old.surely = old.surely || !p.descends(x, old, true)
+}
+
+// upon reports whether a master replaced x by another write, which was
+// acknowledged or has survived: what became of that is what counts.
+func (p *pedigree) upon(x *descent) bool {
+	return slices.ContainsFunc(p.list, func(y *descent) bool {
+		return slices.Contains(y.parents, x) && !y.same(x) && (y.acknowledged || !y.surely)
+	})
 }
 
 // descends reports whether x was written upon old, directly or not; writes says
@@ -266,11 +296,12 @@ func (l *ledger) check() {
 		for _, x := range p.list {
 			w := k.find(x.write)
 			acked := w != nil && w.acked
-			if what := l.judge(x, acked); what != "" {
+			must := p.mustCount(x, acked)
+			if what := l.judge(x, must); what != "" {
 				l.d.W.fail("key %d of partition %d: %s: write %v under stamp %d of node%d was lost: %v, surely %v, decided against %v, written upon %v; it is counted %d times",
-					k.index, k.pid(), what, w, x.id.stamp, x.id.node, x.lost, x.surely, x.decided, x.upon, x.counted)
+					k.index, k.pid(), what, w, x.id.stamp, x.id.node, x.lost, x.surely, x.decided, p.upon(x), x.counted)
 			}
-			if x.mustCount(acked) || x.counted > 0 && (x.lost || x.decided) {
+			if must || x.counted > 0 && (x.lost || x.decided) {
 				l.d.Stats.Discarded++
 			}
 			l.d.Stats.Counted += uint64(x.counted)
@@ -287,7 +318,7 @@ func (l *ledger) unacknowledged(x *descent) bool {
 
 // judge tells what is wrong with the count of a version: one that was discarded
 // counts once, and others do not.
-func (l *ledger) judge(x *descent, acked bool) string {
+func (l *ledger) judge(x *descent, must bool) string {
 	switch {
 	case x.counted > 0 && l.unacknowledged(x):
 		return "counted, and its master, which is still there, never acknowledged it"
@@ -295,7 +326,7 @@ func (l *ledger) judge(x *descent, acked bool) string {
 		return "counted again"
 	case x.counted > 0 && !x.lost && !x.decided:
 		return "counted and not discarded"
-	case x.counted == 0 && x.mustCount(acked):
+	case x.counted == 0 && must:
 		return "discarded and not counted"
 	}
 	return ""
@@ -307,11 +338,14 @@ func (l *ledger) judge(x *descent, acked bool) string {
 //     nodes count it if they meet it; it may be gone before that with a copy that
 //     alone had it;
 //   - one that its master had replaced by a later write of which some copy had not
-//     heard: what became of that write is what counts;
+//     heard: what became of that write is what counts, unless it was never
+//     acknowledged and is lost itself;
 //   - one of several versions of one write, of which another may be left.
 //
 // Who acknowledged a delete is not known: a tombstone need not be counted.
-func (x *descent) mustCount(acked bool) bool { return x.surely && acked && !x.upon && !x.again }
+func (p *pedigree) mustCount(x *descent, acked bool) bool {
+	return x.surely && acked && !x.again && !p.upon(x)
+}
 
 // checkCounters asserts that the nodes' counters, by namespace and cause, say
 // what the ledger was told.

@@ -191,6 +191,69 @@ func lateToTheMerge(seed uint64) error {
 	return d.counted(0)
 }
 
+// standsIn lets one side acknowledge a write, and have another upon it in flight
+// when it meets the other side, which has acknowledged one that is later than
+// both. The one in flight is met and no loss, but what it was written upon is. If
+// half, only the master has the one in flight.
+func standsIn(seed uint64, half bool) error {
+	d := lossWorld(seed, 4)
+	defer d.Close()
+	n, c := d.W.Nodes, d.Clients[0]
+	d.together(n[:2], n[2:])
+	k := d.masteredBy(n[0])[0]
+	d.putBy(c, k)
+	_ = d.W.Run(10 * time.Millisecond) // errors show in W.Err
+	d.W.Net.Drop = func(from, to cluster.NodeID, kind wire.Kind, _ []byte) bool {
+		if half {
+			return from == n[0].ID && (kind == wire.KindReplicate || kind == wire.KindAdopt)
+		}
+		return from == n[1].ID && kind == wire.KindReplicated
+	}
+	c.Do(wire.KindPut, k, nil)
+	_ = d.W.Run(10 * time.Millisecond)
+	for _, x := range n { // it is not sent again
+		d.W.Net.Cut(c.ID, x.ID)
+		d.W.Net.Cut(x.ID, c.ID)
+	}
+	return d.laterElsewhere(k, 1)
+}
+
+// acknowledgedByMaster lets one side acknowledge a write that its replica does not
+// have yet when it meets the other side, which has acknowledged a later one:
+// though the first goes on after that, it is lost.
+func acknowledgedByMaster(seed uint64) error {
+	d := NewData(Config{Nodes: 4, Seed: seed}, DataConfig{Spaces: []SpaceConfig{{RF: 4, CommitMaster: true}}, Rate: migrate.Rate{RecordsPerSecond: 1}})
+	defer d.Close()
+	d.ledger = newLedger(d)
+	d.twoSided()
+	n := d.W.Nodes
+	d.together(n[:2], n[2:])
+	k := d.masteredBy(n[0])[0]
+	d.W.Net.Drop = func(from, to cluster.NodeID, kind wire.Kind, _ []byte) bool {
+		return from == n[0].ID && kind == wire.KindReplicate
+	}
+	d.putBy(d.Clients[0], k)
+	_ = d.W.Run(10 * time.Millisecond) // errors show in W.Err
+	return d.laterElsewhere(k, 1)
+}
+
+// laterElsewhere lets the other side of a split write k, and both merge.
+func (d *Data) laterElsewhere(k *key, want uint64) error {
+	n := d.W.Nodes
+	d.putBy(d.Clients[1], k)
+	_ = d.W.Run(10 * time.Millisecond) // errors show in W.Err
+	for _, a := range n[:2] {
+		for _, b := range n[2:] {
+			d.W.Net.Heal(a.ID, b.ID)
+			d.W.Net.Heal(b.ID, a.ID)
+		}
+	}
+	d.W.step("one View after the split", d.W.OneView)
+	d.W.Net.Drop = nil
+	_ = d.W.Run(3 * time.Second)
+	return d.counted(want)
+}
+
 // lastCopied is a key of the partition that migrates last.
 func (d *Data) lastCopied() *key {
 	return slices.MaxFunc(d.keys, func(a, b *key) int { return cmp.Compare(a.pid(), b.pid()) })

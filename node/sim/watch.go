@@ -45,6 +45,7 @@ func (d *Data) stored(s *space, digest *record.Digest, how string, old, v versio
 	x := p.enter(&v.meta, v.body)
 	if how == "stores" && v.meta.Version.Node == s.a.n.ID {
 		x.writer = s.a.inc
+		x.acknowledged = x.acknowledged || d.ledger.adopted(x)
 	}
 	if !old.ok {
 		return

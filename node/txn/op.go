@@ -34,25 +34,28 @@ type op struct {
 	meta      record.Meta     // replicating: the applied record
 	body      []byte          //   and its body, reused between ops
 	reply     wire.Reply
-	applied   bool       // the store has it
-	own       bool       //   under a version that this Core made for it
-	replied   bool       // CommitMaster: the client has its answer, the replicas not yet the record
-	unsettled bool       // stored here, and may yet be lost: reads of the record wait
-	readers   []*Request //   here
-	queue     []*Request // later writes of the same record
-	adopted   []*op      // later adoptions of the same record
-	merging   bool       // resolving: the suspects have been asked, the duplicates are
-	answers   []answer   //   what they said, if there are several
-	losers    []answer   //   and which of that lost against what is here
-	loading   bool       // resolving: the record is being read from its device
-	loads     uint8      // how often
-	loaded    *Record    // and what was read last; nil: nothing yet
+	applied   bool           // the store has it
+	own       bool           //   under a version that this Core made for it
+	upon      record.Version //   upon this one; zero: there was none
+	replied   bool           // CommitMaster: the client has its answer, the replicas not yet the record
+	acked     bool           //   which was StatusOK
+	unsettled bool           // stored here, and may yet be lost: reads of the record wait
+	readers   []*Request     //   here
+	queue     []*Request     // later writes of the same record
+	adopted   []*op          // later adoptions of the same record
+	merging   bool           // resolving: the suspects have been asked, the duplicates are
+	answers   []answer       //   what they said, if there are several
+	losers    []answer       //   and which of that lost against what is here
+	loading   bool           // resolving: the record is being read from its device
+	loads     uint8          // how often
+	loaded    *Record        // and what was read last; nil: nothing yet
 }
 
 // answer is the version of the record that a duplicate has.
 type answer struct {
 	sides   *partition.Sides
 	version record.Version
+	against record.Version // it lost against; of losers
 }
 
 // repeatable reports whether a client may send the write again without
@@ -184,30 +187,30 @@ func (c *Core) execute(now Now, p *part, o *op) {
 	if before.Found && p.Doubt.Covers(before.Meta.Version) {
 		c.succeeds(&o.req.Digest, before.Meta.Version)
 	}
-	o.own, o.meta, o.body = true, m, append(o.body[:0], body...)
+	o.own, o.upon, o.meta, o.body = true, before.Meta.Version, m, append(o.body[:0], body...)
 	c.replicate(now, p, o)
 }
 
 // succeeds tells that a version was written upon, not lost.
 func (c *Core) succeeds(d *record.Digest, v record.Version) {
 	if !planted.Is(planted.SuccessorNotTold) {
-		c.noLoss(d, v)
+		c.noLoss(d, v, record.Version{})
 	}
 }
 
-// abandon tells that the version under which an op has stored its write was never
-// acknowledged and will not be, whatever becomes of the write: that goes on under
-// another version, or ends in doubt, or its client sends it again.
+// abandon tells that this node has not acknowledged the version under which an op
+// has stored its write, and will not, whatever becomes of the write: that goes on
+// under another version, or ends in doubt, or its client sends it again. If the
+// version loses a conflict, what is lost is what it was written upon.
 func (c *Core) abandon(o *op) {
-	acknowledged := o.replied && o.reply.Status == wire.StatusOK
-	if o.own && !acknowledged && !planted.Is(planted.UnacknowledgedCounted) {
-		c.noLoss(&o.req.Digest, o.meta.Version)
+	if o.own && !o.acked && !planted.Is(planted.UnacknowledgedCounted) {
+		c.noLoss(&o.req.Digest, o.meta.Version, o.upon)
 	}
 }
 
-func (c *Core) noLoss(d *record.Digest, v record.Version) {
+func (c *Core) noLoss(d *record.Digest, v, upon record.Version) {
 	if c.cfg.NoLoss != nil {
-		c.cfg.NoLoss(*d, v)
+		c.cfg.NoLoss(*d, v, upon)
 	}
 }
 
@@ -251,7 +254,7 @@ func (c *Core) executeAdopted(now Now, p *part, o *op) {
 	if ok && p.Doubt.Covers(cur.Version) {
 		c.succeeds(&o.req.Digest, cur.Version)
 	}
-	o.own, o.body = true, append(o.body[:0], o.req.Body...)
+	o.own, o.upon, o.body = true, was, append(o.body[:0], o.req.Body...)
 	c.replicate(now, p, o)
 }
 
@@ -321,7 +324,7 @@ func (c *Core) finish(now Now, o *op) {
 }
 
 func (c *Core) answer(o *op) {
-	o.replied = true
+	o.replied, o.acked = true, o.reply.Status == wire.StatusOK
 	if o.adopt {
 		c.out.Answers = append(c.out.Answers, Answer{To: o.req.From, Kind: wire.KindReplicated, Status: o.reply.Status})
 		return
@@ -547,18 +550,29 @@ func (c *Core) ResolvedBy(now Now, from cluster.NodeID, id uint64, m *wire.Resol
 	if len(o.await) == 0 && !o.merging && len(p.Duplicates) > 0 {
 		c.askDuplicates(now, p, o)
 	} else if len(o.await) == 0 {
-		c.settleLosers(o)
+		c.settleLosers(p, o)
 		c.execute(now, p, o)
 	}
 }
 
 // settleLosers counts the versions of duplicates that lost against what is here:
 // not those that the writer of another duplicate's knew, from which what is here
-// may have come.
-func (c *Core) settleLosers(o *op) {
+// may have come. If the merge has ended meanwhile it has compared them all, and
+// what is here now may have been written upon them.
+func (c *Core) settleLosers(p *part, o *op) {
+	if len(p.Duplicates) == 0 || len(o.losers) == 0 {
+		o.answers, o.losers = nil, nil
+		return
+	}
+	winners := slices.DeleteFunc(slices.Clone(o.answers), func(a answer) bool {
+		return slices.ContainsFunc(o.losers, func(l answer) bool { return l.version.SameWrite(a.version) })
+	})
 	for _, l := range o.losers {
 		if !slices.ContainsFunc(o.answers, l.knownTo) {
-			c.discard(&o.req.Digest, l.version)
+			c.discard(&o.req.Digest, l.version, func(v record.Version) bool {
+				x := answer{sides: l.sides, version: v}
+				return l.sides.Judge(l.against, v) == partition.Conflict && !slices.ContainsFunc(winners, x.knownTo)
+			})
 		}
 	}
 	o.answers, o.losers = nil, nil
@@ -620,16 +634,18 @@ func (c *Core) merge(now Now, p *part, from cluster.NodeID, o *op, m *wire.Resol
 	switch {
 	case verdict != partition.Conflict:
 	case loser == m.Meta.Version:
+		theirs.against = winner.Version
 		o.losers = append(o.losers, theirs)
 	default:
-		c.discard(d, loser)
+		c.discard(d, loser, func(w record.Version) bool { return theirs.sides.Judge(w, theirs.version) == partition.Conflict })
 	}
 	return true
 }
 
-// discard counts a version that lost a conflict.
-func (c *Core) discard(d *record.Digest, loser record.Version) {
-	if c.cfg.Lost == nil || c.cfg.Lost(*d, loser) {
+// discard counts a version that lost a conflict; so tells whether one that it was
+// written upon did, too.
+func (c *Core) discard(d *record.Digest, loser record.Version, so func(record.Version) bool) {
+	if c.cfg.Lost == nil || c.cfg.Lost(*d, loser, so) {
 		c.stats.ConflictsDiscarded++
 	}
 }

@@ -64,11 +64,12 @@ type Config struct {
 	Deadline     time.Duration // of requests that name none; zero means 2 s
 	// Lost is told of each version that lost a conflict, perhaps again; it says
 	// whether to count it. Nil: always.
-	Lost func(d record.Digest, v record.Version) bool
+	Lost func(d record.Digest, v record.Version, so func(record.Version) bool) bool
 	// NoLoss is told of versions that others could count as lost though they are
-	// not: this node, as a master, writes upon them, or never acknowledged them;
-	// nil: nobody.
-	NoLoss func(d record.Digest, v record.Version)
+	// not: this node, as a master, writes upon them, or never acknowledged them.
+	// Then what they were written upon is lost with them; zero: nothing. Nil:
+	// nobody is told.
+	NoLoss func(d record.Digest, v, upon record.Version)
 	// Unsettled is told +1 before a write of the record is stored, and −1 when
 	// what it stored cannot be lost by the loss of this node. In between the
 	// Core lets reads of the record wait, and who reads the store beside it must

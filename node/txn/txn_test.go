@@ -394,7 +394,10 @@ func TestSuspectsAreAskedBeforeDuplicates(t *testing.T) {
 	v := &cluster.View{Key: cluster.ViewKey{Counter: 8, Proposer: 3, Inc: 1}, Members: []cluster.Member{{Node: 3, Inc: 1}, {Node: 2, Inc: 1}, {Node: 1, Inc: 1}}}
 	var lost []hlc.Stamp
 	c := w.nodes[3].core
-	c.cfg.Lost = func(_ record.Digest, v record.Version) bool { lost = append(lost, v.Stamp); return true }
+	c.cfg.Lost = func(_ record.Digest, v record.Version, _ func(record.Version) bool) bool {
+		lost = append(lost, v.Stamp)
+		return true
+	}
 	w.commitOn(v, 1, 3, nil)
 	w.commitOn(v, 2, 3, nil)
 	w.commitOn(v, 3, 3, []Duplicate{{Node: 1, Sides: apart(8)}})

@@ -65,7 +65,7 @@ func samples() []message {
 		&Replicate{View: testKey, Namespace: 1, Digest: digestOf(6), Meta: testShort, Body: []byte("r")},
 		&Resolved{Status: StatusNotFound, Meta: testMeta, Body: []byte("z")},
 		&Progress{View: testKey, Partitions: 3, Unavailable: 1, Bytes: 1 << 40},
-		&Losses{Namespace: 1, Inc: 3, Upto: 1 << 40, Versions: []Loss{{Digest: digestOf(12), Stamp: hlc.Stamp(6 << 16), Node: 4, NoLoss: true}}},
+		&Losses{Namespace: 1, Inc: 3, Upto: 1 << 40, Versions: []Loss{{Digest: digestOf(12), Stamp: hlc.Stamp(6 << 16), Node: 4, NoLoss: true, Upon: testShort.Version}, {Digest: digestOf(13), Stamp: hlc.Stamp(7 << 16), Node: 4}}},
 		&LossesKnown{Namespace: 1, Inc: 3, Upto: 1 << 40, By: 5},
 		&Migrate{View: testKey, Namespace: 1, Partition: 7, Step: StepSummaryAsk, Seq: 9},
 		&Migrate{View: testKey, Partition: 7, Step: StepSummary, Seq: 9, Sums: [SubBuckets]uint64{1, 2, 3}},

@@ -6,14 +6,15 @@ import (
 	"headroom/node/record"
 )
 
-// MaxLosses bounds the versions of one Losses: 37 KiB.
+// MaxLosses bounds the versions of one Losses: 58 KiB.
 const MaxLosses = 1024
 
 // Losses tells a member which versions the sender has counted as discarded
 // after a split, so that each is counted by one node, and which are not to be
 // counted. Layout: namespace u8, incarnation u64, upto u64, then of each digest,
 // stamp u64, node u64 and no loss u8; the regime, which a merge may have
-// changed, does not travel.
+// changed, does not travel. If it is none, the version follows that it replaced,
+// 21 B.
 type Losses struct {
 	Namespace uint8
 	Inc       cluster.Incarnation // of the sender
@@ -29,6 +30,9 @@ type Loss struct {
 	// NoLoss means that this version is none, whoever takes it for one: a master
 	// wrote upon it, or never acknowledged it.
 	NoLoss bool
+	// Upon is what it was written upon, if it was never acknowledged: what is lost
+	// with it. Zero: nothing.
+	Upon record.Version
 }
 
 // Append appends the payload to b.
@@ -41,6 +45,9 @@ func (m *Losses) Append(b []byte) []byte {
 		b = AppendU64(b, uint64(v.Stamp))
 		b = AppendU64(b, uint64(v.Node))
 		b = AppendBool(b, v.NoLoss)
+		if v.NoLoss {
+			b = appendVersion(b, v.Upon)
+		}
 	}
 	return b
 }
@@ -53,6 +60,9 @@ func (m *Losses) Parse(p []byte) error {
 		var v Loss
 		r.Fixed(v.Digest[:])
 		v.Stamp, v.Node, v.NoLoss = hlc.Stamp(r.U64()), cluster.NodeID(r.U64()), r.Bool()
+		if v.NoLoss {
+			v.Upon = r.version()
+		}
 		m.Versions = append(m.Versions, v)
 	}
 	return r.Done()
