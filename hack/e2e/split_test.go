@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -241,19 +242,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// sees waits until the side's client routes by a View of n members, and reports
-// whether there was one of one less before.
-func (s *side) sees(t *testing.T, n int, limit time.Duration) (inSteps bool) {
+// sees waits until the side's client routes by a View of n members.
+func (s *side) sees(t *testing.T, n int, limit time.Duration) {
 	t.Helper()
 	began := time.Now()
 	for len(s.c.Members()) != n {
-		inSteps = inSteps || len(s.c.Members()) == n-1
 		if time.Since(began) > limit {
 			t.Fatalf("side %s sees %d members after %v, want %d", s.name, len(s.c.Members()), limit, n)
 		}
 		wait(t, 5*time.Millisecond)
 	}
-	return inSteps
 }
 
 func newSide(t *testing.T, m *machines, name string, machine int, members ...int) *side {
@@ -289,16 +287,24 @@ func (s *side) prepare(t *testing.T) {
 func TestASplitHealsWithEveryDiscardedWriteCounted(t *testing.T) { split(t, &apart{calm: true}) }
 
 // Node 1 joins the other side before node 2 does, which has writes in flight
-// then: their clients send them again, to the other side.
+// then: their clients send them again, to the other side. One time in fourteen
+// both join at once, which proves nothing.
 func TestASplitThatHealsInTwoViewsIsCountedExactly(t *testing.T) {
-	split(t, &apart{calm: true, late: 1500 * time.Millisecond})
+	for i, inSteps := 0, false; i < 3 && !inSteps && !t.Failed(); i++ {
+		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+			inSteps = true // also if it is skipped
+			m := split(t, &apart{calm: true, late: 1500 * time.Millisecond})
+			inSteps = strings.Contains(m.logs(), "[node4 node3 node1]") || strings.Contains(m.logs(), "[node4 node3 node2]")
+			t.Logf("the sides came together in two Views: %v", inSteps)
+		})
+	}
 }
 
 // Writes in flight at the cut may end on both sides: the count has an interval
 // then, and what matters is that nothing is lost, stale or not found.
 func TestASplitUnderWritesLosesNothing(t *testing.T) { split(t, &apart{}) }
 
-func split(t *testing.T, a *apart) {
+func split(t *testing.T, a *apart) *machines {
 	t.Helper()
 	if !*long {
 		t.Skip("a long scenario: run make e2e, or go test ./hack/e2e -e2e")
@@ -325,6 +331,7 @@ func split(t *testing.T, a *apart) {
 	wg.Wait()
 	m.await(t, redundant)
 	judge(t, m, a)
+	return m
 }
 
 // course cuts the network, lets both sides write, heals it and waits for the
@@ -347,11 +354,10 @@ func course(t *testing.T, m *machines, a *apart) {
 	wait(t, 2*opTimeout) // what was in flight on shared keys has ended
 	began = time.Now()
 	m.heal(t, a.late)
-	inSteps := false
 	for _, s := range a.sides {
-		inSteps = s.sees(t, nodesOfSplit, 30*time.Second) || inSteps
+		s.sees(t, nodesOfSplit, 30*time.Second)
 	}
-	t.Logf("one View %v after the heal, after one of three nodes: %v", time.Since(began).Round(time.Millisecond), inSteps)
+	t.Logf("one View %v after the heal", time.Since(began).Round(time.Millisecond))
 	a.phase.Store(merged)
 	m.await(t, redundant)
 	t.Logf("full redundancy %v after the heal", time.Since(began).Round(10*time.Millisecond))
@@ -456,7 +462,9 @@ func (v *verdict) sharedKey(t *testing.T, a *apart, i int) {
 		wA, wB := a.sides[0].shared[i].ackedAt, a.sides[1].shared[i].ackedAt
 		if by := wB.Sub(wA); final.side == "A" && by > 0 || final.side == "B" && by < 0 {
 			v.olderWon++
-			v.olderBy = max(v.olderBy, by.Abs())
+			if !a.sides[0].shared[i].maybe && !a.sides[1].shared[i].maybe { // what won may be later than it was acknowledged
+				v.olderBy = max(v.olderBy, by.Abs())
+			}
 		}
 	}
 }
