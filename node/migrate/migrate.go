@@ -15,7 +15,8 @@
 //
 // The invariant to know: a copy becomes Full only when each Records message of
 // its fill has been applied in order, and is dropped only on the word of the
-// final master of the current View, who has heard from everybody else first.
+// final master of the current View, who has heard from everybody else first; one
+// without records also when another's master has committed (partition.Plan.Left).
 //
 // Start reading at Core, then job.go (the hub's stages), holder.go (the other
 // side), fill.go and absorb.go (what a stage does), read.go (records on devices).
@@ -312,14 +313,15 @@ func (c *Core) inherit(pid int, before partition.Copy) {
 // Confirm records that a member has committed the current View, as its pulses
 // show: it may have acknowledged writes in the partitions it is the working
 // master of, and from now on only copies of this View are complete. A message
-// of the member proves it too.
-func (c *Core) Confirm(node cluster.NodeID) {
+// of the member proves it too. It reports whether that was news: then there may be
+// Effects.
+func (c *Core) Confirm(node cluster.NodeID) bool {
 	if c.view == nil || c.frozen {
-		return
+		return false
 	}
 	i := c.view.Index(node)
 	if i < 0 || c.confirmed[i] {
-		return
+		return false
 	}
 	c.confirmed[i] = true
 	for pid := range c.plan.Parts {
@@ -335,6 +337,7 @@ func (c *Core) Confirm(node cluster.NodeID) {
 			c.drop(pid)
 		}
 	}
+	return true
 }
 
 // drop removes this node's copy.

@@ -73,7 +73,8 @@ type Part struct {
 	Fill []uint16
 	// Spares are the holders outside Replicas and other than Master, whatever
 	// their state: they drop their copy when redundancy is complete (a Master
-	// outside Replicas does too, after its handoff).
+	// outside Replicas does too, after its handoff). A fresh partition has none:
+	// see Left.
 	Spares []uint16
 	// Established is what a member keeps as Report.Established once it knows
 	// that the working master has committed the View, so that writes may have

@@ -77,11 +77,12 @@ func (p *Plane) carryOutMigrationLocked() {
 }
 
 // dropped tells a partition's transactions that its copy is gone, and removes
-// what they stored between the drop and now.
+// what they stored between the drop and now. A View that came since may have made
+// this node a holder again.
 func (p *Plane) dropped(pid int) {
 	p.route(pid, func(core *txn.Core) {
-		core.Dropped(pid)
 		if p.mig.core.Copies().Copies[pid].State == partition.None {
+			core.Dropped(pid)
 			p.store.Drop(pid)
 		}
 	})

@@ -59,6 +59,8 @@ type slowHost struct {
 	all   *[]*Plane
 	self  cluster.NodeID
 	got   []wire.Status
+
+	answers []wire.Status
 }
 
 func (h *slowHost) later(f func()) { *h.queue = append(*h.queue, f) }
@@ -68,7 +70,7 @@ func (h *slowHost) Now() txn.Now { return txn.Now{Mono: h.now, WallMS: 1, Lease:
 func (h *slowHost) Reply(_ txn.Origin, r *wire.Reply)  { h.got = append(h.got, r.Status) }
 func (*slowHost) Forward(cluster.NodeID, *txn.Request) {}
 func (*slowHost) SendTxn(uint64, *txn.Send)            {}
-func (*slowHost) Answer(*txn.Answer)                   {}
+func (h *slowHost) Answer(a *txn.Answer)               { h.answers = append(h.answers, a.Status) }
 func (*slowHost) Wake()                                {}
 func (*slowHost) MapChanged(bool)                      {}
 func (*slowHost) Keep()                                {}

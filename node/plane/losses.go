@@ -78,7 +78,8 @@ type informed struct {
 }
 
 // maxLosses bounds what is remembered of a namespace, whoever counted it: about
-// 16 MiB. Beyond it the oldest goes, and its repeats count twice.
+// 16 MiB, and as much again at most for what tells of those counted here whether
+// another lost with them. Beyond it the oldest goes, and its repeats count twice.
 const maxLosses = 1 << 16
 
 // maxUpon bounds the versions, each written upon the next, that were never

@@ -64,11 +64,14 @@ func (p *Plane) Commit(now cluster.Instant, c *Committed) {
 	p.host.Wake()
 }
 
-// Confirm tells migration that a member has committed the current View.
+// Confirm tells migration that a member has committed the current View, and
+// carries out what that asks for.
 func (p *Plane) Confirm(m cluster.NodeID) {
 	p.mig.mu.Lock()
 	defer p.mig.mu.Unlock()
-	p.mig.core.Confirm(m)
+	if p.mig.core.Confirm(m) {
+		p.carryOutMigrationLocked()
+	}
 }
 
 // assignments are this node's parts in a plan, for one shard; migration has
