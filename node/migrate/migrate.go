@@ -73,7 +73,8 @@ type Config struct {
 	// CommitMaster says that writes are acknowledged before other copies have them.
 	CommitMaster bool
 	// Lost is told of each version that lost a conflict, perhaps again; it says
-	// whether to count it. Nil: always.
+	// whether to count it. So tells of a version that v was written upon whether it
+	// lost with it; it may be kept and called later. Nil: always.
 	Lost func(d record.Digest, v record.Version, so func(record.Version) bool) bool
 }
 

@@ -63,7 +63,8 @@ type Config struct {
 	DefaultTTL   uint32        // seconds for requests that name none; zero: never expires
 	Deadline     time.Duration // of requests that name none; zero means 2 s
 	// Lost is told of each version that lost a conflict, perhaps again; it says
-	// whether to count it. Nil: always.
+	// whether to count it. So tells of a version that v was written upon whether it
+	// lost with it; it may be kept and called later. Nil: always.
 	Lost func(d record.Digest, v record.Version, so func(record.Version) bool) bool
 	// NoLoss is told of versions that others could count as lost though they are
 	// not: this node, as a master, writes upon them, or never acknowledged them.
